@@ -1,0 +1,321 @@
+//! The operations on flags as a whole: put, copy, archive, restore, delete. Those on one environment of a flag are in
+//! [`super::configurations`].
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde_json::Value;
+
+use crate::{
+    flag::{FlagDefinition, FlagEnvironment, FlagSpec},
+    invalid::Invalid,
+    key::{EnvironmentKey, FlagKey, ProjectKey},
+    limits::FLAGS_MAX,
+    operation::{FlagArchive, FlagDelete, FlagPut, FlagRestore},
+    project::{Flag, FlagSystem},
+    rejection::Rejection,
+    rows::RowId,
+    token::Role,
+};
+
+use super::{
+    authority::Authority,
+    draft::{BeforeAfter, Draft},
+    references,
+    tenancy::limit,
+};
+
+impl Draft {
+    pub(super) fn flag_put(
+        &mut self,
+        authority: &Authority,
+        fields: &FlagPut,
+    ) -> Result<BeforeAfter, Rejection> {
+        let project = self.project_key()?;
+        let key = &fields.flag.definition.key;
+        let old = self.project()?.flags.get(key).cloned();
+        let in_flag = |invalid: Invalid| Rejection::invalid(invalid.under("flag"));
+
+        let definition_changes =
+            old.as_ref().is_none_or(|old| differs(&old.definition, &fields.flag.definition));
+        if definition_changes {
+            authority.require(Role::Writer, &project, None)?;
+        }
+        for environment in fields.flag.environments.keys() {
+            authority.require(Role::Writer, &project, Some(environment))?;
+            if !self.project()?.environments.contains_key(environment) {
+                return Err(Rejection::not_found(
+                    format!("/flag/environments/{environment}"),
+                    "environment",
+                    environment,
+                ));
+            }
+        }
+        if let Some(old) = &old {
+            require_live(old)?;
+        } else if self.project()?.flags.len() >= FLAGS_MAX {
+            return Err(limit(format!("a project has at most {FLAGS_MAX} flags")));
+        }
+        self.expect(
+            || format!("flag {key}"),
+            fields.if_revision,
+            old.as_ref().map_or(0, |flag| flag.revision()),
+        )?;
+        let definition = FlagDefinition::new(fields.flag.definition.clone()).map_err(in_flag)?;
+        if let Some(old) = &old {
+            self.check_redefinition(old, &definition)?;
+        }
+
+        let mut environments = old.as_ref().map(|old| old.environments.clone()).unwrap_or_default();
+        for (environment, spec) in &fields.flag.environments {
+            let configuration = FlagEnvironment::new(spec.clone(), &definition)
+                .map_err(|invalid| in_flag(invalid.under(environment).under("environments")))?;
+            environments.insert(environment.clone(), configuration);
+        }
+        let flag = self.revised(old.as_deref(), definition, environments);
+        let before_after = (describe(old.as_deref()), describe(Some(&flag)));
+        if old.as_deref().is_some_and(|old| *old == flag) {
+            return Ok(before_after);
+        }
+
+        // A definition is part of the answer in every environment, be it only the off variant.
+        let touched: Vec<EnvironmentKey> = if old.as_ref().is_none_or(|old| old.definition != flag.definition)
+        {
+            self.project()?.environments.keys().cloned().collect()
+        } else {
+            fields
+                .flag
+                .environments
+                .keys()
+                .filter(|e| {
+                    old.as_ref().and_then(|old| old.environments.get(*e)) != flag.environments.get(*e)
+                })
+                .cloned()
+                .collect()
+        };
+        self.put_flag(flag)?;
+        self.check_references(key, fields.flag.environments.keys()).map_err(in_flag)?;
+        self.touch(&project, touched);
+        Ok(before_after)
+    }
+
+    pub(super) fn flag_archive(
+        &mut self,
+        authority: &Authority,
+        fields: &FlagArchive,
+    ) -> Result<BeforeAfter, Rejection> {
+        let (project, old) = self.whole_flag(authority, &fields.flag, fields.if_revision)?;
+        if old.system.archived.is_some() && old.system.deleted.is_none() {
+            return Ok((describe(Some(&old)), describe(Some(&old))));
+        }
+        require_live(&old)?;
+        self.require_unused(&fields.flag)?;
+        let mut flag = (*old).clone();
+        flag.system.archived = Some(self.stamp());
+        self.retire_or_revive(&project, &old, flag)
+    }
+
+    pub(super) fn flag_delete(
+        &mut self,
+        authority: &Authority,
+        fields: &FlagDelete,
+    ) -> Result<BeforeAfter, Rejection> {
+        let (project, old) = self.whole_flag(authority, &fields.flag, fields.if_revision)?;
+        if old.system.deleted.is_some() {
+            return Err(Rejection::not_found("/flag", "flag", &fields.flag));
+        }
+        self.require_unused(&fields.flag)?;
+        let mut flag = (*old).clone();
+        flag.system.deleted = Some(self.stamp());
+        self.retire_or_revive(&project, &old, flag)
+    }
+
+    pub(super) fn flag_restore(
+        &mut self,
+        authority: &Authority,
+        fields: &FlagRestore,
+    ) -> Result<BeforeAfter, Rejection> {
+        let (project, old) = self.whole_flag(authority, &fields.flag, fields.if_revision)?;
+        if old.is_live() {
+            return Ok((describe(Some(&old)), describe(Some(&old))));
+        }
+        let mut flag = (*old).clone();
+        flag.system.archived = None;
+        flag.system.deleted = None;
+        // It comes back disabled everywhere: a reactivation is never a surprise.
+        for (environment, configuration) in &mut flag.environments {
+            let mut spec = configuration.to_spec();
+            spec.enabled = false;
+            *configuration = FlagEnvironment::new(spec, &flag.definition).map_err(Rejection::invalid)?;
+            flag.system.environments.insert(environment.clone(), self.revision);
+        }
+        let environments: Vec<EnvironmentKey> = flag.environments.keys().cloned().collect();
+        let before_after = self.retire_or_revive(&project, &old, flag)?;
+        self.check_references(&fields.flag, environments.iter()).map_err(|invalid| Rejection::Conflict {
+            path: "/flag".to_owned(),
+            message: format!("flag {} can't come back as it was: {}", fields.flag, invalid.message),
+        })?;
+        Ok(before_after)
+    }
+
+    /// The live flag, or a rejection.
+    pub(super) fn live_flag(&self, key: &FlagKey) -> Result<Arc<Flag>, Rejection> {
+        let flag = self.stored_flag(key)?;
+        require_live(&flag)?;
+        Ok(flag)
+    }
+
+    /// Puts a flag and notes its row.
+    pub(super) fn put_flag(&mut self, flag: Flag) -> Result<(), Rejection> {
+        let row = RowId::Flag(self.project_key()?, flag.definition.key.clone());
+        self.project_mut()?.put_flag(Arc::new(flag));
+        self.wrote([row]);
+        Ok(())
+    }
+
+    /// Checks what the flag's configuration names, in these environments. The path of the error is relative to the flag.
+    pub(super) fn check_references<'a>(
+        &self,
+        key: &FlagKey,
+        environments: impl Iterator<Item = &'a EnvironmentKey>,
+    ) -> Result<(), Invalid> {
+        let Ok(project) = self.project() else { return Ok(()) };
+        let Some(flag) = project.live_flag(key) else { return Ok(()) };
+        for environment in environments {
+            let Some(configuration) = flag.environments.get(environment) else { continue };
+            references::check_configuration(project, environment, key, configuration)
+                .map_err(|invalid| invalid.under(environment).under("environments"))?;
+        }
+        Ok(())
+    }
+
+    fn stored_flag(&self, key: &FlagKey) -> Result<Arc<Flag>, Rejection> {
+        self.project()?.flags.get(key).cloned().ok_or_else(|| Rejection::not_found("/flag", "flag", key))
+    }
+
+    /// The flag for an operation on it as a whole, with the caller's right to it and its revision checked.
+    fn whole_flag(
+        &self,
+        authority: &Authority,
+        key: &FlagKey,
+        if_revision: Option<u64>,
+    ) -> Result<(ProjectKey, Arc<Flag>), Rejection> {
+        let (project, flag) = (self.project_key()?, self.stored_flag(key)?);
+        authority.require(Role::Writer, &project, None)?;
+        self.expect(|| format!("flag {key}"), if_revision, flag.revision())?;
+        Ok((project, flag))
+    }
+
+    fn retire_or_revive(
+        &mut self,
+        project: &ProjectKey,
+        old: &Flag,
+        mut flag: Flag,
+    ) -> Result<BeforeAfter, Rejection> {
+        flag.system.revision = self.revision;
+        let before_after = (describe(Some(old)), describe(Some(&flag)));
+        self.put_flag(flag)?;
+        let environments: Vec<EnvironmentKey> = self.project()?.environments.keys().cloned().collect();
+        self.touch(project, environments);
+        Ok(before_after)
+    }
+
+    fn require_unused(&self, key: &FlagKey) -> Result<(), Rejection> {
+        match references::dependant(self.project()?, key, |_| false) {
+            None => Ok(()),
+            Some(user) => Err(Rejection::InUse {
+                path: "/flag".to_owned(),
+                message: format!("{user} depends on flag {key}; take the prerequisite out there first"),
+            }),
+        }
+    }
+
+    /// Rejects a definition that the flag's configurations, or other flags, could not live with.
+    fn check_redefinition(&self, old: &Flag, definition: &FlagDefinition) -> Result<(), Rejection> {
+        if old.definition.flag_type != definition.flag_type {
+            return Err(Rejection::Conflict {
+                path: "/flag/type".to_owned(),
+                message: "a flag's type never changes, for callers rely on it; make a new flag".to_owned(),
+            });
+        }
+        let in_use = |variant: &str, user: String| Rejection::InUse {
+            path: "/flag/variants".to_owned(),
+            message: format!("variant {variant} is used by {user}; change that first"),
+        };
+        let removed =
+            old.definition.variants.keys().filter(|variant| !definition.variants.contains_key(*variant));
+        for variant in removed {
+            let user = old
+                .environments
+                .iter()
+                .find(|(_, configuration)| configuration.variants_used().any(|used| used == variant));
+            if let Some((environment, _)) = user {
+                return Err(in_use(
+                    variant,
+                    format!("the flag's configuration in environment {environment}"),
+                ));
+            }
+            if let Some(user) =
+                references::dependant(self.project()?, &definition.key, |kept| kept != variant.as_str())
+            {
+                return Err(in_use(variant, user));
+            }
+        }
+        Ok(())
+    }
+
+    /// The flag with this definition and configuration, and the revisions that follow from what changed.
+    fn revised(
+        &self,
+        old: Option<&Flag>,
+        definition: FlagDefinition,
+        environments: BTreeMap<EnvironmentKey, FlagEnvironment>,
+    ) -> Flag {
+        let Some(old) = old else {
+            let system = FlagSystem {
+                revision: self.revision,
+                environments: environments
+                    .keys()
+                    .map(|environment| (environment.clone(), self.revision))
+                    .collect(),
+                created: self.stamp(),
+                archived: None,
+                deleted: None,
+            };
+            return Flag { definition, environments, system };
+        };
+        let mut system = old.system.clone();
+        if old.definition != definition {
+            system.revision = self.revision;
+        }
+        for (environment, configuration) in &environments {
+            if old.environments.get(environment) != Some(configuration) {
+                system.environments.insert(environment.clone(), self.revision);
+            }
+        }
+        Flag { definition, environments, system }
+    }
+}
+
+/// Whether putting this definition would change the stored one. A definition that is not valid does.
+fn differs(stored: &FlagDefinition, given: &FlagSpec) -> bool {
+    FlagDefinition::new(given.clone()).map_or(true, |given| *stored != given)
+}
+
+fn require_live(flag: &Flag) -> Result<(), Rejection> {
+    let state = match (&flag.system.deleted, &flag.system.archived) {
+        (Some(_), _) => "deleted",
+        (None, Some(_)) => "archived",
+        (None, None) => return Ok(()),
+    };
+    Err(Rejection::Conflict {
+        path: "/flag".to_owned(),
+        message: format!(
+            "flag {} is {state}; bring it back with flag.restore, or use another key",
+            flag.definition.key
+        ),
+    })
+}
+
+fn describe(flag: Option<&Flag>) -> Value {
+    flag.map_or(Value::Null, Flag::to_document)
+}

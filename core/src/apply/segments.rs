@@ -1,0 +1,129 @@
+//! The operations on segments.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use serde_json::Value;
+
+use crate::{
+    key::{EnvironmentKey, SegmentKey},
+    limits::SEGMENTS_MAX,
+    operation::{MemberList, SegmentDelete, SegmentPut},
+    project::StoredSegment,
+    rejection::Rejection,
+    rows::RowId,
+    segment::Segment,
+    token::Role,
+};
+
+use super::{
+    authority::Authority,
+    draft::{BeforeAfter, Draft, recorded},
+    references,
+    tenancy::limit,
+};
+
+impl Draft {
+    pub(super) fn segment_put(
+        &mut self,
+        authority: &Authority,
+        fields: &SegmentPut,
+    ) -> Result<BeforeAfter, Rejection> {
+        let (project, key) = (self.project_key()?, fields.segment.key.clone());
+        let touched = self.environments_using(&key)?;
+        authority.require_on_all(Role::Writer, &project, &touched)?;
+        let (old, count) = (self.project()?.segments.get(&key).cloned(), self.project()?.segments.len());
+        self.expect(
+            || format!("segment {key}"),
+            fields.if_revision,
+            old.as_ref().map_or(0, |stored| stored.revision),
+        )?;
+        let in_segment = |invalid: crate::invalid::Invalid| Rejection::invalid(invalid.under("segment"));
+        let segment = Segment::new(fields.segment.clone()).map_err(in_segment)?;
+        if old.is_none() && count >= SEGMENTS_MAX {
+            return Err(limit(format!("a project has at most {SEGMENTS_MAX} segments")));
+        }
+        let before_after = (describe(old.as_ref().map(|stored| &stored.segment)), describe(Some(&segment)));
+        if old.as_ref().is_some_and(|stored| stored.segment == segment) {
+            return Ok(before_after);
+        }
+        let mut rows: BTreeSet<RowId> = segment.row_ids(&project).collect();
+        if let Some(old) = &old {
+            rows.extend(old.segment.row_ids(&project));
+        }
+        let stored = StoredSegment { segment, revision: self.revision };
+        self.project_mut()?.segments.insert(key.clone(), Arc::new(stored));
+        references::check_segment(self.project()?, &key).map_err(in_segment)?;
+        self.touch(&project, touched);
+        self.wrote(rows);
+        Ok(before_after)
+    }
+
+    pub(super) fn segment_delete(
+        &mut self,
+        authority: &Authority,
+        fields: &SegmentDelete,
+    ) -> Result<BeforeAfter, Rejection> {
+        let (project, key) = (self.project_key()?, &fields.segment);
+        let old = self.segment(key)?;
+        authority.require_on_all(Role::Writer, &project, &self.environments_using(key)?)?;
+        self.expect(|| format!("segment {key}"), fields.if_revision, old.revision)?;
+        if let Some(user) = references::user_of_segment(self.project()?, key) {
+            return Err(Rejection::InUse {
+                path: "/segment".to_owned(),
+                message: format!("segment {key} is used by {user}; take it out there first"),
+            });
+        }
+        self.project_mut()?.segments.remove(key);
+        self.wrote(old.segment.row_ids(&project).collect::<Vec<_>>());
+        Ok((describe(Some(&old.segment)), Value::Null))
+    }
+
+    pub(super) fn segment_members(
+        &mut self,
+        authority: &Authority,
+        key: &SegmentKey,
+        list: MemberList,
+        members: &[String],
+        add: bool,
+        if_revision: Option<u64>,
+    ) -> Result<BeforeAfter, Rejection> {
+        let project = self.project_key()?;
+        let old = self.segment(key)?;
+        let touched = self.environments_using(key)?;
+        authority.require_on_all(Role::Writer, &project, &touched)?;
+        self.expect(|| format!("segment {key}"), if_revision, old.revision)?;
+        let mut segment = old.segment.clone();
+        let changed =
+            if add { segment.add_members(list, members) } else { Ok(segment.remove_members(list, members)) };
+        let changed = changed.map_err(Rejection::invalid)?;
+        if changed > 0 {
+            let stored = StoredSegment { segment, revision: self.revision };
+            self.project_mut()?.segments.insert(key.clone(), Arc::new(stored));
+            self.touch(&project, touched);
+            let member =
+                |member: &String| RowId::Member(project.clone(), key.clone(), list, member.as_str().into());
+            self.wrote(
+                std::iter::once(RowId::Segment(project.clone(), key.clone()))
+                    .chain(members.iter().map(member)),
+            );
+        }
+        // The operation says which members; the whole list, of up to a million, has no place in a record.
+        Ok((Value::Null, Value::Null))
+    }
+
+    fn segment(&self, key: &SegmentKey) -> Result<Arc<StoredSegment>, Rejection> {
+        self.project()?
+            .segments
+            .get(key)
+            .cloned()
+            .ok_or_else(|| Rejection::not_found("/segment", "segment", key))
+    }
+
+    fn environments_using(&self, key: &SegmentKey) -> Result<BTreeSet<EnvironmentKey>, Rejection> {
+        Ok(references::environments_using_segment(self.project()?, key))
+    }
+}
+
+fn describe(segment: Option<&Segment>) -> Value {
+    recorded(segment.map(Segment::spec_without_members).as_ref())
+}

@@ -1,0 +1,129 @@
+//! The operations on tokens.
+
+use std::sync::Arc;
+
+use crate::{
+    limits::TOKENS_MAX,
+    operation::{TokenCreate, TokenRevoke},
+    rejection::Rejection,
+    rows::RowId,
+    token::{Grant, Role, Token, TokenSpec},
+};
+
+use super::{
+    authority::Authority,
+    draft::{BeforeAfter, Draft, recorded},
+    tenancy::limit,
+};
+
+impl Draft {
+    pub(super) fn token_create(
+        &mut self,
+        authority: &Authority,
+        fields: &TokenCreate,
+    ) -> Result<BeforeAfter, Rejection> {
+        let spec = &fields.token;
+        authority.require_ownership_of(&spec.grants)?;
+        self.expect(
+            || format!("token {}", spec.id),
+            fields.if_revision,
+            self.state.tokens.get(&spec.id).map_or(0, |token| token.revision),
+        )?;
+        if self.state.tokens.contains_key(&spec.id)
+            || self.state.token_ids.contains_key(&fields.secret_sha256)
+        {
+            return Err(Rejection::Conflict {
+                path: "/token/id".to_owned(),
+                message: "a token with this id or secret was made already; leave the id out to have one made"
+                    .to_owned(),
+            });
+        }
+        spec.validate().map_err(|invalid| Rejection::invalid(invalid.under("token")))?;
+        self.check_grants(spec)?;
+        if self.state.tokens.len() >= TOKENS_MAX {
+            return Err(limit(format!("a cluster keeps at most {TOKENS_MAX} tokens")));
+        }
+        let token = Token {
+            spec: spec.clone(),
+            secret_sha256: fields.secret_sha256,
+            revision: self.revision,
+            created_at_ms: self.now_ms,
+            revoked_at_ms: None,
+        };
+        self.state.put_token(Arc::new(token));
+        self.touch_granted(&spec.grants);
+        self.wrote([RowId::Token(spec.id.clone())]);
+        Ok((recorded::<()>(None), recorded(Some(spec))))
+    }
+
+    pub(super) fn token_revoke(
+        &mut self,
+        authority: &Authority,
+        fields: &TokenRevoke,
+    ) -> Result<BeforeAfter, Rejection> {
+        let missing = || Rejection::not_found("/token", "token", &fields.token);
+        let token = self.state.tokens.get(&fields.token).cloned().ok_or_else(missing)?;
+        // A token may always be revoked with itself: whoever finds one lying about can make it harmless.
+        authority.require_ownership_of(&token.spec.grants).or_else(|rejection| match authority {
+            Authority::Token(own) if own.id == token.spec.id => Ok(()),
+            Authority::Token(own)
+                if token
+                    .spec
+                    .grants
+                    .iter()
+                    .any(|grant| grant.project.as_ref().is_none_or(|project| own.sees(project))) =>
+            {
+                Err(rejection)
+            }
+            _ => Err(missing()),
+        })?;
+        self.expect(|| format!("token {}", fields.token), fields.if_revision, token.revision)?;
+        if token.revoked_at_ms.is_some() {
+            return Ok((recorded(Some(&token.spec)), recorded(Some(&token.spec))));
+        }
+        let owns =
+            |token: &Token| token.spec.allows_everywhere(Role::Owner) && token.check(self.now_ms).is_ok();
+        if owns(&token) && self.state.tokens.values().filter(|other| owns(other)).count() == 1 {
+            return Err(Rejection::InUse {
+                path: "/token".to_owned(),
+                message:
+                    "this is the last token that owns the cluster; create another one before you revoke it"
+                        .to_owned(),
+            });
+        }
+        let revoked = Token { revision: self.revision, revoked_at_ms: Some(self.now_ms), ..(*token).clone() };
+        self.state.put_token(Arc::new(revoked));
+        self.touch_granted(&token.spec.grants);
+        self.wrote([RowId::Token(fields.token.clone())]);
+        Ok((recorded(Some(&token.spec)), recorded::<()>(None)))
+    }
+
+    /// Rejects grants on what does not exist: a mistyped project would make a token that silently does nothing.
+    fn check_grants(&self, spec: &TokenSpec) -> Result<(), Rejection> {
+        for (index, grant) in spec.grants.iter().enumerate() {
+            let Some(key) = &grant.project else { continue };
+            let path = format!("/token/grants/{index}");
+            let Some(project) = self.state.projects.get(key) else {
+                return Err(Rejection::not_found(format!("{path}/project"), "project", key));
+            };
+            let missing = grant
+                .environments
+                .iter()
+                .flatten()
+                .find(|environment| !project.environments.contains_key(*environment));
+            if let Some(missing) = missing {
+                return Err(Rejection::not_found(format!("{path}/environments"), "environment", missing));
+            }
+        }
+        Ok(())
+    }
+
+    /// A token touches the environments that it names.
+    fn touch_granted(&mut self, grants: &[Grant]) {
+        for grant in grants {
+            if let (Some(project), Some(environments)) = (&grant.project, &grant.environments) {
+                self.touch(project, environments.iter().cloned());
+            }
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! Conditions: who a rule or a segment is for.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde_json::{Map, Value};
+
+use crate::{
+    invalid::Invalid,
+    key::SegmentKey,
+    limits::{
+        ATTRIBUTE_BYTES_MAX, CONDITION_DEPTH_MAX, CONDITION_VALUES_MAX, CONDITIONS_MAX,
+        MATCH_VALUE_BYTES_MAX, WEIGHT_TOTAL_MAX,
+    },
+    parse,
+    text::check_attribute,
+};
+
+/// A condition on an evaluation context.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Condition {
+    /// Every one of them holds. Holds when there are none.
+    All(Vec<Condition>),
+    /// At least one of them holds.
+    Any(Vec<Condition>),
+    /// It does not hold.
+    Not(Box<Condition>),
+    /// The context is in the segment.
+    Segment(SegmentKey),
+    /// The context falls into a range of buckets.
+    Bucket(Bucket),
+    /// An attribute compares with one of the values.
+    Attribute(AttributeCondition),
+}
+
+/// A range of buckets: gates, holdouts, and experiments that exclude each other by sharing a seed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bucket {
+    /// The attribute that is hashed.
+    #[serde(default = "crate::flag::targeting_key")]
+    pub by: String,
+    /// What is hashed with it, so that different uses divide the users differently.
+    pub seed: String,
+    /// The first bucket of the range.
+    pub from: u32,
+    /// The bucket after the last one.
+    pub to: u32,
+    /// How many buckets there are.
+    pub of: u32,
+}
+
+/// A comparison of an attribute.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttributeCondition {
+    /// The attribute's name, or the path to it (`user.plan`).
+    pub attribute: String,
+    /// How it is compared.
+    pub op: Operator,
+    /// What it is compared with: one match is enough.
+    #[serde(default)]
+    pub values: Vec<Value>,
+    /// Whether upper and lower case are the same. Only for operators on text.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ignore_case: bool,
+}
+
+/// How an attribute is compared. A missing attribute, or one of another type, does not match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Operator {
+    /// Equals one of the values; strict by type, and 1 equals 1.0.
+    In,
+    /// The same as `in`.
+    Eq,
+    /// Text begins with.
+    StartsWith,
+    /// Text ends with.
+    EndsWith,
+    /// Text contains.
+    Contains,
+    /// Text matches a linear-time regular expression. Kept for a later version.
+    Matches,
+    /// Number less than.
+    Lt,
+    /// Number at most.
+    Lte,
+    /// Number greater than.
+    Gt,
+    /// Number at least.
+    Gte,
+    /// Time before. Kept for a later version.
+    Before,
+    /// Time after. Kept for a later version.
+    After,
+    /// Semantic version equal. Kept for a later version.
+    SemverEq,
+    /// Semantic version less than. Kept for a later version.
+    SemverLt,
+    /// Semantic version at most. Kept for a later version.
+    SemverLte,
+    /// Semantic version greater than. Kept for a later version.
+    SemverGt,
+    /// Semantic version at least. Kept for a later version.
+    SemverGte,
+    /// IP address in a network. Kept for a later version.
+    Cidr,
+    /// The attribute is there and not `null`.
+    Exists,
+}
+
+/// What an operator compares with.
+enum Operand {
+    Scalar,
+    Text,
+    Number,
+    Nothing,
+    Later,
+}
+
+impl Operator {
+    fn operand(self) -> Operand {
+        match self {
+            Self::In | Self::Eq => Operand::Scalar,
+            Self::StartsWith | Self::EndsWith | Self::Contains => Operand::Text,
+            Self::Lt | Self::Lte | Self::Gt | Self::Gte => Operand::Number,
+            Self::Exists => Operand::Nothing,
+            Self::Matches
+            | Self::Before
+            | Self::After
+            | Self::SemverEq
+            | Self::SemverLt
+            | Self::SemverLte
+            | Self::SemverGt
+            | Self::SemverGte
+            | Self::Cidr => Operand::Later,
+        }
+    }
+}
+
+impl Condition {
+    /// Checks a whole `when`. Errors point at the condition at fault.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        let count = self.count();
+        if count > CONDITIONS_MAX {
+            return Err(Invalid::here(format!(
+                "there are {count} conditions; at most {CONDITIONS_MAX} are kept; use a segment"
+            )));
+        }
+        self.validate_at(1)
+    }
+
+    /// How many conditions there are, groups included.
+    pub fn count(&self) -> usize {
+        let inner: usize = match self {
+            Self::All(inner) | Self::Any(inner) => {
+                inner.iter().map(Self::count).fold(0, usize::saturating_add)
+            }
+            Self::Not(inner) => inner.count(),
+            Self::Segment(_) | Self::Bucket(_) | Self::Attribute(_) => 0,
+        };
+        inner.saturating_add(1)
+    }
+
+    /// The segments that are named, in the order they stand.
+    pub fn segments(&self) -> Vec<&SegmentKey> {
+        match self {
+            Self::All(inner) | Self::Any(inner) => inner.iter().flat_map(Self::segments).collect(),
+            Self::Not(inner) => inner.segments(),
+            Self::Segment(segment) => vec![segment],
+            Self::Bucket(_) | Self::Attribute(_) => Vec::new(),
+        }
+    }
+
+    fn validate_at(&self, depth: usize) -> Result<(), Invalid> {
+        if depth > CONDITION_DEPTH_MAX {
+            return Err(Invalid::here(format!(
+                "conditions are nested more than {CONDITION_DEPTH_MAX} deep; flatten them, or use a segment"
+            )));
+        }
+        let deeper = depth.saturating_add(1);
+        let each = |name: &str, inner: &[Self]| {
+            let mut indexed = inner.iter().enumerate();
+            indexed.try_for_each(|(index, condition)| {
+                condition.validate_at(deeper).map_err(|invalid| invalid.under(index).under(name))
+            })
+        };
+        match self {
+            Self::All(inner) => each("all", inner),
+            Self::Any(inner) => each("any", inner),
+            Self::Not(inner) => inner.validate_at(deeper).map_err(|invalid| invalid.under("not")),
+            Self::Segment(_) => Ok(()),
+            Self::Bucket(bucket) => bucket.validate().map_err(|invalid| invalid.under("bucket")),
+            Self::Attribute(attribute) => attribute.validate(),
+        }
+    }
+}
+
+impl Bucket {
+    fn validate(&self) -> Result<(), Invalid> {
+        check_attribute("the attribute", &self.by, ATTRIBUTE_BYTES_MAX)
+            .map_err(|invalid| invalid.under("by"))?;
+        check_attribute("the seed", &self.seed, ATTRIBUTE_BYTES_MAX)
+            .map_err(|invalid| invalid.under("seed"))?;
+        if self.of == 0 || self.of > WEIGHT_TOTAL_MAX {
+            return Err(Invalid::new(
+                "/of",
+                format!("give a number of buckets from 1 to {WEIGHT_TOTAL_MAX}"),
+            ));
+        }
+        if self.from > self.to || self.to > self.of {
+            return Err(Invalid::new("/to", "a range is from <= to <= of"));
+        }
+        Ok(())
+    }
+}
+
+impl AttributeCondition {
+    fn validate(&self) -> Result<(), Invalid> {
+        check_attribute("the attribute", &self.attribute, ATTRIBUTE_BYTES_MAX)
+            .map_err(|invalid| invalid.under("attribute"))?;
+        let operand = self.op.operand();
+        if matches!(operand, Operand::Later) {
+            let name = serde_json::to_value(self.op).unwrap_or_default();
+            return Err(Invalid::new(
+                "/op",
+                format!(
+                    "the operator {name} is not supported by this version; use in, eq, starts_with, ends_with, contains, lt, lte, gt, gte or exists"
+                ),
+            ));
+        }
+        if self.ignore_case && !matches!(operand, Operand::Text | Operand::Scalar) {
+            return Err(Invalid::new("/ignore_case", "only operators on text can ignore case; leave it out"));
+        }
+        match operand {
+            Operand::Nothing if !self.values.is_empty() => {
+                return Err(Invalid::new("/values", "exists compares with nothing; leave the values out"));
+            }
+            Operand::Scalar | Operand::Text | Operand::Number
+                if self.values.is_empty() || self.values.len() > CONDITION_VALUES_MAX =>
+            {
+                return Err(Invalid::new(
+                    "/values",
+                    format!("give 1 to {CONDITION_VALUES_MAX} values; for more, use a segment's members"),
+                ));
+            }
+            _ => {}
+        }
+        for (index, value) in self.values.iter().enumerate() {
+            let at = |message: String| Err(Invalid::new(format!("/values/{index}"), message));
+            match (&operand, value) {
+                (Operand::Scalar, Value::String(_) | Value::Number(_) | Value::Bool(_))
+                | (Operand::Text, Value::String(_))
+                | (Operand::Number, Value::Number(_)) => {}
+                (Operand::Scalar, _) => return at("compare with a string, a number or a boolean".to_owned()),
+                (Operand::Text, _) => return at("this operator compares text; give a string".to_owned()),
+                _ => return at("this operator compares numbers; give a number".to_owned()),
+            }
+            if value.as_str().is_some_and(|text| text.len() > MATCH_VALUE_BYTES_MAX) {
+                return at(format!("a value has at most {MATCH_VALUE_BYTES_MAX} bytes"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads a condition. Beside the one field that says what it is, nothing else may stand in it.
+fn from_value(value: Value, depth: usize) -> Result<Condition, Invalid> {
+    let Value::Object(object) = value else {
+        return Err(Invalid::here(
+            "a condition is a JSON object: all, any, not, segment, bucket, or attribute with op and values",
+        ));
+    };
+    if object.contains_key("attribute") {
+        return parse::from_value(Value::Object(object)).map(Condition::Attribute);
+    }
+    if depth > CONDITION_DEPTH_MAX {
+        return Err(Invalid::here(format!(
+            "conditions are nested more than {CONDITION_DEPTH_MAX} deep; flatten them, or use a segment"
+        )));
+    }
+    let deeper = depth.saturating_add(1);
+    let (name, inner) = only_field(object)?;
+    let condition = match name.as_str() {
+        "all" => list(inner, deeper).map(Condition::All),
+        "any" => list(inner, deeper).map(Condition::Any),
+        "not" => from_value(inner, deeper).map(|inner| Condition::Not(Box::new(inner))),
+        "segment" => parse::from_value(inner).map(Condition::Segment),
+        "bucket" => parse::from_value(inner).map(Condition::Bucket),
+        _ => {
+            return Err(Invalid::here(format!(
+                "there is no condition {name:?}; use all, any, not, segment, bucket, or attribute with op and values"
+            )));
+        }
+    };
+    condition.map_err(|invalid| invalid.under(name))
+}
+
+fn only_field(object: Map<String, Value>) -> Result<(String, Value), Invalid> {
+    let mut fields = object.into_iter();
+    match (fields.next(), fields.next()) {
+        (Some(field), None) => Ok(field),
+        _ => Err(Invalid::here(
+            "a condition has exactly one of all, any, not, segment, bucket, or an attribute with op and values",
+        )),
+    }
+}
+
+fn list(value: Value, depth: usize) -> Result<Vec<Condition>, Invalid> {
+    let Value::Array(values) = value else { return Err(Invalid::here("give a list of conditions")) };
+    let indexed = values.into_iter().enumerate();
+    indexed.map(|(index, value)| from_value(value, depth).map_err(|invalid| invalid.under(index))).collect()
+}
+
+impl<'de> Deserialize<'de> for Condition {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        from_value(Value::deserialize(deserializer)?, 1).map_err(D::Error::custom)
+    }
+}
+
+impl Serialize for Condition {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeMap;
+        let mut map = match self {
+            Self::Attribute(attribute) => return attribute.serialize(serializer),
+            _ => serializer.serialize_map(Some(1))?,
+        };
+        match self {
+            Self::All(inner) => map.serialize_entry("all", inner)?,
+            Self::Any(inner) => map.serialize_entry("any", inner)?,
+            Self::Not(inner) => map.serialize_entry("not", inner)?,
+            Self::Segment(segment) => map.serialize_entry("segment", segment)?,
+            Self::Bucket(bucket) => map.serialize_entry("bucket", bucket)?,
+            Self::Attribute(_) => {}
+        }
+        map.end()
+    }
+}

@@ -1,0 +1,329 @@
+//! A flag's configuration in one environment: whether it is on, and what is served to whom.
+
+use std::{collections::BTreeMap, collections::BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    condition::Condition,
+    flag::{FlagDefinition, check_variant, targeting_key},
+    invalid::Invalid,
+    key::{FlagKey, RuleId, SegmentKey, VariantKey},
+    limits::{
+        ATTRIBUTE_BYTES_MAX, CONDITIONS_MAX, MATCH_VALUE_BYTES_MAX, PREREQUISITES_MAX, RULES_MAX,
+        SHORT_TEXT_BYTES_MAX, TARGET_VALUES_MAX, WEIGHT_TOTAL_MAX,
+    },
+    text::{check_attribute, check_text},
+};
+
+/// A configuration as a person states it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FlagEnvironmentSpec {
+    /// Whether the flag is on. Default: off.
+    pub enabled: bool,
+    /// Flags that must serve certain variants for this one to be served at all. Default: none.
+    pub prerequisites: Vec<Prerequisite>,
+    /// Values of an attribute that get a variant, whatever the rules say. Default: none.
+    pub targets: Vec<Target>,
+    /// Who gets what: the first rule that matches serves. Default: none.
+    pub rules: Vec<Rule>,
+    /// What is served where nothing matches. Default, and `null`: the caller's code default.
+    pub default: Option<Serve>,
+    /// The off variant here, in place of the definition's. Default: the definition's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub off_variant: Option<VariantKey>,
+    /// The safe variant here, in place of the definition's. Default: the definition's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub safe_variant: Option<VariantKey>,
+    /// A variant that wins over everything while it is held; the rules stay as they are. Default: none.
+    pub hold: Option<Hold>,
+}
+
+/// A flag that must serve one of these variants.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Prerequisite {
+    /// The flag.
+    pub flag: FlagKey,
+    /// The variants that satisfy.
+    pub variants: Vec<VariantKey>,
+}
+
+/// Values of an attribute that get a variant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    /// The attribute. Default: `targetingKey`.
+    #[serde(default = "targeting_key")]
+    pub by: String,
+    /// The values.
+    pub values: Vec<String>,
+    /// The variant that they get.
+    pub variant: VariantKey,
+}
+
+/// Who gets what.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// The rule's id.
+    pub id: RuleId,
+    /// A name for people. Default: empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// Who it is for. Default: everyone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<Condition>,
+    /// What they get.
+    pub serve: Serve,
+}
+
+/// What is served: one variant, or a rollout over several.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Serve {
+    /// This variant.
+    Variant(VariantKey),
+    /// One of several, by the bucket that an attribute falls into.
+    Rollout(Rollout),
+}
+
+/// A division of the users over variants. See [`crate::bucketing`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rollout {
+    /// The attribute that is hashed. Default: `targetingKey`.
+    #[serde(default = "targeting_key")]
+    pub by: String,
+    /// What is hashed with it, so that different flags divide the users differently.
+    pub seed: String,
+    /// The variants and their shares, in the order in which they divide the buckets.
+    pub weights: Vec<WeightedVariant>,
+    /// Another system's way to bucket, for imported rollouts. Kept for a later version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+}
+
+/// A variant and its share of a rollout.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WeightedVariant {
+    /// The variant.
+    pub variant: VariantKey,
+    /// Its share of the rollout's total.
+    pub weight: u32,
+}
+
+/// A variant that wins over everything.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hold {
+    /// The variant.
+    pub variant: VariantKey,
+    /// What holds it.
+    pub id: String,
+}
+
+/// A configuration that is valid against its flag's definition. What it names beyond the flag, other flags and
+/// segments, is checked by `apply`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct FlagEnvironment(FlagEnvironmentSpec);
+
+impl std::ops::Deref for FlagEnvironment {
+    type Target = FlagEnvironmentSpec;
+
+    fn deref(&self) -> &FlagEnvironmentSpec {
+        &self.0
+    }
+}
+
+impl FlagEnvironment {
+    /// Checks a configuration against the definition.
+    ///
+    /// # Errors
+    /// [`Invalid`] with the path to the first fault.
+    pub fn new(spec: FlagEnvironmentSpec, definition: &FlagDefinition) -> Result<Self, Invalid> {
+        let variants = &definition.variants;
+        check_variant("off_variant", spec.off_variant.as_ref(), variants)?;
+        check_variant("safe_variant", spec.safe_variant.as_ref(), variants)?;
+        if let Some(hold) = &spec.hold {
+            check_variant("variant", Some(&hold.variant), variants)
+                .map_err(|invalid| invalid.under("hold"))?;
+        }
+        if let Some(serve) = &spec.default {
+            serve.validate(variants).map_err(|invalid| invalid.under("default"))?;
+        }
+        check_prerequisites(&spec.prerequisites, &definition.key)
+            .map_err(|invalid| invalid.under("prerequisites"))?;
+        check_targets(&spec.targets, variants).map_err(|invalid| invalid.under("targets"))?;
+        check_rules(&spec.rules, variants).map_err(|invalid| invalid.under("rules"))?;
+        Ok(Self(spec))
+    }
+
+    /// The configuration as it was stated, to be edited.
+    pub fn to_spec(&self) -> FlagEnvironmentSpec {
+        self.0.clone()
+    }
+
+    /// The prerequisites.
+    pub fn prerequisites(&self) -> impl Iterator<Item = &Prerequisite> {
+        self.prerequisites.iter()
+    }
+
+    /// The segments that its rules name.
+    pub fn segments(&self) -> impl Iterator<Item = &SegmentKey> {
+        self.rules.iter().filter_map(|rule| rule.when.as_ref()).flat_map(Condition::segments)
+    }
+
+    /// The variants of its own flag that it names.
+    pub fn variants_used(&self) -> impl Iterator<Item = &VariantKey> {
+        let served = self.rules.iter().map(|rule| &rule.serve).chain(&self.default).flat_map(Serve::variants);
+        let named = self
+            .off_variant
+            .iter()
+            .chain(&self.safe_variant)
+            .chain(self.hold.iter().map(|hold| &hold.variant));
+        served.chain(named).chain(self.targets.iter().map(|target| &target.variant))
+    }
+}
+
+impl Serve {
+    fn variants(&self) -> Vec<&VariantKey> {
+        match self {
+            Self::Variant(variant) => vec![variant],
+            Self::Rollout(rollout) => rollout.weights.iter().map(|weighted| &weighted.variant).collect(),
+        }
+    }
+
+    fn validate(&self, variants: &BTreeMap<VariantKey, Value>) -> Result<(), Invalid> {
+        match self {
+            Self::Variant(variant) => check_variant("variant", Some(variant), variants),
+            Self::Rollout(rollout) => rollout.validate(variants).map_err(|invalid| invalid.under("rollout")),
+        }
+    }
+}
+
+impl Rollout {
+    /// The sum of the weights.
+    pub fn total(&self) -> u64 {
+        self.weights.iter().map(|weighted| u64::from(weighted.weight)).fold(0, u64::saturating_add)
+    }
+
+    fn validate(&self, variants: &BTreeMap<VariantKey, Value>) -> Result<(), Invalid> {
+        check_attribute("the attribute", &self.by, ATTRIBUTE_BYTES_MAX)
+            .map_err(|invalid| invalid.under("by"))?;
+        check_attribute("the seed", &self.seed, ATTRIBUTE_BYTES_MAX)
+            .map_err(|invalid| invalid.under("seed"))?;
+        if self.method.as_deref().is_some_and(|method| method != "murmur3") {
+            return Err(Invalid::new(
+                "/method",
+                "this version buckets by murmur3 only; leave the method out",
+            ));
+        }
+        let mut seen = BTreeSet::new();
+        for (index, weighted) in self.weights.iter().enumerate() {
+            let at = |invalid: Invalid| invalid.under(index).under("weights");
+            check_variant("variant", Some(&weighted.variant), variants).map_err(at)?;
+            if !seen.insert(&weighted.variant) {
+                return Err(at(Invalid::new(
+                    "/variant",
+                    format!("variant {} has a weight already; add them up", weighted.variant),
+                )));
+            }
+        }
+        let total = self.total();
+        if total == 0 || total > u64::from(WEIGHT_TOTAL_MAX) {
+            return Err(Invalid::new(
+                "/weights",
+                format!("the weights add up to {total}; they must add up to 1 to {WEIGHT_TOTAL_MAX}"),
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn check_prerequisites(prerequisites: &[Prerequisite], own: &FlagKey) -> Result<(), Invalid> {
+    if prerequisites.len() > PREREQUISITES_MAX {
+        return Err(Invalid::here(format!(
+            "there are {}; at most {PREREQUISITES_MAX} are kept",
+            prerequisites.len()
+        )));
+    }
+    let mut seen = BTreeSet::new();
+    for (index, prerequisite) in prerequisites.iter().enumerate() {
+        let at = |field: &str, message: String| Err(Invalid::here(message).under(field).under(index));
+        if prerequisite.flag == *own {
+            return at("flag", "a flag can't depend on itself: that is a cycle of one".to_owned());
+        }
+        if !seen.insert(&prerequisite.flag) {
+            return at(
+                "flag",
+                format!("flag {} stands here already; list all its variants there", prerequisite.flag),
+            );
+        }
+        if prerequisite.variants.is_empty() {
+            return at("variants", "name at least one variant; with none this could never be met".to_owned());
+        }
+    }
+    Ok(())
+}
+
+fn check_targets(targets: &[Target], variants: &BTreeMap<VariantKey, Value>) -> Result<(), Invalid> {
+    let count: usize = targets.iter().map(|target| target.values.len()).fold(0, usize::saturating_add);
+    if count > TARGET_VALUES_MAX {
+        return Err(Invalid::here(format!(
+            "the targets list {count} values; at most {TARGET_VALUES_MAX} are kept; use a segment"
+        )));
+    }
+    let mut seen = BTreeMap::new();
+    for (index, target) in targets.iter().enumerate() {
+        let at = |invalid: Invalid| invalid.under(index);
+        check_attribute("the attribute", &target.by, ATTRIBUTE_BYTES_MAX)
+            .map_err(|invalid| at(invalid.under("by")))?;
+        check_variant("variant", Some(&target.variant), variants).map_err(at)?;
+        for (place, value) in target.values.iter().enumerate() {
+            let fault = |message: String| Err(at(Invalid::here(message).under(place).under("values")));
+            if value.len() > MATCH_VALUE_BYTES_MAX {
+                return fault(format!("a value has at most {MATCH_VALUE_BYTES_MAX} bytes"));
+            }
+            if seen.insert((&target.by, value), &target.variant).is_some_and(|other| *other != target.variant)
+            {
+                return fault(format!("{value:?} is listed for two variants; one value has one variant"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_rules(rules: &[Rule], variants: &BTreeMap<VariantKey, Value>) -> Result<(), Invalid> {
+    if rules.len() > RULES_MAX {
+        return Err(Invalid::here(format!("there are {} rules; at most {RULES_MAX} are kept", rules.len())));
+    }
+    let mut seen = BTreeSet::new();
+    let mut conditions: usize = 0;
+    for (index, rule) in rules.iter().enumerate() {
+        let at = |invalid: Invalid| invalid.under(index);
+        check_text("the name", &rule.name, SHORT_TEXT_BYTES_MAX)
+            .map_err(|invalid| at(invalid.under("name")))?;
+        if !seen.insert(&rule.id) {
+            return Err(at(Invalid::new(
+                "/id",
+                format!("another rule has the id {}; ids are unique within an environment", rule.id),
+            )));
+        }
+        if let Some(when) = &rule.when {
+            when.validate().map_err(|invalid| at(invalid.under("when")))?;
+            conditions = conditions.saturating_add(when.count());
+        }
+        rule.serve.validate(variants).map_err(|invalid| at(invalid.under("serve")))?;
+    }
+    if conditions > CONDITIONS_MAX {
+        return Err(Invalid::here(format!(
+            "the rules have {conditions} conditions; at most {CONDITIONS_MAX} are kept; use segments"
+        )));
+    }
+    Ok(())
+}

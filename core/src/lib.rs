@@ -1,0 +1,59 @@
+//! The domain of Flagraft: what a flag is, what it evaluates to, and how the state changes.
+//!
+//! Pure and total: no clock, no randomness, no I/O, no map in hash order, no panic. Two entrances matter:
+//! [`evaluate::evaluate`], the value of a flag for a context, and [`apply::apply`], what a log entry makes of the
+//! state. Every node, and every client, computes the same from the same input, for ever.
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::unreachable,
+        clippy::todo
+    )
+)]
+
+// What a flag is, and its value.
+pub mod bucketing;
+pub mod condition;
+pub mod configuration;
+pub mod context;
+pub mod document;
+pub mod evaluate;
+pub mod flag;
+pub mod resolution;
+pub mod segment;
+mod targeting;
+
+// How it changes.
+pub mod apply;
+pub mod operation;
+pub mod proposal;
+pub mod record;
+pub mod rejection;
+pub mod reply;
+
+// What the state holds.
+pub mod environment;
+pub mod project;
+pub mod rows;
+pub mod state;
+pub mod token;
+
+// How it is told apart and proved.
+pub mod digest;
+pub mod identity;
+pub mod merkle;
+
+// The ground they stand on.
+pub mod invalid;
+pub mod key;
+pub mod limits;
+pub mod parse;
+mod text;

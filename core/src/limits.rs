@@ -1,0 +1,89 @@
+//! Every limit of the domain, in one place. Raising one is a change of what `apply` accepts, so it
+//! belongs behind the cluster version.
+
+/// Bytes of a flag key.
+pub const FLAG_KEY_BYTES_MAX: usize = 256;
+/// Bytes of a variant key, a rule id or a segment key.
+pub const NAME_KEY_BYTES_MAX: usize = 128;
+/// Bytes of a project or environment key.
+pub const SLUG_BYTES_MAX: usize = 64;
+/// Bytes of a variant's value, as compact JSON.
+pub const VALUE_BYTES_MAX: usize = 64 * 1024;
+/// Variants of one flag.
+pub const VARIANTS_MAX: usize = 100;
+/// Rules of one flag in one environment.
+pub const RULES_MAX: usize = 200;
+/// Conditions of one flag in one environment, and of one segment; every node of a tree counts.
+pub const CONDITIONS_MAX: usize = 1_000;
+/// Levels of conditions within one `when`.
+pub const CONDITION_DEPTH_MAX: usize = 16;
+/// Values of one condition.
+pub const CONDITION_VALUES_MAX: usize = 10_000;
+/// Values of all targets of one flag in one environment.
+pub const TARGET_VALUES_MAX: usize = 10_000;
+/// Prerequisites of one flag in one environment.
+pub const PREREQUISITES_MAX: usize = 100;
+/// Flags in one chain of prerequisites, the first one included.
+pub const PREREQUISITE_DEPTH_MAX: usize = 16;
+/// Segments in one chain of segments, the first one included.
+pub const SEGMENT_DEPTH_MAX: usize = 16;
+/// Members of one list of a segment.
+pub const SEGMENT_MEMBERS_MAX: usize = 1_000_000;
+/// Bytes of one member of a segment, of one value of a target and of one text value of a condition.
+pub const MATCH_VALUE_BYTES_MAX: usize = 1_024;
+/// Bytes of an attribute's name (or path) and of a rollout's seed.
+pub const ATTRIBUTE_BYTES_MAX: usize = 256;
+/// Greatest total of a rollout's weights, and the greatest `of` of a bucket condition.
+pub const WEIGHT_TOTAL_MAX: u32 = i32::MAX as u32;
+/// Bytes of a short text: a name, an owner, a title, a tag, a metadata key.
+pub const SHORT_TEXT_BYTES_MAX: usize = 256;
+/// Bytes of a long text: a description, exit criteria, a metadata value, a URL.
+pub const LONG_TEXT_BYTES_MAX: usize = 4_096;
+/// Tags of one flag.
+pub const TAGS_MAX: usize = 50;
+/// Links of one flag.
+pub const LINKS_MAX: usize = 20;
+/// Metadata entries of one flag.
+pub const METADATA_MAX: usize = 50;
+/// Tests of one flag.
+pub const TESTS_MAX: usize = 100;
+/// Bytes of the context of one of a flag's tests, as compact JSON.
+pub const TEST_CONTEXT_BYTES_MAX: usize = 16 * 1024;
+/// Flags of one project.
+pub const FLAGS_MAX: usize = 50_000;
+/// Greatest magnitude of an integer value: what a double holds exactly, 2^53 - 1.
+pub const INTEGER_MAX: i64 = (1 << 53) - 1;
+/// Greatest `max_age_ms` and `grace_ms`: one day, in milliseconds.
+pub const AGE_MAX_MS: u64 = 24 * 60 * 60 * 1_000;
+/// Operations of one change.
+pub const OPERATIONS_MAX: usize = 100;
+/// Bytes of one entry of the log: a proposal as JSON.
+pub const ENTRY_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of a change's reason.
+pub const REASON_BYTES_MAX: usize = 1_024;
+/// Bytes of a ticket and of an `Idempotency-Key`.
+pub const TICKET_BYTES_MAX: usize = 128;
+/// Bytes of a ticket pattern, and of the same once compiled.
+pub const TICKET_PATTERN_BYTES_MAX: usize = 1_024;
+/// Bytes of memory of a compiled ticket pattern.
+pub const TICKET_PATTERN_COMPILED_BYTES_MAX: usize = 64 * 1024;
+/// Grants of one token.
+pub const GRANTS_MAX: usize = 100;
+/// Attributes in a token's context.
+pub const TOKEN_CONTEXT_MAX: usize = 50;
+/// Bytes of a token's context, as compact JSON.
+pub const TOKEN_CONTEXT_BYTES_MAX: usize = 8 * 1024;
+/// Projects of one group.
+pub const PROJECTS_MAX: usize = 1_000;
+/// Environments of one project.
+pub const ENVIRONMENTS_MAX: usize = 100;
+/// Segments of one project.
+pub const SEGMENTS_MAX: usize = 10_000;
+/// Tokens of one group, revoked ones included.
+pub const TOKENS_MAX: usize = 100_000;
+/// How long a request id is remembered, in milliseconds of record time.
+pub const REQUESTS_REMEMBERED_MS: i64 = 15 * 60 * 1_000;
+/// Request ids remembered at once.
+pub const REQUESTS_REMEMBERED_MAX: usize = 262_144;
+/// Of those, the ones that no client gave: they leave room for the ones that clients gave.
+pub const REQUESTS_MINTED_REMEMBERED_MAX: usize = 65_536;

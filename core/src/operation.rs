@@ -1,0 +1,432 @@
+//! Operations: the edits that a change is made of.
+//!
+//! Their JSON is what the API takes, what the log holds and what records keep: it is frozen. A field may be added
+//! with a default; an operation that means something new gets a new name and a cluster version that allows it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde_json::Value;
+
+use crate::{
+    document::FlagDocument,
+    environment::{EnvironmentSpec, ProjectSpec},
+    flag::{FlagEnvironmentSpec, Rule, Serve, WeightedVariant},
+    identity::{ClusterId, History},
+    invalid::Invalid,
+    key::{EnvironmentKey, FlagKey, RuleId, SegmentKey, VariantKey},
+    parse,
+    segment::SegmentSpec,
+    token::{SecretHash, TokenId, TokenSpec},
+};
+
+/// Declares the operations: their wire names, in one table, and the struct that holds each one's fields.
+macro_rules! operations {
+    ($($(#[$doc:meta])* $name:literal => $variant:ident,)*) => {
+        /// One edit. In JSON an object with the field `op` beside the operation's own fields.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum Operation {
+            $($(#[$doc])* $variant($variant),)*
+        }
+
+        impl Operation {
+            /// The wire names of all operations.
+            pub const NAMES: &'static [&'static str] = &[$($name),*];
+
+            /// The operation's wire name.
+            pub fn name(&self) -> &'static str {
+                match self { $(Self::$variant(_) => $name,)* }
+            }
+
+            /// Reads an operation; the error points at the field at fault.
+            pub fn from_value(value: Value) -> Result<Self, Invalid> {
+                let Value::Object(mut object) = value else {
+                    return Err(Invalid::here("an operation is a JSON object with the field `op`"));
+                };
+                let name = match object.remove("op") {
+                    Some(Value::String(name)) => name,
+                    Some(_) => return Err(Invalid::new("/op", "`op` is the name of an operation, a string")),
+                    None => return Err(Invalid::new("", format!("an operation needs the field `op`: one of {}", Self::NAMES.join(", ")))),
+                };
+                match name.as_str() {
+                    $($name => parse::from_value(Value::Object(object)).map(Self::$variant),)*
+                    _ => Err(Invalid::new("/op", format!("there is no operation {name:?}; use one of {}", Self::NAMES.join(", ")))),
+                }
+            }
+
+            /// The `if_revision` that the operation carries.
+            pub fn if_revision(&self) -> Option<u64> {
+                match self { $(Self::$variant(fields) => fields.if_revision,)* }
+            }
+
+            fn to_fields(&self) -> Result<Value, serde_json::Error> {
+                match self { $(Self::$variant(fields) => serde_json::to_value(fields),)* }
+            }
+        }
+    };
+}
+
+operations! {
+    /// Creates or replaces the project.
+    "project.put" => ProjectPut,
+    /// Deletes the project and all that is in it.
+    "project.delete" => ProjectDelete,
+    /// Creates or replaces an environment.
+    "environment.put" => EnvironmentPut,
+    /// Deletes an environment and every flag's configuration in it.
+    "environment.delete" => EnvironmentDelete,
+    /// Creates a flag, or replaces its definition and the environments that it names.
+    "flag.put" => FlagPut,
+    /// Replaces a flag's configuration in one environment.
+    "flag.configure" => FlagConfigure,
+    /// Turns a flag on in one environment.
+    "flag.enable" => FlagEnable,
+    /// Turns a flag off in one environment: the kill switch.
+    "flag.disable" => FlagDisable,
+    /// Copies a flag's configuration from one environment to another.
+    "flag.copy" => FlagCopy,
+    /// Takes a flag out of service; it answers FLAG_NOT_FOUND until it is restored.
+    "flag.archive" => FlagArchive,
+    /// Brings an archived or deleted flag back, disabled everywhere.
+    "flag.restore" => FlagRestore,
+    /// Deletes a flag. Its key comes back only by `flag.restore`.
+    "flag.delete" => FlagDelete,
+    /// Creates or replaces a rule.
+    "rule.put" => RulePut,
+    /// Deletes a rule.
+    "rule.delete" => RuleDelete,
+    /// Sets the weights of a rule's or the default's rollout.
+    "rollout.set" => RolloutSet,
+    /// Sets what is served where no target and no rule matches.
+    "default.set" => DefaultSet,
+    /// Adds values to a target.
+    "targets.add" => TargetsAdd,
+    /// Removes values from the targets.
+    "targets.remove" => TargetsRemove,
+    /// Creates or replaces a segment.
+    "segment.put" => SegmentPut,
+    /// Deletes a segment.
+    "segment.delete" => SegmentDelete,
+    /// Adds members to a segment's list.
+    "segment.members.add" => SegmentMembersAdd,
+    /// Removes members from a segment's list.
+    "segment.members.remove" => SegmentMembersRemove,
+    /// Creates a token.
+    "token.create" => TokenCreate,
+    /// Revokes a token.
+    "token.revoke" => TokenRevoke,
+    /// Founds the cluster: the first entry of every history.
+    "system.bootstrap" => SystemBootstrap,
+    /// States a change of membership before Raft makes it.
+    "system.membership" => SystemMembership,
+    /// States a transfer of leadership before Raft makes it.
+    "system.leadership" => SystemLeadership,
+    /// Raises the cluster version.
+    "system.cluster_version" => SystemClusterVersion,
+}
+
+impl Serialize for Operation {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::Error;
+        let mut value = self.to_fields().map_err(S::Error::custom)?;
+        if let Some(object) = value.as_object_mut() {
+            object.insert("op".to_owned(), self.name().into());
+        }
+        value.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Operation {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::from_value(Value::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+/// Declares the fields of operations that write one environment of a flag, or the flag itself.
+macro_rules! fields {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* })*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+            #[serde(deny_unknown_fields)]
+            pub struct $name {
+                $($(#[$field_doc])* pub $field: $type,)*
+                /// The revision that the written object must have; 0: it must not exist. Absent: any.
+                #[serde(default, skip_serializing_if = "Option::is_none")]
+                pub if_revision: Option<u64>,
+            }
+        )*
+    };
+}
+
+fields! {
+    /// Fields of `project.put`.
+    ProjectPut {
+        /// The project; its key is the project of the proposal.
+        project: ProjectSpec,
+    }
+    /// Fields of `project.delete`.
+    ProjectDelete {}
+    /// Fields of `environment.put`.
+    EnvironmentPut {
+        /// The environment.
+        environment: EnvironmentSpec,
+    }
+    /// Fields of `environment.delete`.
+    EnvironmentDelete {
+        /// The environment.
+        environment: EnvironmentKey,
+    }
+    /// Fields of `flag.put`.
+    FlagPut {
+        /// The flag.
+        flag: FlagDocument,
+    }
+    /// Fields of `flag.configure`.
+    FlagConfigure {
+        /// The flag.
+        flag: FlagKey,
+        /// The environment.
+        environment: EnvironmentKey,
+        /// Its new configuration.
+        configuration: FlagEnvironmentSpec,
+    }
+    /// Fields of `flag.enable`.
+    FlagEnable {
+        /// The flag.
+        flag: FlagKey,
+        /// The environment.
+        environment: EnvironmentKey,
+    }
+    /// Fields of `flag.disable`.
+    FlagDisable {
+        /// The flag.
+        flag: FlagKey,
+        /// The environment.
+        environment: EnvironmentKey,
+    }
+    /// Fields of `flag.copy`.
+    FlagCopy {
+        /// The flag.
+        flag: FlagKey,
+        /// The environment to copy from.
+        from: EnvironmentKey,
+        /// The environment to copy to.
+        to: EnvironmentKey,
+        /// The parts to copy. Default: all but `enabled`, so that a copy turns nothing on.
+        #[serde(default = "CopyPart::all_but_enabled")]
+        parts: Vec<CopyPart>,
+    }
+    /// Fields of `flag.archive`.
+    FlagArchive {
+        /// The flag.
+        flag: FlagKey,
+    }
+    /// Fields of `flag.restore`.
+    FlagRestore {
+        /// The flag.
+        flag: FlagKey,
+    }
+    /// Fields of `flag.delete`.
+    FlagDelete {
+        /// The flag.
+        flag: FlagKey,
+    }
+    /// Fields of `rule.put`.
+    RulePut {
+        /// The flag.
+        flag: FlagKey,
+        /// The environment.
+        environment: EnvironmentKey,
+        /// The rule. One with its id is replaced where it stands, unless `before` moves it.
+        rule: Rule,
+        /// The rule to put it before. Default: where it stands, a new one at the end.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<RuleId>,
+    }
+    /// Fields of `rule.delete`.
+    RuleDelete {
+        /// The flag.
+        flag: FlagKey,
+        /// The environment.
+        environment: EnvironmentKey,
+        /// The rule.
+        rule: RuleId,
+    }
+    /// Fields of `rollout.set`.
+    RolloutSet {
+        /// The flag.
+        flag: FlagKey,
+        /// The environment.
+        environment: EnvironmentKey,
+        /// The rule that rolls out. Absent: the default.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rule: Option<RuleId>,
+        /// The new weights.
+        weights: Vec<WeightedVariant>,
+    }
+    /// Fields of `default.set`.
+    DefaultSet {
+        /// The flag.
+        flag: FlagKey,
+        /// The environment.
+        environment: EnvironmentKey,
+        /// What is served; `null`: the caller's code default.
+        serve: Option<Serve>,
+    }
+    /// Fields of `targets.add`.
+    TargetsAdd {
+        /// The flag.
+        flag: FlagKey,
+        /// The environment.
+        environment: EnvironmentKey,
+        /// The attribute whose values are listed. Default: `targetingKey`.
+        #[serde(default = "targeting_key")]
+        by: String,
+        /// The variant they get. A value that another target of the same attribute lists moves here.
+        variant: VariantKey,
+        /// The values.
+        values: Vec<String>,
+    }
+    /// Fields of `targets.remove`.
+    TargetsRemove {
+        /// The flag.
+        flag: FlagKey,
+        /// The environment.
+        environment: EnvironmentKey,
+        /// The attribute whose values are listed. Default: `targetingKey`.
+        #[serde(default = "targeting_key")]
+        by: String,
+        /// The values.
+        values: Vec<String>,
+    }
+    /// Fields of `segment.put`.
+    SegmentPut {
+        /// The segment.
+        segment: SegmentSpec,
+    }
+    /// Fields of `segment.delete`.
+    SegmentDelete {
+        /// The segment.
+        segment: SegmentKey,
+    }
+    /// Fields of `segment.members.add`.
+    SegmentMembersAdd {
+        /// The segment.
+        segment: SegmentKey,
+        /// The list.
+        list: MemberList,
+        /// The members.
+        members: Vec<String>,
+    }
+    /// Fields of `segment.members.remove`.
+    SegmentMembersRemove {
+        /// The segment.
+        segment: SegmentKey,
+        /// The list.
+        list: MemberList,
+        /// The members.
+        members: Vec<String>,
+    }
+    /// Fields of `token.create`.
+    TokenCreate {
+        /// The token.
+        token: TokenSpec,
+        /// The SHA-256 of its secret.
+        secret_sha256: SecretHash,
+    }
+    /// Fields of `token.revoke`.
+    TokenRevoke {
+        /// The token.
+        token: TokenId,
+    }
+    /// Fields of `system.bootstrap`.
+    SystemBootstrap {
+        /// The cluster's identity.
+        cluster: ClusterId,
+        /// The history that begins.
+        history: History,
+        /// The members, by node id.
+        members: BTreeMap<u64, Member>,
+    }
+    /// Fields of `system.membership`.
+    SystemMembership {
+        /// The members as they will be, by node id.
+        members: BTreeMap<u64, Member>,
+    }
+    /// Fields of `system.leadership`.
+    SystemLeadership {
+        /// The node that shall lead.
+        to: u64,
+    }
+    /// Fields of `system.cluster_version`.
+    SystemClusterVersion {
+        /// The new version.
+        version: u32,
+    }
+}
+
+/// A part of a flag's configuration that `flag.copy` can copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CopyPart {
+    /// Whether it is on.
+    Enabled,
+    /// The prerequisites.
+    Prerequisites,
+    /// The targets.
+    Targets,
+    /// The rules.
+    Rules,
+    /// What is served by default, and the off and safe variants.
+    Default,
+}
+
+impl CopyPart {
+    fn all_but_enabled() -> Vec<Self> {
+        vec![Self::Prerequisites, Self::Targets, Self::Rules, Self::Default]
+    }
+}
+
+/// One of a segment's two lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemberList {
+    /// Those who are in, whatever the segment's condition says.
+    Included,
+    /// Those who are out, unless they are included.
+    Excluded,
+}
+
+/// A cluster member as records name it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Member {
+    /// The identity that its data folder minted.
+    pub uid: String,
+    /// Where its peers reach it.
+    pub peer_address: String,
+    /// Whether it votes.
+    pub voter: bool,
+}
+
+fn targeting_key() -> String {
+    "targetingKey".to_owned()
+}
+
+impl Operation {
+    /// The cluster version that allows the operation.
+    pub fn needs_cluster_version(&self) -> u32 {
+        1
+    }
+
+    /// The operation without what its handler mints or must not be shown (a new token's id and the hash of its
+    /// secret): what records keep, and what tells whether two requests are the same.
+    pub fn without_secrets(&self) -> Value {
+        let mut value = serde_json::to_value(self).unwrap_or_default();
+        if let (Self::TokenCreate(_), Some(object)) = (self, value.as_object_mut()) {
+            object.remove("secret_sha256");
+        }
+        value
+    }
+}

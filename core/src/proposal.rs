@@ -1,0 +1,262 @@
+//! The proposal: what a person or program asks to change, with all that is not deterministic stamped in before
+//! it enters the log.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    invalid::Invalid,
+    key::ProjectKey,
+    limits::{ENTRY_BYTES_MAX, OPERATIONS_MAX, REASON_BYTES_MAX, TICKET_BYTES_MAX},
+    operation::Operation,
+    token::TokenId,
+};
+
+/// What an entry of the log proposes. Its JSON is the payload of the log's envelope and is frozen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Proposal {
+    /// The Raft group: 1.
+    pub group: u32,
+    /// Identifies the request, so that a retry is not a second change.
+    pub request: RequestId,
+    /// What is asked for.
+    pub body: Body,
+    /// Who asks: from the token, never from the request's body.
+    pub actor: Actor,
+    /// What caused it, where that is not a person's request.
+    #[serde(default)]
+    pub caused_by: Option<Cause>,
+    /// When the leader proposed it, in milliseconds since 1970 UTC.
+    pub proposed_at_ms: i64,
+    /// 16 random bytes, so that the leaf hash of a removed record cannot be guessed.
+    #[serde(with = "hex")]
+    pub salt: [u8; 16],
+    /// The node that stamped it.
+    pub node: u64,
+}
+
+/// What is asked for: the part of a proposal that makes two requests the same or not.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Body {
+    /// A change of the state.
+    Change(Change),
+    /// A node's count of requests that it refused because their token was missing or no good.
+    Denials(Denials),
+}
+
+/// One change: 1 to 100 operations, all or nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    /// The project whose objects the operations name. `None` for operations on tokens and the cluster.
+    #[serde(default)]
+    pub project: Option<ProjectKey>,
+    /// The edits, in order.
+    pub operations: Vec<Operation>,
+    /// Why.
+    pub reason: String,
+    /// The ticket that asked for it, where a policy wants one.
+    #[serde(default)]
+    pub ticket: Option<String>,
+    /// No object that the change writes may be newer than this revision.
+    #[serde(default)]
+    pub expect_revision: Option<u64>,
+}
+
+/// Requests that a node refused for want of a good token, counted so that an attack leaves a trace of bounded size.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Denials {
+    /// The node that counted.
+    pub node: u64,
+    /// The start of what is counted, in milliseconds since 1970 UTC.
+    pub from_ms: i64,
+    /// Its end.
+    pub to_ms: i64,
+    /// How many.
+    pub count: u64,
+}
+
+/// Identifies a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RequestId {
+    /// The client's `Idempotency-Key`, or an id that the first node minted.
+    pub id: String,
+    /// Whether the client gave it. Such ids are scoped to the client's token.
+    pub client_given: bool,
+}
+
+impl RequestId {
+    /// The id under which the state remembers the request.
+    pub fn scoped(&self, token: Option<&str>) -> String {
+        match (self.client_given, token) {
+            (true, Some(token)) => format!("{token}/{}", self.id),
+            _ => self.id.clone(),
+        }
+    }
+}
+
+/// What kind of actor asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ActorType {
+    /// A person.
+    User,
+    /// A program.
+    Service,
+    /// The cluster itself.
+    System,
+}
+
+/// Who asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Actor {
+    /// A person, a program or the cluster.
+    #[serde(rename = "type")]
+    pub actor_type: ActorType,
+    /// The actor's id.
+    pub id: String,
+    /// A name for people.
+    #[serde(default)]
+    pub name: String,
+    /// The groups it belongs to.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// The token that was used. `None` only for the cluster itself.
+    #[serde(default)]
+    pub token: Option<TokenId>,
+}
+
+impl Actor {
+    /// The cluster itself, as a node speaks for it.
+    pub fn system(node: u64) -> Self {
+        Self {
+            actor_type: ActorType::System,
+            id: format!("node-{node}"),
+            name: String::new(),
+            groups: Vec::new(),
+            token: None,
+        }
+    }
+}
+
+/// What caused a proposal, where that is not a person's request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cause {
+    /// The kind of cause.
+    pub kind: CauseKind,
+    /// Which one.
+    pub id: String,
+}
+
+/// The kinds of cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CauseKind {
+    /// A schedule fell due.
+    Schedule,
+    /// A ramp took its next step.
+    Ramp,
+    /// A guard tripped.
+    Guard,
+    /// An approval completed it.
+    Approval,
+    /// It takes an earlier change back.
+    Rollback,
+    /// A file was imported.
+    Import,
+}
+
+impl Change {
+    /// Checks what needs no state. A faulty change is refused before it enters the log; `apply` checks again.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        if self.operations.is_empty() || self.operations.len() > OPERATIONS_MAX {
+            return Err(Invalid::new(
+                "/operations",
+                format!(
+                    "a change has 1 to {OPERATIONS_MAX} operations, not {}; split it",
+                    self.operations.len()
+                ),
+            ));
+        }
+        if self.reason.trim().is_empty() || self.reason.len() > REASON_BYTES_MAX {
+            return Err(Invalid::new(
+                "/reason",
+                format!("say why in 1 to {REASON_BYTES_MAX} bytes; it is kept in the audit log"),
+            ));
+        }
+        if let Some(ticket) = &self.ticket
+            && (ticket.is_empty() || ticket.len() > TICKET_BYTES_MAX || ticket.chars().any(char::is_control))
+        {
+            return Err(Invalid::new(
+                "/ticket",
+                format!("a ticket has 1 to {TICKET_BYTES_MAX} bytes and no control characters"),
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Body {
+    /// The SHA-256 that tells whether two requests ask for the same. What handlers mint is left out of it: the
+    /// secret and the id of a new token differ each time the same request is repeated.
+    pub fn sha256(&self) -> [u8; 32] {
+        let mut value = serde_json::to_value(self).unwrap_or_default();
+        let operations = value.get_mut("operations").and_then(Value::as_array_mut).into_iter().flatten();
+        for operation in operations.filter_map(Value::as_object_mut) {
+            if operation.remove("secret_sha256").is_some()
+                && let Some(token) = operation.get_mut("token").and_then(Value::as_object_mut)
+            {
+                token.remove("id");
+            }
+        }
+        Sha256::digest(value.to_string().as_bytes()).into()
+    }
+}
+
+/// An entry of the log that this version does not understand: the node must stop, for to skip it would make this
+/// node's state another one than its peers'.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownProposal(String);
+
+impl std::fmt::Display for UnknownProposal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "the log holds a proposal that this version does not understand ({}); run the version that its peers run",
+            self.0
+        )
+    }
+}
+
+impl std::error::Error for UnknownProposal {}
+
+impl Proposal {
+    /// The bytes that enter the log. Errors when they are more than an entry may have.
+    pub fn encode(&self) -> Result<Vec<u8>, Invalid> {
+        let bytes = serde_json::to_vec(self).map_err(|error| Invalid::here(error.to_string()))?;
+        if bytes.len() > ENTRY_BYTES_MAX {
+            return Err(Invalid::here(format!(
+                "the change has {} bytes; one has at most {ENTRY_BYTES_MAX}; split it",
+                bytes.len()
+            )));
+        }
+        Ok(bytes)
+    }
+
+    /// Reads what [`Proposal::encode`] wrote.
+    pub fn decode(bytes: &[u8]) -> Result<Self, UnknownProposal> {
+        serde_json::from_slice(bytes).map_err(|error| UnknownProposal(error.to_string()))
+    }
+
+    /// The id under which the state remembers the request.
+    pub fn scoped_request_id(&self) -> String {
+        self.request.scoped(self.actor.token.as_deref())
+    }
+}

@@ -1,0 +1,153 @@
+//! The audit record: what the log keeps of a proposal for ever.
+//!
+//! There is one writer, [`Record::to_bytes`], called once, in `apply`. Every hash is over exactly those bytes, so
+//! the order of the fields below is part of the format: it never changes, and new fields need a new version.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    identity::History,
+    key::{EnvironmentKey, ProjectKey},
+    proposal::{Actor, Cause, Denials},
+    rejection::Rejection,
+};
+
+/// The version of [`Record`]'s format.
+pub const RECORD_VERSION: u32 = 1;
+
+/// What kind of entry a record is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RecordKind {
+    /// A change that was accepted, or that changed nothing.
+    Change,
+    /// A change that the state refused.
+    Rejected,
+    /// A change that its token does not grant, or a count of requests without a good token.
+    Denied,
+    /// Somebody read what is worth recording.
+    Access,
+    /// A summary of evaluations.
+    Evaluations,
+    /// The cluster itself changed: it was founded, or its members, leader or version were.
+    System,
+}
+
+/// What became of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RecordOutcome {
+    /// It took effect.
+    Accepted,
+    /// It is valid and the state was so already; it took no revision.
+    Unchanged,
+    /// It was rejected.
+    Rejected,
+    /// It is a note; there was nothing to decide.
+    Noted,
+}
+
+/// What a change touches.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordTouches {
+    /// The environments whose evaluation it may change.
+    pub environments: BTreeSet<EnvironmentKey>,
+    /// Whether it touches a critical flag, or a prerequisite or segment that one depends on.
+    pub critical: bool,
+}
+
+/// One record.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// [`RECORD_VERSION`].
+    pub version: u32,
+    /// The history it belongs to.
+    pub history: History,
+    /// The Raft group.
+    pub group: u32,
+    /// Its place in the log, from 0: the leaf's index in the tree.
+    pub sequence: u64,
+    /// Record time, in milliseconds since 1970 UTC: never earlier than the record before.
+    pub time_ms: i64,
+    /// When the leader proposed it, by the leader's clock.
+    pub proposed_at_ms: i64,
+    /// The node that stamped it.
+    pub node: u64,
+    /// Raft's term of the entry.
+    pub term: u64,
+    /// Raft's index of the entry.
+    pub index: u64,
+    /// The request's id.
+    pub request_id: String,
+    /// What kind of entry it is of.
+    pub kind: RecordKind,
+    /// Who asked.
+    pub actor: Actor,
+    /// The project.
+    pub project: Option<ProjectKey>,
+    /// What it touches.
+    pub touches: RecordTouches,
+    /// Why.
+    pub reason: String,
+    /// The ticket.
+    pub ticket: Option<String>,
+    /// What caused it, where that is not a person's request.
+    pub caused_by: Option<Cause>,
+    /// The sequence of the record that it takes back.
+    pub reverts: Option<u64>,
+    /// Who approved it.
+    pub approvals: Vec<Value>,
+    /// The author's signature.
+    pub signature: Option<String>,
+    /// The revision before.
+    pub revision_before: u64,
+    /// The revision after: the same, unless the change was accepted.
+    pub revision_after: u64,
+    /// The operations, each with the written object's value before and after.
+    pub operations: Vec<RecordedOperation>,
+    /// The count of refused requests, in a record of that.
+    pub denials: Option<Denials>,
+    /// What became of it.
+    pub outcome: RecordOutcome,
+    /// Why it was rejected.
+    pub rejection: Option<Rejection>,
+    /// The digest of the state after.
+    pub digest: String,
+    /// 16 random bytes, so that the hash of a removed record cannot be guessed.
+    #[serde(with = "hex")]
+    pub salt: [u8; 16],
+}
+
+/// One operation in a record.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordedOperation {
+    /// The operation, without secrets.
+    pub operation: Value,
+    /// The written object before; `null`: it did not exist, or the operation says all (a segment's members).
+    pub before: Value,
+    /// The written object after.
+    pub after: Value,
+}
+
+/// A record as it is stored: the bytes that are hashed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordBytes {
+    /// Its place in the log.
+    pub sequence: u64,
+    /// Its JSON.
+    pub bytes: Vec<u8>,
+}
+
+impl Record {
+    /// The record's one and only encoding: compact JSON, the fields in their order above, the keys of maps sorted.
+    pub fn to_bytes(&self) -> RecordBytes {
+        // A record is made of strings, integers and JSON values: nothing in it can fail to serialize.
+        RecordBytes { sequence: self.sequence, bytes: serde_json::to_vec(self).unwrap_or_default() }
+    }
+}

@@ -1,0 +1,259 @@
+//! Segments: named groups of users that rules refer to.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use imbl::OrdSet;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    condition::Condition,
+    invalid::Invalid,
+    key::{EnvironmentKey, SegmentKey},
+    limits::{
+        LONG_TEXT_BYTES_MAX, MATCH_VALUE_BYTES_MAX, SEGMENT_MEMBERS_MAX, SHORT_TEXT_BYTES_MAX,
+        TARGET_VALUES_MAX,
+    },
+    operation::MemberList,
+    text::check_text,
+};
+
+/// A segment as a person states it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SegmentSpec {
+    /// The segment's key.
+    pub key: SegmentKey,
+    /// A name for people. Default: empty.
+    #[serde(default)]
+    pub name: String,
+    /// Who is in it. Default: empty.
+    #[serde(default)]
+    pub description: String,
+    /// Targeting keys of those who are in, whatever else is said. Default: none.
+    #[serde(default)]
+    pub included: Vec<String>,
+    /// Targeting keys of those who are out, unless they are included. Default: none.
+    #[serde(default)]
+    pub excluded: Vec<String>,
+    /// Who of the others is in. Default: nobody.
+    #[serde(default)]
+    pub when: Option<Condition>,
+    /// What is different in an environment: each field given there replaces the one above. Default: nothing.
+    #[serde(default)]
+    pub environments: BTreeMap<EnvironmentKey, SegmentOverride>,
+}
+
+/// What is different about a segment in an environment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SegmentOverride {
+    /// Those who are in, in place of the segment's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub included: Option<Vec<String>>,
+    /// Those who are out, in place of the segment's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub excluded: Option<Vec<String>>,
+    /// Who of the others is in, in place of the segment's own condition.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub when: Option<Condition>,
+}
+
+/// A valid segment. Its lists may have a million members: they are persistent sets, and a clone shares them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Segment {
+    /// Everything but the lists, which are empty in it.
+    spec: SegmentSpec,
+    included: OrdSet<Arc<str>>,
+    excluded: OrdSet<Arc<str>>,
+}
+
+impl Segment {
+    /// Checks a segment. What it names beyond itself, other segments, is checked by `apply`.
+    ///
+    /// # Errors
+    /// [`Invalid`] with the path to the first fault.
+    pub fn new(mut spec: SegmentSpec) -> Result<Self, Invalid> {
+        check_text("the name", &spec.name, SHORT_TEXT_BYTES_MAX).map_err(|invalid| invalid.under("name"))?;
+        check_text("the description", &spec.description, LONG_TEXT_BYTES_MAX)
+            .map_err(|invalid| invalid.under("description"))?;
+        if let Some(when) = &spec.when {
+            when.validate().map_err(|invalid| invalid.under("when"))?;
+        }
+        for (environment, changes) in &spec.environments {
+            changes.validate().map_err(|invalid| invalid.under(environment).under("environments"))?;
+        }
+        let (included, excluded) = (std::mem::take(&mut spec.included), std::mem::take(&mut spec.excluded));
+        let mut segment = Self { spec, included: OrdSet::new(), excluded: OrdSet::new() };
+        segment
+            .add_members(MemberList::Included, &included)
+            .map_err(|invalid| rename(invalid, "included"))?;
+        segment
+            .add_members(MemberList::Excluded, &excluded)
+            .map_err(|invalid| rename(invalid, "excluded"))?;
+        Ok(segment)
+    }
+
+    /// The segment's key.
+    pub fn key(&self) -> &SegmentKey {
+        &self.spec.key
+    }
+
+    /// The segment as a person states it, with its lists.
+    pub fn to_spec(&self) -> SegmentSpec {
+        let list = |members: &OrdSet<Arc<str>>| members.iter().map(ToString::to_string).collect();
+        SegmentSpec { included: list(&self.included), excluded: list(&self.excluded), ..self.spec.clone() }
+    }
+
+    /// The segment as a person states it, without its lists.
+    pub fn spec_without_members(&self) -> SegmentSpec {
+        self.spec.clone()
+    }
+
+    /// One of its lists.
+    pub fn members(&self, list: MemberList) -> &OrdSet<Arc<str>> {
+        match list {
+            MemberList::Included => &self.included,
+            MemberList::Excluded => &self.excluded,
+        }
+    }
+
+    /// The segments that its conditions name.
+    pub fn segments(&self) -> impl Iterator<Item = &SegmentKey> {
+        let overrides = self.spec.environments.values().filter_map(|changes| changes.when.as_ref());
+        self.spec.when.iter().chain(overrides).flat_map(Condition::segments)
+    }
+
+    /// Whether the targeting key is listed as a member in the environment: `Some(true)` for an included one,
+    /// `Some(false)` for an excluded one, `None` for one that the condition decides on.
+    pub fn lists(&self, environment: &EnvironmentKey, targeting_key: &str) -> Option<bool> {
+        let changes = self.spec.environments.get(environment);
+        let listed = |list: &OrdSet<Arc<str>>, changed: Option<&Vec<String>>| match changed {
+            Some(members) => members.iter().any(|member| member == targeting_key),
+            None => list.contains(targeting_key),
+        };
+        if listed(&self.included, changes.and_then(|changes| changes.included.as_ref())) {
+            Some(true)
+        } else if listed(&self.excluded, changes.and_then(|changes| changes.excluded.as_ref())) {
+            Some(false)
+        } else {
+            None
+        }
+    }
+
+    /// The condition that decides, in the environment, on those who are not listed.
+    pub fn when(&self, environment: &EnvironmentKey) -> Option<&Condition> {
+        let changed = self.spec.environments.get(environment).and_then(|changes| changes.when.as_ref());
+        changed.or(self.spec.when.as_ref())
+    }
+
+    /// Adds members to a list; says how many were not in it.
+    ///
+    /// # Errors
+    /// [`Invalid`] for a member that is empty or too long, and for a list that would have too many.
+    pub fn add_members(&mut self, list: MemberList, members: &[String]) -> Result<usize, Invalid> {
+        for (index, member) in members.iter().enumerate() {
+            if member.is_empty() || member.len() > MATCH_VALUE_BYTES_MAX {
+                return Err(Invalid::new(
+                    format!("/members/{index}"),
+                    format!("a member has 1 to {MATCH_VALUE_BYTES_MAX} bytes"),
+                ));
+            }
+        }
+        let set = self.members_mut(list);
+        let before = set.len();
+        for member in members {
+            if !set.contains(member.as_str()) {
+                set.insert(member.as_str().into());
+            }
+        }
+        if set.len() > SEGMENT_MEMBERS_MAX {
+            return Err(Invalid::new(
+                "/members",
+                format!("the list would have {} members; at most {SEGMENT_MEMBERS_MAX} are kept", set.len()),
+            ));
+        }
+        Ok(set.len().saturating_sub(before))
+    }
+
+    /// Removes members from a list; says how many were in it.
+    pub fn remove_members(&mut self, list: MemberList, members: &[String]) -> usize {
+        let set = self.members_mut(list);
+        members.iter().filter(|member| set.remove(member.as_str()).is_some()).count()
+    }
+
+    /// Replaces a list whose members were checked when they were added.
+    pub(crate) fn set_members(&mut self, list: MemberList, members: OrdSet<Arc<str>>) {
+        *self.members_mut(list) = members;
+    }
+
+    fn members_mut(&mut self, list: MemberList) -> &mut OrdSet<Arc<str>> {
+        match list {
+            MemberList::Included => &mut self.included,
+            MemberList::Excluded => &mut self.excluded,
+        }
+    }
+}
+
+impl SegmentOverride {
+    fn validate(&self) -> Result<(), Invalid> {
+        if let Some(when) = &self.when {
+            when.validate().map_err(|invalid| invalid.under("when"))?;
+        }
+        for (name, members) in [("included", &self.included), ("excluded", &self.excluded)] {
+            let Some(members) = members else { continue };
+            let too_long =
+                members.iter().any(|member| member.is_empty() || member.len() > MATCH_VALUE_BYTES_MAX);
+            if too_long || members.len() > TARGET_VALUES_MAX {
+                return Err(Invalid::here(format!(
+                    "an environment's own list has at most {TARGET_VALUES_MAX} members of 1 to {MATCH_VALUE_BYTES_MAX} bytes; use a second segment for more"
+                ))
+                .under(name));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn rename(invalid: Invalid, list: &str) -> Invalid {
+    Invalid::new(invalid.path.replacen("/members", &format!("/{list}"), 1), invalid.message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segment(json: &str) -> Result<Segment, Invalid> {
+        Segment::new(serde_json::from_str(json).expect(json))
+    }
+
+    #[test]
+    fn members_come_and_go_and_a_clone_is_not_touched() {
+        let mut staff = segment(r#"{"key": "staff", "included": ["ann"]}"#).expect("valid");
+        let before = staff.clone();
+        assert_eq!(staff.add_members(MemberList::Included, &["ann".into(), "bob".into()]), Ok(1));
+        assert_eq!(staff.remove_members(MemberList::Included, &["ann".into(), "eve".into()]), 1);
+        assert_eq!(staff.to_spec().included, ["bob"]);
+        assert_eq!(before.to_spec().included, ["ann"]);
+    }
+
+    #[test]
+    fn an_environment_replaces_what_it_names() {
+        let staff = segment(
+            r#"{"key": "staff", "included": ["ann"], "excluded": ["bob"], "environments": {"dev": {"included": ["bob"]}}}"#,
+        )
+        .expect("valid");
+        let (dev, production) =
+            (EnvironmentKey::new("dev").expect("valid"), EnvironmentKey::new("production").expect("valid"));
+        assert_eq!(
+            (staff.lists(&production, "ann"), staff.lists(&production, "bob")),
+            (Some(true), Some(false))
+        );
+        assert_eq!((staff.lists(&dev, "ann"), staff.lists(&dev, "bob")), (None, Some(true)));
+    }
+
+    #[test]
+    fn faults_point_at_the_member() {
+        let fault = segment(r#"{"key": "staff", "excluded": ["ann", ""]}"#).expect_err("empty member");
+        assert_eq!(fault.path, "/excluded/1");
+    }
+}

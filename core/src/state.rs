@@ -1,0 +1,211 @@
+//! The replicated state of one Raft group: the catalog, the tokens, the remembered requests, and the numbers that
+//! order it all.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use imbl::OrdMap;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    digest::Digest,
+    identity::{ClusterId, History},
+    key::ProjectKey,
+    merkle::{Frontier, Hash},
+    operation::Member,
+    project::Project,
+    reply::Outcome,
+    token::{SecretHash, Token, TokenId},
+};
+
+/// The state. Cheap to clone, for its maps are persistent: a clone is a consistent view at one revision.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct State {
+    pub(crate) meta: Meta,
+    pub(crate) projects: OrdMap<ProjectKey, Arc<Project>>,
+    pub(crate) tokens: OrdMap<TokenId, Arc<Token>>,
+    /// Derived from `tokens`.
+    pub(crate) token_ids: OrdMap<SecretHash, TokenId>,
+    pub(crate) requests: RememberedRequests,
+}
+
+/// What the state holds beside its objects.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Meta {
+    pub founding: Option<Founding>,
+    pub cluster_version: u32,
+    pub revision: u64,
+    pub last_at_ms: i64,
+    pub digest: Digest,
+    pub audit: Frontier,
+}
+
+/// What the cluster's first entry laid down.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Founding {
+    /// The cluster's identity.
+    pub cluster: ClusterId,
+    /// The history.
+    pub history: History,
+    /// The members it was founded with.
+    pub members: BTreeMap<u64, Member>,
+}
+
+/// What became of a request, kept so that a retry is not a second change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RememberedRequest {
+    /// The SHA-256 of the request's body.
+    #[serde(with = "hex")]
+    pub body_sha256: [u8; 32],
+    /// Record time, in milliseconds since 1970 UTC.
+    pub at_ms: i64,
+    /// The sequence of its record.
+    pub sequence: u64,
+    /// Whether the client gave the id.
+    pub client_given: bool,
+    /// The token it came with. Only that token's owner may ask what became of it.
+    pub token: Option<TokenId>,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// The table of remembered requests, by id and in the order they came.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct RememberedRequests {
+    by_id: OrdMap<Arc<str>, Arc<RememberedRequest>>,
+    /// By record sequence, which is the order of record time. Derived from `by_id`.
+    by_sequence: OrdMap<u64, Arc<str>>,
+    /// How many no client gave. Derived from `by_id`.
+    minted: usize,
+}
+
+impl RememberedRequests {
+    pub fn get(&self, id: &str) -> Option<&Arc<RememberedRequest>> {
+        self.by_id.get(id)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<RememberedRequest>)> {
+        self.by_id.iter()
+    }
+
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub fn minted(&self) -> usize {
+        self.minted
+    }
+
+    pub fn insert(&mut self, id: Arc<str>, request: Arc<RememberedRequest>) {
+        self.minted = self.minted.saturating_add(usize::from(!request.client_given));
+        self.by_sequence.insert(request.sequence, id.clone());
+        self.by_id.insert(id, request);
+    }
+
+    /// The oldest request, if it came before this time.
+    pub fn oldest_before(&self, at_ms: i64) -> Option<Arc<str>> {
+        let (_, id) = self.by_sequence.get_min()?;
+        self.by_id.get(id).filter(|request| request.at_ms < at_ms).map(|_| id.clone())
+    }
+
+    pub fn remove(&mut self, id: &str) {
+        if let Some(request) = self.by_id.remove(id) {
+            self.minted = self.minted.saturating_sub(usize::from(!request.client_given));
+            self.by_sequence.remove(&request.sequence);
+        }
+    }
+}
+
+impl State {
+    /// The state before the first entry.
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// The history; `None` before the cluster was founded.
+    pub fn history(&self) -> Option<History> {
+        self.meta.founding.as_ref().map(|founding| founding.history)
+    }
+
+    /// The cluster's identity; `None` before it was founded.
+    pub fn cluster_id(&self) -> Option<ClusterId> {
+        self.meta.founding.as_ref().map(|founding| founding.cluster)
+    }
+
+    /// What the cluster's first entry laid down.
+    pub fn founding(&self) -> Option<&Founding> {
+        self.meta.founding.as_ref()
+    }
+
+    /// How many changes were accepted in this history.
+    pub fn revision(&self) -> u64 {
+        self.meta.revision
+    }
+
+    /// The sequence that the next record takes: the size of the audit log.
+    pub fn sequence(&self) -> u64 {
+        self.meta.audit.size()
+    }
+
+    /// The root of the audit log's Merkle tree.
+    pub fn audit_root(&self) -> Hash {
+        self.meta.audit.root()
+    }
+
+    /// The cluster version: what every decision of `apply` is a function of.
+    pub fn cluster_version(&self) -> u32 {
+        self.meta.cluster_version
+    }
+
+    /// The time of the last record, in milliseconds since 1970 UTC.
+    pub fn last_at_ms(&self) -> i64 {
+        self.meta.last_at_ms
+    }
+
+    /// The digest of all rows, kept up to date by `apply`.
+    pub fn digest(&self) -> Digest {
+        self.meta.digest
+    }
+
+    /// The project.
+    pub fn project(&self, key: &str) -> Option<&Arc<Project>> {
+        self.projects.get(key)
+    }
+
+    /// All projects, in key order.
+    pub fn projects(&self) -> impl Iterator<Item = &Arc<Project>> {
+        self.projects.values()
+    }
+
+    /// The token with this id.
+    pub fn token(&self, id: &str) -> Option<&Arc<Token>> {
+        self.tokens.get(id)
+    }
+
+    /// The token whose secret has this hash. The look-up compares hashes of 256-bit secrets, whose prefixes an
+    /// attacker can't choose; so its timing tells nothing about any secret.
+    pub fn token_by_secret(&self, hash: &SecretHash) -> Option<&Arc<Token>> {
+        self.tokens.get(self.token_ids.get(hash)?)
+    }
+
+    /// All tokens, in the order of their ids.
+    pub fn tokens(&self) -> impl Iterator<Item = &Arc<Token>> {
+        self.tokens.values()
+    }
+
+    /// What became of a request, by its scoped id.
+    pub fn request(&self, scoped_id: &str) -> Option<&Arc<RememberedRequest>> {
+        self.requests.get(scoped_id)
+    }
+
+    pub(crate) fn put_token(&mut self, token: Arc<Token>) {
+        self.token_ids.insert(token.secret_sha256, token.spec.id.clone());
+        self.tokens.insert(token.spec.id.clone(), token);
+    }
+
+    /// The project, to be changed. The clone behind it is cheap: a project's maps are persistent.
+    pub(crate) fn project_mut(&mut self, key: &str) -> Option<&mut Project> {
+        self.projects.get_mut(key).map(Arc::make_mut)
+    }
+}

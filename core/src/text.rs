@@ -1,0 +1,238 @@
+//! Which characters a key or a text may hold.
+//!
+//! The tables are written out here, not taken from the standard library's current Unicode version: two
+//! binaries built a year apart must refuse the same keys.
+
+use crate::invalid::Invalid;
+use unicode_normalization::is_nfc;
+
+/// Characters of general category Cf (format; the bidi controls are among them), in order, as inclusive ranges.
+const FORMAT: [(u32, u32); 21] = [
+    (0x00AD, 0x00AD),
+    (0x0600, 0x0605),
+    (0x061C, 0x061C),
+    (0x06DD, 0x06DD),
+    (0x070F, 0x070F),
+    (0x0890, 0x0891),
+    (0x08E2, 0x08E2),
+    (0x180E, 0x180E),
+    (0x200B, 0x200F),
+    (0x202A, 0x202E),
+    (0x2060, 0x206F),
+    (0xFEFF, 0xFEFF),
+    (0xFFF9, 0xFFFB),
+    (0x110BD, 0x110BD),
+    (0x110CD, 0x110CD),
+    (0x13430, 0x1343F),
+    (0x1BCA0, 0x1BCA3),
+    (0x1D173, 0x1D17A),
+    (0xE0001, 0xE0001),
+    (0xE0020, 0xE007F),
+    (0xE0080, 0xE00FF),
+];
+
+/// Characters with the property White_Space, in order, as inclusive ranges.
+const WHITE_SPACE: [(u32, u32); 10] = [
+    (0x0009, 0x000D),
+    (0x0020, 0x0020),
+    (0x0085, 0x0085),
+    (0x00A0, 0x00A0),
+    (0x1680, 0x1680),
+    (0x2000, 0x200A),
+    (0x2028, 0x2029),
+    (0x202F, 0x202F),
+    (0x205F, 0x205F),
+    (0x3000, 0x3000),
+];
+
+/// Joins the parts of an emoji; a format character that keys may hold.
+const ZERO_WIDTH_JOINER: char = '\u{200D}';
+
+fn in_ranges(table: &[(u32, u32)], c: char) -> bool {
+    let code = u32::from(c);
+    table.iter().any(|&(from, to)| (from..=to).contains(&code))
+}
+
+/// White space, wherever it comes from.
+pub(crate) fn is_white_space(c: char) -> bool {
+    in_ranges(&WHITE_SPACE, c)
+}
+
+/// Control, format and bidi characters, emoji joiners excepted: what nobody can see and everybody can mistype.
+pub(crate) fn is_invisible(c: char) -> bool {
+    c.is_control() || (c != ZERO_WIDTH_JOINER && in_ranges(&FORMAT, c))
+}
+
+/// A key's length, normal form and characters; `printable_space` says whether U+0020 may stand inside it.
+pub(crate) fn check_key(
+    what: &str,
+    text: &str,
+    bytes_max: usize,
+    printable_space: bool,
+) -> Result<(), Invalid> {
+    if text.is_empty() {
+        return Err(Invalid::here(format!("{what} is empty; give it 1 to {bytes_max} bytes")));
+    }
+    if text.len() > bytes_max {
+        let length = text.len();
+        return Err(Invalid::here(format!("{what} has {length} bytes; shorten it to at most {bytes_max}")));
+    }
+    if let Some(c) = text.chars().find(|&c| is_invisible(c)) {
+        let code = u32::from(c);
+        return Err(Invalid::here(format!(
+            "{what} holds the control or format character U+{code:04X}; remove it"
+        )));
+    }
+    let space = |c: char| is_white_space(c) && !(printable_space && c == ' ');
+    if let Some(c) = text.chars().find(|&c| space(c)) {
+        let code = u32::from(c);
+        return Err(Invalid::here(format!("{what} holds white space (U+{code:04X}); use - or _ instead")));
+    }
+    if text.starts_with(' ') || text.ends_with(' ') {
+        return Err(Invalid::here(format!("{what} begins or ends with a space; remove it")));
+    }
+    if !is_nfc(text) {
+        return Err(Invalid::here(format!(
+            "{what} is not in Unicode normal form C; normalise it (NFC) first"
+        )));
+    }
+    Ok(())
+}
+
+/// What stands in the path of a URL: none of `/ \ ? # %`, and not `.` or `..`, which clients and proxies rewrite.
+pub(crate) fn check_path_safe(what: &str, text: &str) -> Result<(), Invalid> {
+    if let Some(c) = text.chars().find(|c| matches!(c, '/' | '\\' | '?' | '#' | '%')) {
+        return Err(Invalid::here(format!(
+            "{what} holds {c:?}; / \\ ? # % are not allowed, use - or _ instead"
+        )));
+    }
+    if text == "." || text == ".." {
+        return Err(Invalid::here(format!("{what} is {text:?}, which URLs rewrite; choose another")));
+    }
+    Ok(())
+}
+
+/// A text for people: bounded, and without control characters but line breaks and tabs.
+pub(crate) fn check_text(what: &str, text: &str, bytes_max: usize) -> Result<(), Invalid> {
+    if text.len() > bytes_max {
+        let length = text.len();
+        return Err(Invalid::here(format!("{what} has {length} bytes; shorten it to at most {bytes_max}")));
+    }
+    if let Some(c) = text.chars().find(|&c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
+        let code = u32::from(c);
+        return Err(Invalid::here(format!("{what} holds the control character U+{code:04X}; remove it")));
+    }
+    Ok(())
+}
+
+/// The name of an attribute (or a path to one), or a seed: not empty, bounded, printable.
+pub(crate) fn check_attribute(what: &str, text: &str, bytes_max: usize) -> Result<(), Invalid> {
+    if text.is_empty() {
+        return Err(Invalid::here(format!("{what} is empty; name one")));
+    }
+    check_text(what, text, bytes_max)
+}
+
+/// Whether `text` is an RFC 3339 date and time, such as `2027-03-01T00:00:00Z`.
+pub(crate) fn is_rfc3339(text: &str) -> bool {
+    let Some((date, rest)) = text.split_once(['T', 't']) else { return false };
+    let Some(zone_at) = rest.find(['Z', 'z', '+', '-']) else { return false };
+    let (time, zone) = rest.split_at(zone_at);
+    is_date(date) && is_time(time) && is_zone(zone)
+}
+
+fn digits(text: &str, length: usize, max: u32) -> Option<u32> {
+    let well_formed = text.len() == length && text.bytes().all(|b| b.is_ascii_digit());
+    text.parse().ok().filter(|&n| well_formed && n <= max)
+}
+
+fn is_date(text: &str) -> bool {
+    let mut parts = text.split('-');
+    let (year, month, day) = (parts.next(), parts.next(), parts.next());
+    let (Some(year), Some(month), Some(day), None) = (year, month, day, parts.next()) else { return false };
+    let (Some(year), Some(month), Some(day)) =
+        (digits(year, 4, 9_999), digits(month, 2, 12), digits(day, 2, 31))
+    else {
+        return false;
+    };
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let days = match month {
+        2 if leap => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    };
+    month >= 1 && (1..=days).contains(&day)
+}
+
+fn is_time(text: &str) -> bool {
+    let (whole, fraction) =
+        text.split_once('.').map_or((text, None), |(whole, fraction)| (whole, Some(fraction)));
+    let mut parts = whole.split(':');
+    let (hour, minute, second) = (parts.next(), parts.next(), parts.next());
+    let (Some(hour), Some(minute), Some(second), None) = (hour, minute, second, parts.next()) else {
+        return false;
+    };
+    let fraction_ok =
+        fraction.is_none_or(|f| (1..=9).contains(&f.len()) && f.bytes().all(|b| b.is_ascii_digit()));
+    // 60 is a leap second.
+    digits(hour, 2, 23).is_some()
+        && digits(minute, 2, 59).is_some()
+        && digits(second, 2, 60).is_some()
+        && fraction_ok
+}
+
+fn is_zone(text: &str) -> bool {
+    if matches!(text, "Z" | "z") {
+        return true;
+    }
+    let Some(offset) = text.strip_prefix(['+', '-']) else { return false };
+    offset
+        .split_once(':')
+        .is_some_and(|(hours, minutes)| digits(hours, 2, 23).is_some() && digits(minutes, 2, 59).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rfc3339_is_checked_to_the_day() {
+        for good in [
+            "2027-03-01T00:00:00Z",
+            "2024-02-29t23:59:60.123456789z",
+            "2027-03-01T00:00:00.5+05:30",
+            "2027-03-01T00:00:00-00:00",
+        ] {
+            assert!(is_rfc3339(good), "{good}");
+        }
+        for bad in [
+            "",
+            "2027-03-01",
+            "2027-03-01T00:00:00",
+            "2027-02-29T00:00:00Z",
+            "2027-13-01T00:00:00Z",
+            "2027-00-01T00:00:00Z",
+            "2027-03-00T00:00:00Z",
+            "2027-03-01T24:00:00Z",
+            "2027-03-01T00:60:00Z",
+            "2027-03-01T00:00:00.Z",
+            "2027-03-01T00:00:00+5:30",
+            "+027-03-01T00:00:00Z",
+            "2027-03-01 00:00:00Z",
+            "2027-03-01T00:00Z",
+            "2027-3-1T00:00:00Z",
+            "2027-03-01T00:00:00ZZ",
+            "1900-02-29T00:00:00Z",
+        ] {
+            assert!(!is_rfc3339(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_tables_agree_with_the_standard_library_where_it_has_one() {
+        for c in '\0'..=char::MAX {
+            assert_eq!(is_white_space(c), c.is_whitespace(), "U+{:04X}", u32::from(c));
+        }
+    }
+}
