@@ -275,26 +275,28 @@ fn require_founded(state: &State) -> Result<(), Rejection> {
 
 /// Judges a change: its operations one after the other, then what concerns it as a whole.
 fn judge(state: &State, proposal: &Proposal, change: &Change, now_ms: i64) -> Result<Verdict, Rejection> {
-    let founds = matches!(change.operations.first(), Some(Operation::SystemBootstrap(_)));
-    if !founds {
-        require_founded(state)?;
+    match change.operations.first() {
+        Some(Operation::SystemBootstrap(_)) => system::require_unfounded(state)?,
+        _ => require_founded(state)?,
     }
-    change.validate().map_err(Rejection::invalid)?;
+    let cluster_version = state.cluster_version().max(1);
+    let too_new = |operation: &Operation| operation.needs_cluster_version() > cluster_version;
+    if let Some((index, operation)) = change.operations.iter().enumerate().find(|(_, o)| too_new(o)) {
+        return Err(Rejection::UnsupportedOperation {
+            path: format!("/operations/{index}"),
+            operation: operation.name().to_owned(),
+            needs: operation.needs_cluster_version(),
+        });
+    }
     let authority = authority::Authority::of(state, &proposal.actor, now_ms)?;
     if let Some(project) = &change.project {
         authority.sees(state, project, &change.operations)?;
     }
+    change.validate().map_err(Rejection::invalid)?;
 
     let mut draft = Draft::new(state, proposal, change, now_ms);
     for (index, operation) in change.operations.iter().enumerate() {
         let in_place = |rejection: Rejection| rejection.under(index).under("operations");
-        if operation.needs_cluster_version() > state.cluster_version().max(1) {
-            return Err(in_place(Rejection::UnsupportedOperation {
-                path: String::new(),
-                operation: operation.name().to_owned(),
-                needs: operation.needs_cluster_version(),
-            }));
-        }
         draft.perform(&authority, operation).map_err(in_place)?;
     }
     draft.check_policies(state, change)?;

@@ -1,7 +1,7 @@
 //! Conditions: who a rule or a segment is for.
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
-use serde_json::{Map, Value};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
 
 use crate::{
     invalid::Invalid,
@@ -10,12 +10,12 @@ use crate::{
         ATTRIBUTE_BYTES_MAX, CONDITION_DEPTH_MAX, CONDITION_VALUES_MAX, CONDITIONS_MAX,
         MATCH_VALUE_BYTES_MAX, WEIGHT_TOTAL_MAX,
     },
-    parse,
     text::check_attribute,
 };
 
 /// A condition on an evaluation context.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(try_from = "RawCondition")]
 pub enum Condition {
     /// Every one of them holds. Holds when there are none.
     All(Vec<Condition>),
@@ -49,18 +49,16 @@ pub struct Bucket {
 }
 
 /// A comparison of an attribute.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct AttributeCondition {
     /// The attribute's name, or the path to it (`user.plan`).
     pub attribute: String,
     /// How it is compared.
     pub op: Operator,
     /// What it is compared with: one match is enough.
-    #[serde(default)]
     pub values: Vec<Value>,
     /// Whether upper and lower case are the same. Only for operators on text.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub ignore_case: bool,
 }
 
@@ -263,57 +261,48 @@ impl AttributeCondition {
     }
 }
 
-/// Reads a condition. Beside the one field that says what it is, nothing else may stand in it.
-fn from_value(value: Value, depth: usize) -> Result<Condition, Invalid> {
-    let Value::Object(object) = value else {
-        return Err(Invalid::here(
-            "a condition is a JSON object: all, any, not, segment, bucket, or attribute with op and values",
-        ));
-    };
-    if object.contains_key("attribute") {
-        return parse::from_value(Value::Object(object)).map(Condition::Attribute);
-    }
-    if depth > CONDITION_DEPTH_MAX {
-        return Err(Invalid::here(format!(
-            "conditions are nested more than {CONDITION_DEPTH_MAX} deep; flatten them, or use a segment"
-        )));
-    }
-    let deeper = depth.saturating_add(1);
-    let (name, inner) = only_field(object)?;
-    let condition = match name.as_str() {
-        "all" => list(inner, deeper).map(Condition::All),
-        "any" => list(inner, deeper).map(Condition::Any),
-        "not" => from_value(inner, deeper).map(|inner| Condition::Not(Box::new(inner))),
-        "segment" => parse::from_value(inner).map(Condition::Segment),
-        "bucket" => parse::from_value(inner).map(Condition::Bucket),
-        _ => {
-            return Err(Invalid::here(format!(
-                "there is no condition {name:?}; use all, any, not, segment, bucket, or attribute with op and values"
-            )));
+/// Every field that a condition may have. One struct for all kinds, because that keeps the path to a fault deep
+/// inside, and its own message; an untagged enum loses both.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawCondition {
+    all: Option<Vec<Condition>>,
+    any: Option<Vec<Condition>>,
+    not: Option<Box<Condition>>,
+    segment: Option<SegmentKey>,
+    bucket: Option<Bucket>,
+    attribute: Option<String>,
+    op: Option<Operator>,
+    values: Option<Vec<Value>>,
+    ignore_case: Option<bool>,
+}
+
+impl TryFrom<RawCondition> for Condition {
+    type Error = &'static str;
+
+    fn try_from(raw: RawCondition) -> Result<Self, Self::Error> {
+        const ONE_OF: &str = "a condition has exactly one of all, any, not, segment, bucket, or an attribute with op and values";
+        let RawCondition { all, any, not, segment, bucket, attribute, op, values, ignore_case } = raw;
+        let compares = op.is_some() || values.is_some() || ignore_case.is_some();
+        let kinds = [
+            all.map(Self::All),
+            any.map(Self::Any),
+            not.map(Self::Not),
+            segment.map(Self::Segment),
+            bucket.map(Self::Bucket),
+        ];
+        let mut kinds = kinds.into_iter().flatten();
+        match (kinds.next(), kinds.next(), attribute) {
+            (Some(condition), None, None) if !compares => Ok(condition),
+            (None, None, Some(attribute)) => Ok(Self::Attribute(AttributeCondition {
+                attribute,
+                op: op.ok_or("say how the attribute is compared: give op")?,
+                values: values.unwrap_or_default(),
+                ignore_case: ignore_case.unwrap_or_default(),
+            })),
+            (None, None, None) if compares => Err("say what is compared: give attribute"),
+            _ => Err(ONE_OF),
         }
-    };
-    condition.map_err(|invalid| invalid.under(name))
-}
-
-fn only_field(object: Map<String, Value>) -> Result<(String, Value), Invalid> {
-    let mut fields = object.into_iter();
-    match (fields.next(), fields.next()) {
-        (Some(field), None) => Ok(field),
-        _ => Err(Invalid::here(
-            "a condition has exactly one of all, any, not, segment, bucket, or an attribute with op and values",
-        )),
-    }
-}
-
-fn list(value: Value, depth: usize) -> Result<Vec<Condition>, Invalid> {
-    let Value::Array(values) = value else { return Err(Invalid::here("give a list of conditions")) };
-    let indexed = values.into_iter().enumerate();
-    indexed.map(|(index, value)| from_value(value, depth).map_err(|invalid| invalid.under(index))).collect()
-}
-
-impl<'de> Deserialize<'de> for Condition {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        from_value(Value::deserialize(deserializer)?, 1).map_err(D::Error::custom)
     }
 }
 

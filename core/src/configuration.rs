@@ -82,12 +82,32 @@ pub struct Rule {
 
 /// What is served: one variant, or a rollout over several.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[serde(rename_all = "snake_case", try_from = "RawServe")]
 pub enum Serve {
     /// This variant.
     Variant(VariantKey),
     /// One of several, by the bucket that an attribute falls into.
     Rollout(Rollout),
+}
+
+/// Both fields that [`Serve`] may have: an enum would leave its variant out of the path to a fault.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawServe {
+    variant: Option<VariantKey>,
+    rollout: Option<Rollout>,
+}
+
+impl TryFrom<RawServe> for Serve {
+    type Error = &'static str;
+
+    fn try_from(raw: RawServe) -> Result<Self, Self::Error> {
+        match (raw.variant, raw.rollout) {
+            (Some(variant), None) => Ok(Self::Variant(variant)),
+            (None, Some(rollout)) => Ok(Self::Rollout(rollout)),
+            _ => Err("give either variant or rollout"),
+        }
+    }
 }
 
 /// A division of the users over variants. See [`crate::bucketing`].

@@ -29,8 +29,13 @@ impl EvaluationContext {
         &self.attributes
     }
 
-    /// Puts a token's attributes over the ones of the request.
+    /// Puts a token's attributes over the ones of the request. Those of the request that would shadow a part of one
+    /// (`user.plan` a token's `user`) go: nobody may lift what a token lays down.
     pub fn override_with(&mut self, attributes: &BTreeMap<String, Value>) {
+        self.attributes.retain(|name, _| {
+            let mut outer = name.match_indices('.').filter_map(|(at, _)| name.get(..at));
+            !outer.any(|outer| attributes.contains_key(outer))
+        });
         self.attributes.extend(attributes.iter().map(|(name, value)| (name.clone(), value.clone())));
     }
 
@@ -75,5 +80,16 @@ mod tests {
         request.override_with(&BTreeMap::from([("region".to_owned(), json!("eu"))]));
         assert_eq!(request.get("region"), Some(&json!("eu")));
         assert_eq!(request.targeting_key(), Some("u1"));
+    }
+
+    #[test]
+    fn a_request_cannot_shadow_a_part_of_what_its_token_lays_down() {
+        let mut request = context(
+            json!({"user.plan": "pro", "user.plan.name": "Pro", "users": 1, "user": {"plan": "pro"}}),
+        );
+        request.override_with(&BTreeMap::from([("user".to_owned(), json!({"plan": "free"}))]));
+        assert_eq!(request.get("user.plan"), Some(&json!("free")));
+        assert_eq!(request.get("user.plan.name"), None);
+        assert_eq!(request.get("users"), Some(&json!(1)));
     }
 }

@@ -9,10 +9,10 @@ use std::{
 
 use crate::{
     bucketing::{bucket, hash_input},
-    configuration::{Rollout, Serve},
+    configuration::{Prerequisite, Rollout, Serve},
     context::EvaluationContext,
     flag::FlagEnvironment,
-    key::{EnvironmentKey, FlagKey, VariantKey},
+    key::{EnvironmentKey, FlagKey, SegmentKey, VariantKey},
     limits::PREREQUISITE_DEPTH_MAX,
     project::{Flag, Project},
     resolution::{EvaluationError, Reason, Resolution},
@@ -37,49 +37,84 @@ pub fn evaluate<'a>(
     key: &str,
     context: &EvaluationContext,
 ) -> Result<Resolution<'a>, EvaluationError> {
-    evaluate_within(view, key, context, PREREQUISITE_DEPTH_MAX)
+    let flag = view.project.live_flag(key).ok_or(EvaluationError::FlagNotFound)?;
+    let mut evaluation = Evaluation {
+        view: *view,
+        context,
+        variants: BTreeMap::from([(&flag.definition.key, None)]),
+        members: BTreeMap::new(),
+    };
+    Ok(evaluation.resolve(flag, PREREQUISITE_DEPTH_MAX))
 }
 
-/// `chain_left` bounds the chain of prerequisites, so that even a catalog with a cycle, which `apply` refuses, could not
-/// hang an evaluation.
-fn evaluate_within<'a>(
-    view: &EnvironmentView<'a>,
-    key: &str,
-    context: &EvaluationContext,
-    chain_left: usize,
-) -> Result<Resolution<'a>, EvaluationError> {
-    let flag = view.project.live_flag(key).ok_or(EvaluationError::FlagNotFound)?;
-    let Some(configuration) = flag.environments.get(view.environment) else {
-        return Ok(resolve(flag, flag.definition.off_variant.as_ref(), Reason::Disabled));
-    };
-    if let Some(hold) = &configuration.hold {
-        return Ok(resolve(flag, Some(&hold.variant), Reason::TargetingMatch));
-    }
-    if !configuration.enabled {
-        return Ok(resolve(flag, off_variant(flag, configuration), Reason::Disabled));
-    }
-    if !prerequisites_met(view, configuration, context, chain_left) {
-        let off = resolve(flag, off_variant(flag, configuration), Reason::Default);
-        return Ok(Resolution { detail: Some("prerequisite"), ..off });
-    }
-    if let Some(variant) = target(configuration, context) {
-        return Ok(resolve(flag, Some(variant), Reason::TargetingMatch));
-    }
-    for rule in &configuration.rules {
-        if !targeting::applies(view, rule.when.as_ref(), context) {
-            continue;
+/// One evaluation under way. Prerequisites and segments that are met again are not worked out again: were they, a
+/// catalog of a few hundred flags that depend on each other crosswise could keep a node busy for hours.
+pub(crate) struct Evaluation<'a, 'c> {
+    pub(crate) view: EnvironmentView<'a>,
+    pub(crate) context: &'c EvaluationContext,
+    /// What the flags met so far serve; `None` for what no prerequisite can be content with: disabled, unknown, or
+    /// still being worked out, so that even a catalog with a cycle, which `apply` refuses, could not hang this.
+    variants: BTreeMap<&'a FlagKey, Option<&'a str>>,
+    /// Whether the context is in the segments met so far; `false` while that is being worked out.
+    pub(crate) members: BTreeMap<&'a SegmentKey, bool>,
+}
+
+impl<'a> Evaluation<'a, '_> {
+    /// `chain_left` bounds the chain of prerequisites, and with it the stack, as `apply` bounds it too.
+    fn resolve(&mut self, flag: &'a Arc<Flag>, chain_left: usize) -> Resolution<'a> {
+        let Some(configuration) = flag.environments.get(self.view.environment) else {
+            return resolve(flag, flag.definition.off_variant.as_ref(), Reason::Disabled);
+        };
+        if let Some(hold) = &configuration.hold {
+            return resolve(flag, Some(&hold.variant), Reason::TargetingMatch);
         }
-        match &rule.serve {
-            Serve::Variant(variant) => return Ok(resolve(flag, Some(variant), Reason::TargetingMatch)),
-            Serve::Rollout(rollout) => {
-                // Without the attribute to divide by, the rule says nothing: the next one may.
-                if let Some(variant) = roll_out(rollout, context) {
-                    return Ok(resolve(flag, Some(variant), Reason::Split));
+        if !configuration.enabled {
+            return resolve(flag, off_variant(flag, configuration), Reason::Disabled);
+        }
+        if !configuration.prerequisites().all(|prerequisite| self.is_met(prerequisite, chain_left)) {
+            let off = resolve(flag, off_variant(flag, configuration), Reason::Default);
+            return Resolution { detail: Some("prerequisite"), ..off };
+        }
+        if let Some(variant) = target(configuration, self.context) {
+            return resolve(flag, Some(variant), Reason::TargetingMatch);
+        }
+        for rule in &configuration.rules {
+            if !targeting::applies(self, rule.when.as_ref()) {
+                continue;
+            }
+            match &rule.serve {
+                Serve::Variant(variant) => return resolve(flag, Some(variant), Reason::TargetingMatch),
+                Serve::Rollout(rollout) => {
+                    // Without the attribute to divide by, the rule says nothing: the next one may.
+                    if let Some(variant) = roll_out(rollout, self.context) {
+                        return resolve(flag, Some(variant), Reason::Split);
+                    }
                 }
             }
         }
+        serve_default(flag, configuration, self.context)
     }
-    Ok(serve_default(flag, configuration, context))
+
+    fn is_met(&mut self, prerequisite: &'a Prerequisite, chain_left: usize) -> bool {
+        let served = match self.variants.get(&prerequisite.flag) {
+            Some(served) => *served,
+            None => {
+                self.variants.insert(&prerequisite.flag, None);
+                let served = self.served_by(&prerequisite.flag, chain_left);
+                self.variants.insert(&prerequisite.flag, served);
+                served
+            }
+        };
+        served.is_some_and(|served| prerequisite.variants.iter().any(|variant| variant.as_str() == served))
+    }
+
+    fn served_by(&mut self, key: &FlagKey, chain_left: usize) -> Option<&'a str> {
+        let chain_left = chain_left.checked_sub(1)?;
+        let flag = self.view.project.live_flag(key)?;
+        let resolution = self.resolve(flag, chain_left);
+        // A disabled prerequisite is unmet, whatever its off variant is.
+        (resolution.reason != Reason::Disabled).then_some(resolution.variant)
+    }
 }
 
 fn serve_default<'a>(
@@ -111,25 +146,6 @@ fn resolve<'a>(flag: &'a Arc<Flag>, variant: Option<&'a VariantKey>, reason: Rea
 
 fn off_variant<'a>(flag: &'a Flag, configuration: &'a FlagEnvironment) -> Option<&'a VariantKey> {
     configuration.off_variant.as_ref().or(flag.definition.off_variant.as_ref())
-}
-
-fn prerequisites_met(
-    view: &EnvironmentView<'_>,
-    configuration: &FlagEnvironment,
-    context: &EvaluationContext,
-    chain_left: usize,
-) -> bool {
-    configuration.prerequisites().all(|prerequisite| {
-        let Some(chain_left) = chain_left.checked_sub(1) else { return false };
-        match evaluate_within(view, &prerequisite.flag, context, chain_left) {
-            // A disabled prerequisite is unmet, whatever its off variant is.
-            Ok(resolution) => {
-                resolution.reason != Reason::Disabled
-                    && prerequisite.variants.iter().any(|variant| variant.as_str() == resolution.variant)
-            }
-            Err(EvaluationError::FlagNotFound) => false,
-        }
-    })
 }
 
 fn target<'a>(configuration: &'a FlagEnvironment, context: &EvaluationContext) -> Option<&'a VariantKey> {

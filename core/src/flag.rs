@@ -238,6 +238,12 @@ impl FlagDefinition {
                 "a critical flag needs a safe variant: what is served when nobody can be sure",
             ));
         }
+        if spec.on_stale == OnStale::SafeVariant && spec.safe_variant.is_none() {
+            return Err(Invalid::new(
+                "/safe_variant",
+                "on_stale is safe-variant, but the flag has none; name one, or choose serve or error",
+            ));
+        }
         for (field, ms) in [("max_age_ms", spec.max_age_ms), ("grace_ms", spec.grace_ms)] {
             if ms.is_some_and(|ms| ms > AGE_MAX_MS) {
                 return Err(Invalid::new(

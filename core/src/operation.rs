@@ -271,7 +271,8 @@ fields! {
         flag: FlagKey,
         /// The environment.
         environment: EnvironmentKey,
-        /// What is served; `null`: the caller's code default.
+        /// What is served; `null`: the caller's code default. Never left out, for that would be a `null` by mistake.
+        #[serde(deserialize_with = "Option::deserialize")]
         serve: Option<Serve>,
     }
     /// Fields of `targets.add`.

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::{invalid::Invalid, token::TokenFault};
 
 /// Why a proposal is rejected, **in order of precedence**: where several apply, the first of this list is the
-/// one that is given. Within a proposal the operations are judged one after the other, so the first faulty
-/// operation decides; what concerns the change as a whole ([`Rejection::Policy`]) comes after all of them.
+/// one that is given. First comes what concerns the change as a whole: the cluster's founding, the token, the project,
+/// the form of the change (its reason, its ticket, how many operations). Then the operations are judged one after the
+/// other, so the first faulty operation decides. [`Rejection::Policy`] comes after all of them.
 ///
 /// Stored in records and in the table of request ids: the JSON form is frozen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

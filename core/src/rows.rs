@@ -201,6 +201,9 @@ impl State {
         let mut rows: Vec<_> = rows.into_iter().collect();
         // Sorted by key, each row comes after those that it needs.
         rows.sort();
+        if rows.first().is_some_and(|(key, _)| key != META_KEY) {
+            return Err(CorruptRow { key: META_KEY.to_vec() });
+        }
         let mut state = Self::empty();
         let mut members = MemberRun::default();
         for (key, value) in rows {

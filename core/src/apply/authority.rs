@@ -49,15 +49,19 @@ impl Authority {
         project: &ProjectKey,
         operations: &[Operation],
     ) -> Result<(), Rejection> {
-        let visible = match self {
-            Self::System => true,
-            Self::Token(token) => token.sees(project),
-        };
         let creates = matches!(operations.first(), Some(Operation::ProjectPut(_)));
-        if visible && (creates || state.project(project).is_some()) {
+        if self.may_see(project) && (creates || state.project(project).is_some()) {
             Ok(())
         } else {
             Err(Rejection::not_found("", "project", project))
+        }
+    }
+
+    /// Whether the caller may know of the project.
+    pub fn may_see(&self, project: &ProjectKey) -> bool {
+        match self {
+            Self::System => true,
+            Self::Token(token) => token.sees(project),
         }
     }
 

@@ -15,6 +15,7 @@ use crate::{
 use super::{
     authority::Authority,
     draft::{BeforeAfter, Draft, recorded},
+    flags::require_live,
     references,
 };
 
@@ -49,10 +50,12 @@ impl Draft {
         authority: &Authority,
         fields: &FlagCopy,
     ) -> Result<BeforeAfter, Rejection> {
-        let source = self.live_flag(&fields.flag)?;
-        if !self.project()?.environments.contains_key(&fields.from) {
-            return Err(Rejection::not_found("/from", "environment", &fields.from));
+        for (path, environment) in [("/from", &fields.from), ("/to", &fields.to)] {
+            if !self.project()?.environments.contains_key(environment) {
+                return Err(Rejection::not_found(path, "environment", environment));
+            }
         }
+        let source = self.stored_flag(&fields.flag)?;
         let from = source.environments.get(&fields.from).map(FlagEnvironment::to_spec).unwrap_or_default();
         self.edit(authority, &fields.flag, &fields.to, fields.if_revision, "to", |to| {
             for part in &fields.parts {
@@ -210,14 +213,20 @@ impl Draft {
     ) -> Result<BeforeAfter, Rejection> {
         let project = self.project_key()?;
         self.environment(environment)?;
-        let old = self.live_flag(key)?;
+        let old = self.stored_flag(key)?;
+        let before = old.environments.get(environment);
+        let mut spec = before.map(FlagEnvironment::to_spec).unwrap_or_default();
+        // A rule that is not there comes first, as every object that is missing; other faults wait their turn.
+        let edited = match edit(&mut spec) {
+            Err(missing @ Rejection::NotFound { .. }) => return Err(missing),
+            edited => edited,
+        };
         authority.require(Role::Writer, &project, Some(environment))?;
+        require_live(&old)?;
         let actual = old.system.environments.get(environment).copied().unwrap_or(0);
         self.expect(|| format!("flag {key} in environment {environment}"), if_revision, actual)?;
 
-        let before = old.environments.get(environment);
-        let mut spec = before.map(FlagEnvironment::to_spec).unwrap_or_default();
-        edit(&mut spec)?;
+        edited?;
         // The path within the configuration leads nowhere in the operation, unless that is the configuration itself.
         let at_field = |invalid: Invalid| match field {
             "configuration" => Rejection::invalid(invalid.under(field)),

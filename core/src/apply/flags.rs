@@ -35,13 +35,7 @@ impl Draft {
         let old = self.project()?.flags.get(key).cloned();
         let in_flag = |invalid: Invalid| Rejection::invalid(invalid.under("flag"));
 
-        let definition_changes =
-            old.as_ref().is_none_or(|old| differs(&old.definition, &fields.flag.definition));
-        if definition_changes {
-            authority.require(Role::Writer, &project, None)?;
-        }
         for environment in fields.flag.environments.keys() {
-            authority.require(Role::Writer, &project, Some(environment))?;
             if !self.project()?.environments.contains_key(environment) {
                 return Err(Rejection::not_found(
                     format!("/flag/environments/{environment}"),
@@ -50,20 +44,27 @@ impl Draft {
                 ));
             }
         }
+        let definition_changes =
+            old.as_ref().is_none_or(|old| differs(&old.definition, &fields.flag.definition));
+        if definition_changes {
+            authority.require(Role::Writer, &project, None)?;
+        }
+        for environment in fields.flag.environments.keys() {
+            authority.require(Role::Writer, &project, Some(environment))?;
+        }
         if let Some(old) = &old {
             require_live(old)?;
-        } else if self.project()?.flags.len() >= FLAGS_MAX {
-            return Err(limit(format!("a project has at most {FLAGS_MAX} flags")));
+            require_same_type(old, &fields.flag.definition)?;
         }
         self.expect(
             || format!("flag {key}"),
             fields.if_revision,
             old.as_ref().map_or(0, |flag| flag.revision()),
         )?;
-        let definition = FlagDefinition::new(fields.flag.definition.clone()).map_err(in_flag)?;
-        if let Some(old) = &old {
-            self.check_redefinition(old, &definition)?;
+        if old.is_none() && self.project()?.flags.len() >= FLAGS_MAX {
+            return Err(limit(format!("a project has at most {FLAGS_MAX} flags")));
         }
+        let definition = FlagDefinition::new(fields.flag.definition.clone()).map_err(in_flag)?;
 
         let mut environments = old.as_ref().map(|old| old.environments.clone()).unwrap_or_default();
         for (environment, spec) in &fields.flag.environments {
@@ -94,6 +95,9 @@ impl Draft {
         };
         self.put_flag(flag)?;
         self.check_references(key, fields.flag.environments.keys()).map_err(in_flag)?;
+        if let Some(old) = &old {
+            self.require_variants_unused(old, fields)?;
+        }
         self.touch(&project, touched);
         Ok(before_after)
     }
@@ -103,11 +107,14 @@ impl Draft {
         authority: &Authority,
         fields: &FlagArchive,
     ) -> Result<BeforeAfter, Rejection> {
-        let (project, old) = self.whole_flag(authority, &fields.flag, fields.if_revision)?;
-        if old.system.archived.is_some() && old.system.deleted.is_none() {
+        let (project, old) = self.whole_flag(authority, &fields.flag)?;
+        if old.system.deleted.is_some() {
+            require_live(&old)?;
+        }
+        self.expect_flag(&old, fields.if_revision)?;
+        if old.system.archived.is_some() {
             return Ok((describe(Some(&old)), describe(Some(&old))));
         }
-        require_live(&old)?;
         self.require_unused(&fields.flag)?;
         let mut flag = (*old).clone();
         flag.system.archived = Some(self.stamp());
@@ -119,10 +126,11 @@ impl Draft {
         authority: &Authority,
         fields: &FlagDelete,
     ) -> Result<BeforeAfter, Rejection> {
-        let (project, old) = self.whole_flag(authority, &fields.flag, fields.if_revision)?;
-        if old.system.deleted.is_some() {
+        if self.stored_flag(&fields.flag)?.system.deleted.is_some() {
             return Err(Rejection::not_found("/flag", "flag", &fields.flag));
         }
+        let (project, old) = self.whole_flag(authority, &fields.flag)?;
+        self.expect_flag(&old, fields.if_revision)?;
         self.require_unused(&fields.flag)?;
         let mut flag = (*old).clone();
         flag.system.deleted = Some(self.stamp());
@@ -134,8 +142,9 @@ impl Draft {
         authority: &Authority,
         fields: &FlagRestore,
     ) -> Result<BeforeAfter, Rejection> {
-        let (project, old) = self.whole_flag(authority, &fields.flag, fields.if_revision)?;
+        let (project, old) = self.whole_flag(authority, &fields.flag)?;
         if old.is_live() {
+            self.expect_flag(&old, fields.if_revision)?;
             return Ok((describe(Some(&old)), describe(Some(&old))));
         }
         let mut flag = (*old).clone();
@@ -154,14 +163,9 @@ impl Draft {
             path: "/flag".to_owned(),
             message: format!("flag {} can't come back as it was: {}", fields.flag, invalid.message),
         })?;
+        // After the conflict, for that stands whatever revision was expected.
+        self.expect_flag(&old, fields.if_revision)?;
         Ok(before_after)
-    }
-
-    /// The live flag, or a rejection.
-    pub(super) fn live_flag(&self, key: &FlagKey) -> Result<Arc<Flag>, Rejection> {
-        let flag = self.stored_flag(key)?;
-        require_live(&flag)?;
-        Ok(flag)
     }
 
     /// Puts a flag and notes its row.
@@ -188,21 +192,20 @@ impl Draft {
         Ok(())
     }
 
-    fn stored_flag(&self, key: &FlagKey) -> Result<Arc<Flag>, Rejection> {
+    /// The flag, be it archived or deleted, or a rejection.
+    pub(super) fn stored_flag(&self, key: &FlagKey) -> Result<Arc<Flag>, Rejection> {
         self.project()?.flags.get(key).cloned().ok_or_else(|| Rejection::not_found("/flag", "flag", key))
     }
 
-    /// The flag for an operation on it as a whole, with the caller's right to it and its revision checked.
-    fn whole_flag(
-        &self,
-        authority: &Authority,
-        key: &FlagKey,
-        if_revision: Option<u64>,
-    ) -> Result<(ProjectKey, Arc<Flag>), Rejection> {
+    /// The flag for an operation on it as a whole, with the caller's right to it checked.
+    fn whole_flag(&self, authority: &Authority, key: &FlagKey) -> Result<(ProjectKey, Arc<Flag>), Rejection> {
         let (project, flag) = (self.project_key()?, self.stored_flag(key)?);
         authority.require(Role::Writer, &project, None)?;
-        self.expect(|| format!("flag {key}"), if_revision, flag.revision())?;
         Ok((project, flag))
+    }
+
+    fn expect_flag(&self, flag: &Flag, if_revision: Option<u64>) -> Result<(), Rejection> {
+        self.expect(|| format!("flag {}", flag.definition.key), if_revision, flag.revision())
     }
 
     fn retire_or_revive(
@@ -229,14 +232,9 @@ impl Draft {
         }
     }
 
-    /// Rejects a definition that the flag's configurations, or other flags, could not live with.
-    fn check_redefinition(&self, old: &Flag, definition: &FlagDefinition) -> Result<(), Rejection> {
-        if old.definition.flag_type != definition.flag_type {
-            return Err(Rejection::Conflict {
-                path: "/flag/type".to_owned(),
-                message: "a flag's type never changes, for callers rely on it; make a new flag".to_owned(),
-            });
-        }
+    /// Rejects the removal of a variant that a configuration which stays, or another flag, relies on.
+    fn require_variants_unused(&self, old: &Flag, fields: &FlagPut) -> Result<(), Rejection> {
+        let (definition, replaced) = (&fields.flag.definition, &fields.flag.environments);
         let in_use = |variant: &str, user: String| Rejection::InUse {
             path: "/flag/variants".to_owned(),
             message: format!("variant {variant} is used by {user}; change that first"),
@@ -244,10 +242,8 @@ impl Draft {
         let removed =
             old.definition.variants.keys().filter(|variant| !definition.variants.contains_key(*variant));
         for variant in removed {
-            let user = old
-                .environments
-                .iter()
-                .find(|(_, configuration)| configuration.variants_used().any(|used| used == variant));
+            let mut stays = old.environments.iter().filter(|(e, _)| !replaced.contains_key(*e));
+            let user = stays.find(|(_, configuration)| configuration.variants_used().any(|v| v == variant));
             if let Some((environment, _)) = user {
                 return Err(in_use(
                     variant,
@@ -301,7 +297,18 @@ fn differs(stored: &FlagDefinition, given: &FlagSpec) -> bool {
     FlagDefinition::new(given.clone()).map_or(true, |given| *stored != given)
 }
 
-fn require_live(flag: &Flag) -> Result<(), Rejection> {
+fn require_same_type(old: &Flag, given: &FlagSpec) -> Result<(), Rejection> {
+    if old.definition.flag_type == given.flag_type {
+        return Ok(());
+    }
+    Err(Rejection::Conflict {
+        path: "/flag/type".to_owned(),
+        message: "a flag's type never changes, for callers rely on it; make a new flag".to_owned(),
+    })
+}
+
+/// Rejects a flag that is archived or deleted.
+pub(super) fn require_live(flag: &Flag) -> Result<(), Rejection> {
     let state = match (&flag.system.deleted, &flag.system.archived) {
         (Some(_), _) => "deleted",
         (None, Some(_)) => "archived",

@@ -3,7 +3,7 @@
 use crate::{
     operation::{SystemBootstrap, SystemClusterVersion, SystemLeadership},
     rejection::Rejection,
-    state::Founding,
+    state::{Founding, State},
     token::Role,
 };
 
@@ -15,18 +15,24 @@ use super::{
 /// The newest cluster version that this binary knows, and the one that a new cluster begins with.
 pub const CLUSTER_VERSION: u32 = 1;
 
+/// Rejects a second founding.
+pub(super) fn require_unfounded(state: &State) -> Result<(), Rejection> {
+    match state.founding() {
+        None => Ok(()),
+        Some(_) => Err(Rejection::Bootstrap {
+            message: "the cluster is founded already; start this node without --bootstrap".to_owned(),
+        }),
+    }
+}
+
 impl Draft {
     pub(super) fn bootstrap(
         &mut self,
         authority: &Authority,
         fields: &SystemBootstrap,
     ) -> Result<BeforeAfter, Rejection> {
+        require_unfounded(&self.state)?;
         authority.require_system()?;
-        if self.state.founding().is_some() {
-            return Err(Rejection::Bootstrap {
-                message: "the cluster is founded already; start this node without --bootstrap".to_owned(),
-            });
-        }
         self.state.meta.founding = Some(Founding {
             cluster: fields.cluster,
             history: fields.history,

@@ -63,8 +63,8 @@ impl Draft {
         fields: &ProjectDelete,
     ) -> Result<BeforeAfter, Rejection> {
         let key = self.project_key()?;
-        authority.require(Role::Owner, &key, None)?;
         let old = self.project()?.clone();
+        authority.require(Role::Owner, &key, None)?;
         self.expect(|| format!("project {key}"), fields.if_revision, old.revision)?;
         self.touch(&key, old.environments.keys().cloned());
         self.state.projects.remove(&key);
@@ -78,9 +78,9 @@ impl Draft {
         fields: &EnvironmentPut,
     ) -> Result<BeforeAfter, Rejection> {
         let (project, key) = (self.project_key()?, &fields.environment.key);
-        authority.require(Role::Operator, &project, Some(key))?;
         let (old, count) =
             (self.project()?.environments.get(key).cloned(), self.project()?.environments.len());
+        authority.require(Role::Operator, &project, Some(key))?;
         self.expect(
             || format!("environment {key}"),
             fields.if_revision,
@@ -111,8 +111,8 @@ impl Draft {
         fields: &EnvironmentDelete,
     ) -> Result<BeforeAfter, Rejection> {
         let (project, key) = (self.project_key()?, &fields.environment);
-        authority.require(Role::Operator, &project, Some(key))?;
         let old = self.environment(key)?;
+        authority.require(Role::Operator, &project, Some(key))?;
         self.expect(|| format!("environment {key}"), fields.if_revision, old.revision)?;
         self.touch(&project, [key.clone()]);
         let configured: Vec<FlagKey> = self
@@ -122,12 +122,15 @@ impl Draft {
             .filter(|(_, flag)| flag.environments.contains_key(key))
             .map(|(flag, _)| flag.clone())
             .collect();
+        let revision = self.revision;
         let changed = self.project_mut()?;
         for flag in &configured {
             if let Some(stored) = changed.flags.get_mut(flag) {
                 let stored = Arc::make_mut(stored);
                 stored.environments.remove(key);
                 stored.system.environments.remove(key);
+                // Without this the flag's revision, its ETag, could fall back to one that it had before.
+                stored.system.revision = revision;
             }
         }
         changed.environments.remove(key);

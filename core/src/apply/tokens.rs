@@ -23,12 +23,8 @@ impl Draft {
         fields: &TokenCreate,
     ) -> Result<BeforeAfter, Rejection> {
         let spec = &fields.token;
+        self.check_grants(authority, spec)?;
         authority.require_ownership_of(&spec.grants)?;
-        self.expect(
-            || format!("token {}", spec.id),
-            fields.if_revision,
-            self.state.tokens.get(&spec.id).map_or(0, |token| token.revision),
-        )?;
         if self.state.tokens.contains_key(&spec.id)
             || self.state.token_ids.contains_key(&fields.secret_sha256)
         {
@@ -38,8 +34,8 @@ impl Draft {
                     .to_owned(),
             });
         }
+        self.expect(|| format!("token {}", spec.id), fields.if_revision, 0)?;
         spec.validate().map_err(|invalid| Rejection::invalid(invalid.under("token")))?;
-        self.check_grants(spec)?;
         if self.state.tokens.len() >= TOKENS_MAX {
             return Err(limit(format!("a cluster keeps at most {TOKENS_MAX} tokens")));
         }
@@ -98,12 +94,13 @@ impl Draft {
         Ok((recorded(Some(&token.spec)), recorded::<()>(None)))
     }
 
-    /// Rejects grants on what does not exist: a mistyped project would make a token that silently does nothing.
-    fn check_grants(&self, spec: &TokenSpec) -> Result<(), Rejection> {
+    /// Rejects grants on what does not exist, or not for the caller: a mistyped project would make a token that
+    /// silently does nothing.
+    fn check_grants(&self, authority: &Authority, spec: &TokenSpec) -> Result<(), Rejection> {
         for (index, grant) in spec.grants.iter().enumerate() {
             let Some(key) = &grant.project else { continue };
             let path = format!("/token/grants/{index}");
-            let Some(project) = self.state.projects.get(key) else {
+            let Some(project) = self.state.projects.get(key).filter(|_| authority.may_see(key)) else {
                 return Err(Rejection::not_found(format!("{path}/project"), "project", key));
             };
             let missing = grant

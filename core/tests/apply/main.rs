@@ -1,0 +1,18 @@
+//! How the state changes: `apply`, its rejections, its records and its rows.
+//!
+//! Every entry that these tests apply goes through [`world::World::apply`], which checks what must hold after each one.
+
+mod changes;
+mod criticality;
+mod golden;
+mod idempotency;
+mod operations;
+mod operations_table;
+mod precedence;
+mod random;
+mod records;
+mod references;
+mod rejections;
+mod rows;
+mod tokens;
+mod world;

@@ -1,0 +1,341 @@
+//! A small shop to change: two projects, three environments, a token of each role.
+
+use std::collections::BTreeMap;
+
+use flagraft_core::{
+    apply::{Applied, apply},
+    identity::LogPosition,
+    merkle::Frontier,
+    project::{Flag, Project},
+    proposal::{Actor, ActorType, Body, Change, Proposal, RequestId},
+    record::{Record, RecordOutcome},
+    rejection::Rejection,
+    reply::Outcome,
+    state::State,
+};
+use serde_json::{Value, json};
+
+/// The project that changes name unless they say otherwise.
+pub const SHOP: &str = "shop";
+/// When the first entry was proposed, in milliseconds since 1970 UTC.
+pub const START_MS: i64 = 1_800_000_000_000;
+/// A ticket that the policy of `production` takes.
+pub const TICKET: &str = "OPS-1";
+
+/// A change to be asked for. By default the owner asks, for the shop, with a ticket, under a minted id.
+#[derive(Clone)]
+pub struct Ask {
+    pub project: Option<&'static str>,
+    pub operations: Value,
+    pub reason: String,
+    pub ticket: Option<String>,
+    pub expect_revision: Option<u64>,
+    pub actor: Actor,
+    pub request: Option<RequestId>,
+}
+
+pub fn ask(operations: Value) -> Ask {
+    Ask {
+        project: Some(SHOP),
+        operations,
+        reason: "because".to_owned(),
+        ticket: Some(TICKET.to_owned()),
+        expect_revision: None,
+        actor: actor("owner"),
+        request: None,
+    }
+}
+
+impl Ask {
+    /// Asks with the token of this role: see [`token_id`].
+    pub fn by(mut self, role: &str) -> Self {
+        self.actor = actor(role);
+        self
+    }
+
+    pub fn by_the_cluster(mut self) -> Self {
+        self.actor = Actor::system(1);
+        self
+    }
+
+    pub fn project(mut self, project: Option<&'static str>) -> Self {
+        self.project = project;
+        self
+    }
+
+    pub fn ticket(mut self, ticket: Option<&str>) -> Self {
+        self.ticket = ticket.map(str::to_owned);
+        self
+    }
+
+    pub fn reason(mut self, reason: &str) -> Self {
+        reason.clone_into(&mut self.reason);
+        self
+    }
+
+    pub fn expecting(mut self, revision: u64) -> Self {
+        self.expect_revision = Some(revision);
+        self
+    }
+
+    /// Asks under an `Idempotency-Key`.
+    pub fn key(mut self, id: &str) -> Self {
+        self.request = Some(RequestId { id: id.to_owned(), client_given: true });
+        self
+    }
+
+    /// Asks under an id that a node minted.
+    pub fn minted(mut self, id: &str) -> Self {
+        self.request = Some(RequestId { id: id.to_owned(), client_given: false });
+        self
+    }
+}
+
+/// The id of the token with this role in its name.
+pub fn token_id(role: &str) -> String {
+    format!("tok_{role:0<8}")
+}
+
+pub fn actor(role: &str) -> Actor {
+    Actor {
+        actor_type: ActorType::User,
+        id: format!("{role}@example.com"),
+        name: String::new(),
+        groups: Vec::new(),
+        token: Some(token_id(role).into()),
+    }
+}
+
+/// The operation that creates the token of a role.
+pub fn token_create(role: &str, grants: &Value) -> Value {
+    let mut secret = "0".repeat(48);
+    role.bytes().take(8).for_each(|byte| secret.push_str(&format!("{byte:02x}")));
+    json!({
+        "op": "token.create",
+        "token": {
+            "id": token_id(role), "name": role, "kind": "admin",
+            "actor": {"type": "user", "id": format!("{role}@example.com")}, "grants": grants,
+        },
+        "secret_sha256": format!("{secret:0<64.64}").chars().rev().collect::<String>(),
+    })
+}
+
+/// A boolean flag with this configuration in `dev`.
+pub fn boolean_flag(key: &str, dev: &Value) -> Value {
+    json!({
+        "key": key, "type": "boolean", "variants": {"on": true, "off": false}, "off_variant": "off",
+        "environments": {"dev": dev},
+    })
+}
+
+/// The operation that puts [`boolean_flag`].
+pub fn put(key: &str, dev: &Value) -> Value {
+    json!({"op": "flag.put", "flag": boolean_flag(key, dev)})
+}
+
+/// A configuration that is on and depends on these flags' `on`.
+pub fn after(flags: &[&str]) -> Value {
+    let prerequisites: Vec<Value> =
+        flags.iter().map(|flag| json!({"flag": flag, "variants": ["on"]})).collect();
+    json!({"enabled": true, "prerequisites": prerequisites, "default": {"variant": "on"}})
+}
+
+pub struct World {
+    pub state: State,
+    /// The leader's clock.
+    pub clock_ms: i64,
+    /// The storage: what the writes of all entries made.
+    pub stored: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub records: Vec<Record>,
+    audit: Frontier,
+    index: u64,
+}
+
+impl World {
+    pub fn unfounded() -> Self {
+        Self {
+            state: State::empty(),
+            clock_ms: START_MS,
+            stored: BTreeMap::new(),
+            records: Vec::new(),
+            audit: Frontier::default(),
+            index: 0,
+        }
+    }
+
+    /// Two projects, `shop` and `other`. The shop has the environments `dev`, `staging` and `production`, the last one
+    /// with a ticket policy. Tokens: `owner` of all, `operator`, `writer` and `reader` of the shop, `devwriter` of the
+    /// shop's `dev` only, `stranger`, who owns the other project, and `revoked` and `expired`.
+    pub fn new() -> Self {
+        let mut world = Self::unfounded();
+        world.must(ask(json!([bootstrap()])).by_the_cluster().project(None));
+        let owner = token_create("owner", &json!([{"role": "owner"}]));
+        world.must(ask(json!([owner])).by_the_cluster().project(None));
+        for project in ["other", SHOP] {
+            let put = json!([
+                {"op": "project.put", "project": {"key": project}},
+                {"op": "environment.put", "environment": {"key": "dev", "order": 10}},
+                {"op": "environment.put", "environment": {"key": "staging", "order": 20}},
+                {"op": "environment.put", "environment": {"key": "production", "order": 30, "policy": {
+                    "ticket": {"required": true, "pattern": "^[A-Z]+-[0-9]+$"}}}},
+            ]);
+            world.must(ask(put).project(Some(project)));
+        }
+        let on_shop = |role: &str| json!([{"role": role, "project": SHOP}]);
+        let mut expired = token_create("expired", &json!([{"role": "owner"}]));
+        expired["token"]["expires_at_ms"] = json!(START_MS);
+        world.must(
+            ask(json!([
+                token_create("operator", &on_shop("operator")),
+                token_create("writer", &on_shop("writer")),
+                token_create("reader", &on_shop("reader")),
+                token_create("devwriter", &json!([{"role": "writer", "project": SHOP, "environments": ["dev"]}])),
+                token_create("stranger", &json!([{"role": "owner", "project": "other"}])),
+                token_create("revoked", &json!([{"role": "owner"}])),
+                {"op": "token.revoke", "token": token_id("revoked")},
+                expired,
+            ]))
+            .project(None),
+        );
+        world
+    }
+
+    /// What the node would put into the log.
+    pub fn proposal(&mut self, ask: Ask) -> Proposal {
+        let change = json!({
+            "project": ask.project, "operations": ask.operations, "reason": ask.reason, "ticket": ask.ticket,
+            "expect_revision": ask.expect_revision,
+        });
+        let change: Change = serde_json::from_value(change).expect("a well-formed change");
+        self.propose(Body::Change(change), ask.actor, ask.request)
+    }
+
+    pub fn propose(&mut self, body: Body, actor: Actor, request: Option<RequestId>) -> Proposal {
+        self.clock_ms += 1;
+        let minted = || RequestId { id: format!("req-{}", self.index), client_given: false };
+        Proposal {
+            group: 1,
+            request: request.unwrap_or_else(minted),
+            body,
+            actor,
+            caused_by: None,
+            proposed_at_ms: self.clock_ms,
+            salt: [u8::try_from(self.index % 256).expect("a byte"); 16],
+            node: 1,
+        }
+    }
+
+    /// Applies an entry and checks what must hold after every one.
+    pub fn apply(&mut self, proposal: &Proposal) -> Applied {
+        self.index += 1;
+        let at = LogPosition { term: 1, index: self.index };
+        let before = std::mem::replace(&mut self.state, State::empty());
+        let applied = apply(&before, proposal, at);
+        assert_eq!(apply(&before, proposal, at), applied, "the same twice");
+        self.check(&before, proposal, &applied);
+        self.state = applied.state.clone();
+        applied
+    }
+
+    fn check(&mut self, before: &State, proposal: &Proposal, applied: &Applied) {
+        let after = &applied.state;
+        let entered = Proposal::decode(&proposal.encode().expect("fits an entry")).expect("decodes");
+        assert_eq!(&entered, proposal, "a proposal survives the log");
+        for write in &applied.writes {
+            let stood = match &write.value {
+                Some(value) => self.stored.insert(write.key.clone(), value.clone()),
+                None => self.stored.remove(&write.key),
+            };
+            assert!(stood != write.value, "a row is written that did not change: {:?}", write.key);
+        }
+        let rows: Vec<(Vec<u8>, Vec<u8>)> = after.rows().collect();
+        assert!(rows.iter().map(|(k, v)| (k, v)).eq(&self.stored), "the writes make the state, in key order");
+        assert_eq!(after.digest(), after.recompute_digest());
+        assert_eq!(State::from_rows(rows).expect("rows of a state").digest(), after.digest());
+        assert!(State::from_rows(after.rows()).expect("rows of a state") == *after);
+
+        let accepted = matches!(applied.reply.outcome, Outcome::Accepted { .. }) && !applied.reply.replayed;
+        assert_eq!(after.revision(), before.revision() + u64::from(accepted), "revisions rise by one");
+        assert_eq!(applied.reply.request_id, proposal.request.id);
+        let Some(stored) = &applied.record else {
+            assert!(before == after && applied.writes.is_empty(), "what leaves no record changes nothing");
+            return;
+        };
+        assert_eq!(stored.sequence, before.sequence());
+        assert_eq!(after.sequence(), before.sequence() + 1);
+        self.audit.push(&stored.bytes);
+        assert_eq!(after.audit_root(), self.audit.root());
+        let record: Record = serde_json::from_slice(&stored.bytes).expect("a record");
+        assert_eq!(&record.to_bytes(), stored, "a record is encoded in one way");
+        assert_eq!((record.revision_before, record.revision_after), (before.revision(), after.revision()));
+        assert_eq!(record.time_ms, proposal.proposed_at_ms.max(before.last_at_ms()), "record time never falls");
+        assert_eq!(record.digest, after.digest().to_string());
+        assert_eq!(record.outcome == RecordOutcome::Accepted, accepted);
+        if !accepted {
+            let catalog = |key: &[u8]| key.first().is_some_and(|kind| (0x10..=0x20).contains(kind));
+            assert!(
+                !applied.writes.iter().any(|write| catalog(&write.key)),
+                "what is not accepted changes nothing"
+            );
+        }
+        self.records.push(record);
+    }
+
+    /// Asks for a change and applies it.
+    pub fn ask(&mut self, ask: Ask) -> Applied {
+        let proposal = self.proposal(ask);
+        self.apply(&proposal)
+    }
+
+    /// Asks for what must be accepted.
+    pub fn must(&mut self, ask: Ask) -> Applied {
+        let shown = ask.operations.to_string();
+        let applied = self.ask(ask);
+        assert!(
+            matches!(applied.reply.outcome, Outcome::Accepted { .. }),
+            "{:?} for {shown}",
+            applied.reply.outcome
+        );
+        applied
+    }
+
+    /// The owner makes these changes to the shop, one operation each.
+    pub fn with(mut self, operations: &[Value]) -> Self {
+        operations.iter().for_each(|operation| drop(self.must(ask(json!([operation])))));
+        self
+    }
+
+    /// Asks for what must be rejected.
+    pub fn refuse(&mut self, ask: Ask) -> Rejection {
+        let shown = ask.operations.to_string();
+        match self.ask(ask).reply.outcome {
+            Outcome::Rejected { rejection, .. } | Outcome::Refused { rejection } => rejection,
+            outcome => panic!("{outcome:?} for {shown}"),
+        }
+    }
+
+    pub fn shop(&self) -> &Project {
+        self.state.project(SHOP).expect("the shop")
+    }
+
+    pub fn flag(&self, key: &str) -> &Flag {
+        self.shop().flags.get(key).expect(key)
+    }
+
+    pub fn last_record(&self) -> &Record {
+        self.records.last().expect("a record")
+    }
+}
+
+pub fn bootstrap() -> Value {
+    json!({
+        "op": "system.bootstrap", "cluster": "00112233445566778899aabbccddeeff", "history": "0123456789abcdef",
+        "members": {"1": {"uid": "0a".repeat(16), "peer_address": "127.0.0.1:7501", "voter": true}},
+    })
+}
+
+/// The rejection's code, as it is on the wire.
+pub fn code(rejection: &Rejection) -> String {
+    let value = serde_json::to_value(rejection).expect("a rejection");
+    value["code"].as_str().expect("a code").to_owned()
+}

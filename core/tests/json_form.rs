@@ -1,0 +1,48 @@
+//! The features of `serde_json` that the formats rest on. Cargo unites the features that all crates of a build ask
+//! for, so a dependency could switch one on: state, digests and records would then differ between two builds.
+
+use serde_json::{Value, json};
+
+/// With `preserve_order` maps would keep the order in which they were written.
+#[test]
+fn maps_are_sorted() {
+    let value: Value = serde_json::from_str(r#"{"b":1,"a":{"d":1,"c":2}}"#).expect("JSON");
+    assert_eq!(value.to_string(), r#"{"a":{"c":2,"d":1},"b":1}"#);
+}
+
+/// With `arbitrary_precision` numbers would keep the text in which they were written.
+#[test]
+fn numbers_are_integers_or_doubles() {
+    for (text, form) in [
+        ("1.10", "1.1"),
+        ("1E2", "100.0"),
+        ("-0", "-0.0"),
+        ("12345678901234567890123", "1.2345678901234568e22"),
+    ] {
+        let value: Value = serde_json::from_str(text).expect("JSON");
+        let written: Value = serde_json::from_str(form).expect("JSON");
+        assert_eq!(value, written, "{text}");
+        assert!(value.as_f64().is_some() && value.to_string() != *text, "{text} is written {value}");
+    }
+    assert!(serde_json::from_str::<Value>("1e400").is_err(), "beyond a double");
+}
+
+/// Without `float_roundtrip` the last bit of a double may change when it is read.
+#[test]
+fn doubles_are_read_exactly() {
+    // Read without the feature, this one comes back as its neighbour.
+    for double in [
+        2.225_073_858_507_201_4e-308,
+        8.98846567431158e307,
+        1.7976931348623157e308,
+        0.1 + 0.2,
+        5e-324,
+        1.0 / 3.0,
+    ] {
+        let read: f64 = serde_json::from_str(&json!(double).to_string()).expect("JSON");
+        assert_eq!(read.to_bits(), f64::to_bits(double), "{double:e}");
+    }
+    // A text that the fast path rounds the wrong way.
+    let read: f64 = serde_json::from_str("51.24817837550540").expect("JSON");
+    assert_eq!(read.to_bits(), 51.248_178_375_505_4_f64.to_bits());
+}
