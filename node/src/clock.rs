@@ -1,0 +1,81 @@
+//! The two clocks of a node: one that counts, for ages and waits, and one that people read, for records.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// A point in time of this machine since it was started, in nanoseconds. It goes on while the process is stopped
+/// and while the machine sleeps, and nobody can set it: what an age has to be counted with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BootTime(u64);
+
+impl BootTime {
+    /// Now.
+    pub fn now() -> Self {
+        #[cfg(target_os = "linux")]
+        let clock = ClockId::Boottime;
+        // Elsewhere there is no such clock; the monotonic one may stand still while the machine sleeps.
+        #[cfg(not(target_os = "linux"))]
+        let clock = ClockId::Monotonic;
+        let time = clock_gettime(clock);
+        let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+        let nanoseconds = u64::try_from(time.tv_nsec).unwrap_or(0);
+        Self(seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds))
+    }
+
+    /// How long ago this was; zero when it lies ahead.
+    pub fn elapsed(self) -> Duration {
+        Self::now().since(self)
+    }
+
+    /// The time from `earlier` to this; zero when `earlier` is later.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+
+    /// The same as a number of nanoseconds, never 0.
+    pub(crate) fn to_nanos(self) -> u64 {
+        self.0.max(1)
+    }
+
+    /// The time [`BootTime::to_nanos`] gave.
+    pub(crate) fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+}
+
+/// The wall clock: milliseconds since 1970 UTC. Stamped into proposals and compared between members, never used
+/// to measure how long something takes.
+pub fn wall_ms() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .ok()
+        .and_then(|since| i64::try_from(since.as_millis()).ok())
+        .unwrap_or(0)
+}
+
+/// Whole milliseconds, rounded up: an age is a bound, and a bound is never rounded down.
+pub fn ceil_ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn boot_time_only_grows_and_ages_round_up() {
+        let earlier = BootTime::now();
+        let later = BootTime::now();
+        assert!(later >= earlier);
+        assert_eq!(earlier.since(BootTime::from_nanos(later.to_nanos() + 5)), Duration::ZERO);
+        assert_eq!(ceil_ms(Duration::ZERO), 0);
+        assert_eq!(ceil_ms(Duration::from_nanos(1)), 1);
+        assert_eq!(ceil_ms(Duration::from_millis(250)), 250);
+    }
+
+    #[test]
+    fn the_wall_clock_is_past_the_year_2020() {
+        assert!(wall_ms() > 1_577_836_800_000);
+    }
+}

@@ -1,0 +1,216 @@
+//! Who a caller is, and what it may see. What it may *change* is decided by `apply`, from the same grants.
+
+use axum::{
+    extract::FromRequestParts,
+    http::{HeaderMap, HeaderName, header::AUTHORIZATION, request::Parts},
+};
+use std::sync::Arc;
+
+use flagraft_core::{
+    key::{EnvironmentKey, ProjectKey},
+    project::Project,
+    state::State,
+    token::{Role, Secret, Token, TokenFault, TokenKind},
+};
+
+use super::{App, consistency::View, error::ApiError};
+use crate::clock::wall_ms;
+
+/// Where OFREP's providers may put the token instead.
+pub(super) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+/// A node that was not known to be current within this time refuses admin tokens, which may be revoked by now.
+const ADMIN_AGE_MAX_MS: u64 = 60_000;
+
+/// An authenticated caller.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    pub(super) token: Arc<Token>,
+    pub(super) secret: Secret,
+}
+
+impl Caller {
+    /// Authenticates a request by its token. A well-formed token that this node does not know is looked for once
+    /// more in a confirmed state, so that a token made through one node works at once on every other.
+    pub(super) async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Self, ApiError> {
+        let denied = |cause, error| {
+            app.node.metrics().denied(cause);
+            app.node.count_denial();
+            error
+        };
+        let secret = match secret(headers) {
+            Ok(Some(secret)) => secret,
+            Ok(None) => {
+                let error = ApiError::unauthenticated("send a token: Authorization: Bearer fr_...");
+                return Err(denied("missing", error));
+            }
+            Err(error) => return Err(denied("malformed", error)),
+        };
+        let hash = secret.sha256();
+        let mut token = app.node.published().state.token_by_secret(&hash).cloned();
+        if token.is_none()
+            && let Ok(_permit) = app.unknown_tokens.try_acquire()
+            && let Ok(view) = View::confirmed(app, app.options.read_deadline.default).await
+        {
+            token = view.state().token_by_secret(&hash).cloned();
+        }
+        let Some(token) = token else {
+            return Err(denied("unknown", ApiError::token(TokenFault::Unknown)));
+        };
+        match token.check(wall_ms()) {
+            Ok(()) => Ok(Self { token, secret }),
+            Err(fault) => {
+                let cause = match fault {
+                    TokenFault::Unknown => "unknown",
+                    TokenFault::Revoked => "revoked",
+                    TokenFault::Expired => "expired",
+                };
+                Err(denied(cause, ApiError::token(fault)))
+            }
+        }
+    }
+
+    pub(super) fn kind(&self) -> TokenKind {
+        self.token.spec.kind
+    }
+
+    /// Makes sure that the token is still good in the state that is answered from, which may be a newer one than
+    /// the caller was authenticated against.
+    pub(super) fn still_good(&self, state: &State) -> Result<(), ApiError> {
+        match state.token(&self.token.spec.id) {
+            Some(token) => token.check(wall_ms()).map_err(ApiError::token),
+            None => Err(ApiError::token(TokenFault::Unknown)),
+        }
+    }
+
+    /// Whether the caller may read the environment, or the project as a whole.
+    pub(super) fn reads(&self, project: &ProjectKey, environment: Option<&EnvironmentKey>) -> bool {
+        self.token.spec.allows(Role::Reader, project, environment)
+    }
+
+    /// The project, if it exists for this caller: another tenant's reads like one that is not there.
+    pub(super) fn project<'s>(
+        &self,
+        app: &App,
+        state: &'s State,
+        key: &str,
+    ) -> Result<&'s Arc<Project>, ApiError> {
+        self.still_good(state)?;
+        match state.project(key) {
+            Some(project) if self.token.spec.sees(project.key()) => Ok(project),
+            Some(_) => {
+                app.node.metrics().denied("not_visible");
+                Err(ApiError::not_found("project", key))
+            }
+            None => Err(ApiError::not_found("project", key)),
+        }
+    }
+}
+
+/// A caller with an admin token: what all of `/api/v1` but the cluster's status asks for.
+pub(super) struct Admin(pub(super) Caller);
+
+impl FromRequestParts<App> for Admin {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let caller = Caller::authenticate(app, &parts.headers).await?;
+        if caller.kind() != TokenKind::Admin {
+            app.node.metrics().denied("forbidden");
+            return Err(ApiError::forbidden(
+                "this token evaluates flags and manages nothing; use an admin token (fr_adm_...)",
+            ));
+        }
+        match app.node.reads().age_ms() {
+            Some(age_ms) if age_ms <= ADMIN_AGE_MAX_MS => Ok(Self(caller)),
+            age_ms => {
+                app.node.metrics().denied("age");
+                let since =
+                    age_ms.map_or("it started".to_owned(), |age_ms| format!("{} s ago", age_ms / 1000));
+                Err(ApiError::unavailable(format!(
+                    "this node is not known to be current since {since}, so it can't tell whether an admin token was \
+                     revoked; use another node. Evaluation goes on"
+                )))
+            }
+        }
+    }
+}
+
+/// A caller that may see how the cluster does: an admin or a service token, on a node of any age. An operator needs
+/// this most when the node is cut off.
+pub(super) struct Observer;
+
+impl FromRequestParts<App> for Observer {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let caller = Caller::authenticate(app, &parts.headers).await?;
+        match caller.kind() {
+            TokenKind::Admin | TokenKind::Service => Ok(Self),
+            TokenKind::Client => {
+                app.node.metrics().denied("forbidden");
+                Err(ApiError::forbidden(
+                    "a client token evaluates flags and sees nothing else; use an admin or service token",
+                ))
+            }
+        }
+    }
+}
+
+/// The secret that the request carries.
+fn secret(headers: &HeaderMap) -> Result<Option<Secret>, ApiError> {
+    let mut given = headers.get_all(AUTHORIZATION).iter();
+    let text = match (given.next(), given.next()) {
+        (Some(_), Some(_)) => {
+            return Err(ApiError::unauthenticated("the header Authorization is given twice; give it once"));
+        }
+        (Some(value), None) => {
+            let text = value.to_str().unwrap_or_default();
+            match text.split_once(' ') {
+                Some((scheme, secret)) if scheme.eq_ignore_ascii_case("bearer") => secret.trim(),
+                _ => return Err(ApiError::unauthenticated("send the token as Authorization: Bearer fr_...")),
+            }
+        }
+        (None, _) => match headers.get(API_KEY) {
+            Some(value) => value.to_str().unwrap_or_default().trim(),
+            None => return Ok(None),
+        },
+    };
+    Secret::parse(text).map(Some).map_err(|invalid| ApiError::unauthenticated(invalid.message))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn the_secret_is_found_in_either_header_and_its_faults_are_named_without_repeating_it() {
+        let good = Secret::new(TokenKind::Service, [3; 32]);
+        let with = |name: HeaderName, value: String| {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, HeaderValue::from_str(&value).expect("ASCII"));
+            secret(&headers)
+        };
+        for (name, value) in [
+            (AUTHORIZATION, format!("Bearer {}", good.expose())),
+            (AUTHORIZATION, format!("bearer  {}", good.expose())),
+            (API_KEY, good.expose().to_owned()),
+        ] {
+            assert_eq!(with(name, value).expect("well-formed"), Some(good.clone()));
+        }
+        assert_eq!(secret(&HeaderMap::new()).expect("none"), None);
+        for (name, value) in [
+            (AUTHORIZATION, "Basic dXNlcjpwYXNz".to_owned()),
+            (AUTHORIZATION, format!("Bearer {}x", good.expose())),
+            (AUTHORIZATION, "Bearer".to_owned()),
+            (API_KEY, "secret-of-somebody-else".to_owned()),
+        ] {
+            let error = with(name, value.clone()).expect_err("refused");
+            assert_eq!(error.status.as_u16(), 401);
+            let secret = value.rsplit(' ').next().filter(|word| word.len() > 10);
+            assert!(secret.is_none_or(|secret| !error.message.contains(secret)), "{}", error.message);
+        }
+    }
+}

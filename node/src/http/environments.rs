@@ -1,0 +1,129 @@
+//! Environments of a project.
+
+use axum::{extract::State, response::Response};
+use flagraft_core::{
+    environment::EnvironmentSpec,
+    operation::{EnvironmentDelete, EnvironmentPut, Operation},
+    project::StoredEnvironment,
+};
+use serde_json::{Value, json};
+
+use super::{
+    App,
+    auth::Admin,
+    consistency::{ReadTerms, View},
+    error::ApiError,
+    extract::{Json, Path, Query},
+    list::Page,
+    shorthand::{InProject, Patch, bodies, merge, object, patched_from, submit_one, with_etag, with_system},
+    write::{Draft, Why, WriteTerms},
+};
+
+bodies! {
+    /// An environment and why.
+    PutEnvironment { environment: Value }
+}
+
+fn show(stored: &StoredEnvironment) -> Value {
+    let system = json!({"revision": stored.revision, "touched_revision": stored.touched_revision});
+    with_system(json!(stored.spec), system)
+}
+
+pub(super) async fn list(
+    Admin(caller): Admin,
+    State(app): State<App>,
+    terms: ReadTerms,
+    Path(at): Path<InProject>,
+    Query(page): Query<Page>,
+) -> Result<Response, ApiError> {
+    let window = Page::window(page.limit, page.cursor)?;
+    let view = terms.view(&app).await?;
+    view.answer(|state| {
+        let project = caller.project(&app, state, &at.project)?;
+        let visible = project.environments.values();
+        let mut visible: Vec<_> =
+            visible.filter(|stored| caller.reads(project.key(), Some(&stored.spec.key))).collect();
+        visible.sort_by_key(|stored| place(stored));
+        Ok(window.page(
+            visible.into_iter(),
+            |stored| place(stored).into(),
+            |stored| show(stored),
+            state.revision(),
+        ))
+    })
+}
+
+/// Sorts environments by their order, then by key: as text, because a cursor is text.
+fn place(stored: &StoredEnvironment) -> String {
+    // Moves the range of i32 to that of u32, so that the digits sort like the numbers.
+    let order = i64::from(stored.spec.order) - i64::from(i32::MIN);
+    format!("{order:010}/{}", stored.spec.key)
+}
+
+pub(super) async fn get(
+    Admin(caller): Admin,
+    State(app): State<App>,
+    terms: ReadTerms,
+    Path(at): Path<InProject>,
+) -> Result<Response, ApiError> {
+    let view = terms.view(&app).await?;
+    view.answer(|state| {
+        let project = caller.project(&app, state, &at.project)?;
+        let stored = project.environments.get(at.environment.as_str());
+        match stored.filter(|stored| caller.reads(project.key(), Some(&stored.spec.key))) {
+            Some(stored) => Ok(with_etag(&view, stored.revision, show(stored))),
+            None => Err(ApiError::not_found("environment", &at.environment)),
+        }
+    })
+}
+
+pub(super) async fn put(
+    Admin(caller): Admin,
+    State(app): State<App>,
+    terms: WriteTerms,
+    Path(at): Path<InProject>,
+    Json(body): Json<PutEnvironment>,
+) -> Result<Response, ApiError> {
+    let (project, key, why) = (at.project()?, at.environment()?, body.why());
+    let environment: EnvironmentSpec = object("environment", body.environment, &key)?;
+    let view = View::local(&app);
+    let created =
+        !view.state().project(&project).is_some_and(|project| project.environments.contains_key(&key));
+    let if_revision = terms.if_revision(&view)?;
+    let draft =
+        Draft::one(project, Operation::EnvironmentPut(EnvironmentPut { environment, if_revision }), why);
+    submit_one(&app, &caller, &terms, draft, &[("environment", "environment")], created).await
+}
+
+pub(super) async fn patch(
+    Admin(caller): Admin,
+    State(app): State<App>,
+    terms: WriteTerms,
+    Path(at): Path<InProject>,
+    Json(body): Json<Patch>,
+) -> Result<Response, ApiError> {
+    let (project, key, why) = (at.project()?, at.environment()?, body.why());
+    let view = patched_from(&app, &terms).await?;
+    let stored = caller.project(&app, view.state(), &project)?.environments.get(&key);
+    let stored = stored.ok_or_else(|| ApiError::not_found("environment", &key))?;
+    let mut patched = json!(stored.spec);
+    merge(&mut patched, body.patch);
+    let environment: EnvironmentSpec = object("patch", patched, &key)?;
+    let if_revision = Some(terms.if_revision(&view)?.unwrap_or(stored.revision));
+    let draft =
+        Draft::one(project, Operation::EnvironmentPut(EnvironmentPut { environment, if_revision }), why);
+    submit_one(&app, &caller, &terms, draft, &[("environment", "patch")], false).await
+}
+
+pub(super) async fn delete(
+    Admin(caller): Admin,
+    State(app): State<App>,
+    terms: WriteTerms,
+    Path(at): Path<InProject>,
+    Query(why): Query<Why>,
+) -> Result<Response, ApiError> {
+    let (project, environment) = (at.project()?, at.environment()?);
+    let if_revision = terms.if_revision(&View::local(&app))?;
+    let operation = Operation::EnvironmentDelete(EnvironmentDelete { environment, if_revision });
+    submit_one(&app, &caller, &terms, Draft::one(project, operation, why), &[], false).await
+}

@@ -1,0 +1,146 @@
+//! What handlers take from a request: the path's names, the query, and the JSON body; each with the API's own
+//! errors in place of the framework's.
+
+use std::time::Duration;
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts, Request},
+    http::{HeaderMap, StatusCode, header::CONTENT_TYPE, request::Parts},
+};
+use flagraft_core::invalid::{Invalid, escape_segment};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use serde_path_to_error::Segment;
+
+use super::{App, error::ApiError, json};
+
+/// How long a body may take to arrive: a sender that is slower holds a connection for nothing.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The names in the path. A name that can't exist (an undecodable one, a key with `/` in it) is not found: a path
+/// never means something else than what it spells.
+pub(super) struct Path<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<App> for Path<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &App) -> Result<Self, ApiError> {
+        match axum::extract::Path::<T>::from_request_parts(parts, state).await {
+            Ok(axum::extract::Path(names)) => Ok(Self(names)),
+            Err(_) => Err(ApiError::new(
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "the path holds a name that nothing can have; check it against the rules for keys",
+            )),
+        }
+    }
+}
+
+/// The query. Unknown parameters are refused, for an ignored filter or reason would be a lie.
+pub(super) struct Query<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequestParts<App> for Query<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &App) -> Result<Self, ApiError> {
+        match axum::extract::Query::<T>::from_request_parts(parts, state).await {
+            Ok(axum::extract::Query(query)) => Ok(Self(query)),
+            Err(rejection) => Err(ApiError::invalid(format!("the query is wrong: {}", cause(&rejection)))),
+        }
+    }
+}
+
+/// The body as bytes that claim to be JSON, within the limits of size and time.
+pub(super) struct JsonBytes(pub(super) Bytes);
+
+impl FromRequest<App> for JsonBytes {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+        if !is_json(request.headers()) {
+            return Err(ApiError::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                "send JSON, with the header Content-Type: application/json",
+            ));
+        }
+        let max = app.options.body_max_bytes;
+        let reading = axum::body::to_bytes(request.into_body(), max);
+        match tokio::time::timeout(BODY_TIMEOUT, reading).await {
+            Ok(Ok(bytes)) => Ok(Self(bytes)),
+            Ok(Err(error)) if is_too_long(&error) => Err(ApiError::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+                format!("the body has more than {max} bytes; split the request"),
+            )),
+            Ok(Err(_)) => Err(ApiError::invalid("the body ended before it was complete; send it again")),
+            Err(_) => Err(ApiError::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "request_timeout",
+                format!("the body did not arrive within {} s; send it again", BODY_TIMEOUT.as_secs()),
+            )),
+        }
+    }
+}
+
+/// The JSON body of an API request.
+pub(super) struct Json<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+        let JsonBytes(bytes) = JsonBytes::from_request(request, app).await?;
+        typed(parsed(&bytes)?).map(Self).map_err(ApiError::body)
+    }
+}
+
+/// Reads JSON; the error says where the text stops making sense.
+pub(super) fn parsed(bytes: &[u8]) -> Result<Value, ApiError> {
+    json::parse(bytes).map_err(|error| {
+        ApiError::new(StatusCode::BAD_REQUEST, "malformed_json", format!("the body is not JSON: {error}"))
+    })
+}
+
+/// Reads a `T` from JSON; the error points at the field at fault.
+pub(super) fn typed<T: DeserializeOwned>(value: Value) -> Result<T, Invalid> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let path: String = error
+            .path()
+            .iter()
+            .filter_map(|segment| match segment {
+                Segment::Seq { index } => Some(format!("/{index}")),
+                Segment::Map { key } => Some(format!("/{}", escape_segment(key))),
+                Segment::Enum { .. } | Segment::Unknown => None,
+            })
+            .collect();
+        Invalid::new(path, error.into_inner().to_string())
+    })
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(given) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return false };
+    let essence = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+fn is_too_long(error: &axum::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if error.is::<http_body_util::LengthLimitError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// The innermost error: the ones around it name the framework's types.
+fn cause(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}

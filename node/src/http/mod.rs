@@ -1,0 +1,242 @@
+//! The public listener. [`table`] is its table of contents: every route, in order, with what the OpenAPI document
+//! says of it. A handler extracts, authorizes, makes one call, and maps the answer.
+
+mod audit;
+mod auth;
+mod changes;
+mod cluster;
+mod consistency;
+mod environments;
+mod error;
+mod extract;
+mod flags;
+mod json;
+mod layers;
+mod limits;
+mod list;
+mod ofrep;
+mod openapi;
+mod options;
+mod probes;
+mod projects;
+mod requests;
+mod route;
+mod segments;
+mod serve;
+mod shorthand;
+mod time;
+mod tokens;
+mod write;
+
+use std::sync::Arc;
+
+use axum::Router;
+use tokio::sync::Semaphore;
+
+pub use self::{
+    limits::Rate,
+    options::{DeadlineLimits, Options},
+    route::{Callers, Part, Route},
+    serve::{ServeError, metrics_router, serve},
+};
+use self::{
+    limits::RateLimit,
+    route::{delete, get, patch, post, put},
+};
+use crate::node::Node;
+
+/// What handlers share.
+#[derive(Clone)]
+struct App {
+    node: Arc<Node>,
+    options: Arc<Options>,
+    client_rate: Arc<RateLimit>,
+    /// Look-ups of unknown tokens in a confirmed state: few at once, for anybody can cause them.
+    unknown_tokens: Arc<Semaphore>,
+    in_flight: Arc<Semaphore>,
+}
+
+impl App {
+    fn new(node: Arc<Node>, options: Options) -> Self {
+        Self {
+            node,
+            client_rate: Arc::new(RateLimit::new(options.client_rate, options.limited_callers_max)),
+            unknown_tokens: Arc::new(Semaphore::new(options.unknown_tokens_max)),
+            in_flight: Arc::new(Semaphore::new(options.requests_max)),
+            options: Arc::new(options),
+        }
+    }
+}
+
+/// The public listener's service.
+pub fn router(node: Arc<Node>, options: Options) -> Router {
+    let app = App::new(node, options);
+    let mut router = Router::new();
+    for route in table() {
+        router = router.route(route.path, route.handler);
+    }
+    layers::around(router, &app).with_state(app)
+}
+
+const LIST: &[&str] = &["limit", "cursor"];
+const WHY: &[&str] = &["reason", "ticket"];
+
+/// Every route. The router and the OpenAPI document are both made from this.
+pub fn table() -> Vec<Route> {
+    vec![
+        // OFREP 0.3.0
+        post("/ofrep/v1/evaluate/flags/{key}", ofrep::one, "evaluateFlag")
+            .ofrep()
+            .says("Evaluate one flag in the token's environment")
+            .takes("EvaluationRequest")
+            .gives("Evaluation"),
+        post("/ofrep/v1/evaluate/flags", ofrep::bulk, "evaluateFlagsBulk")
+            .ofrep()
+            .says("Evaluate all flags in the token's environment")
+            .query(&["flagConfigEtag", "flagConfigLastModified"])
+            .takes("EvaluationRequest")
+            .gives("BulkEvaluation"),
+        // Projects
+        get("/api/v1/projects", projects::list, "listProjects")
+            .says("List projects")
+            .query(LIST)
+            .gives("ProjectList"),
+        get("/api/v1/projects/{project}", projects::get, "getProject")
+            .says("Read a project")
+            .gives("Project"),
+        put("/api/v1/projects/{project}", projects::put, "putProject")
+            .says("Create or replace a project")
+            .takes("PutProject"),
+        patch("/api/v1/projects/{project}", projects::patch, "patchProject")
+            .says("Change parts of a project")
+            .takes("Patch"),
+        delete("/api/v1/projects/{project}", projects::delete, "deleteProject")
+            .says("Delete a project and all that is in it")
+            .query(WHY),
+        post("/api/v1/projects/{project}/changes", changes::post, "change")
+            .says(
+                "Make a change: 1 to 100 operations, all or nothing. All other writes are shorthands for it",
+            )
+            .takes("ChangeRequest"),
+        // Environments
+        get("/api/v1/projects/{project}/environments", environments::list, "listEnvironments")
+            .says("List environments, in their order")
+            .query(LIST)
+            .gives("EnvironmentList"),
+        get("/api/v1/projects/{project}/environments/{environment}", environments::get, "getEnvironment")
+            .says("Read an environment")
+            .gives("Environment"),
+        put("/api/v1/projects/{project}/environments/{environment}", environments::put, "putEnvironment")
+            .says("Create or replace an environment and its policy")
+            .takes("PutEnvironment"),
+        patch(
+            "/api/v1/projects/{project}/environments/{environment}",
+            environments::patch,
+            "patchEnvironment",
+        )
+        .says("Change parts of an environment")
+        .takes("Patch"),
+        delete(
+            "/api/v1/projects/{project}/environments/{environment}",
+            environments::delete,
+            "deleteEnvironment",
+        )
+        .says("Delete an environment and every flag's configuration in it")
+        .query(WHY),
+        // Flags
+        get("/api/v1/projects/{project}/flags", flags::list, "listFlags")
+            .says("List flags")
+            .query(&["limit", "cursor", "tag", "owner", "purpose", "archived", "critical"])
+            .gives("FlagList"),
+        get("/api/v1/projects/{project}/flags/{key}", flags::get, "getFlag")
+            .says("Read a flag")
+            .gives("Flag"),
+        put("/api/v1/projects/{project}/flags/{key}", flags::put, "putFlag")
+            .says("Create a flag, or replace its definition and the environments that are named")
+            .takes("PutFlag"),
+        patch("/api/v1/projects/{project}/flags/{key}", flags::patch, "patchFlag")
+            .says("Change parts of a flag")
+            .takes("Patch"),
+        delete("/api/v1/projects/{project}/flags/{key}", flags::delete, "deleteFlag")
+            .says("Delete a flag; its key comes back only by restoring it")
+            .query(WHY),
+        post("/api/v1/projects/{project}/flags/{key}/archive", flags::archive, "archiveFlag")
+            .says("Take a flag out of service")
+            .takes("Why"),
+        post("/api/v1/projects/{project}/flags/{key}/restore", flags::restore, "restoreFlag")
+            .says("Bring an archived or deleted flag back, disabled everywhere")
+            .takes("Why"),
+        post("/api/v1/projects/{project}/flags/{key}/copy", flags::copy, "copyFlag")
+            .says("Copy a flag's configuration from one environment to another")
+            .takes("CopyFlag"),
+        put(
+            "/api/v1/projects/{project}/flags/{key}/environments/{environment}",
+            flags::configure,
+            "configureFlag",
+        )
+        .says("Replace a flag's configuration in one environment")
+        .takes("ConfigureFlag"),
+        post(
+            "/api/v1/projects/{project}/flags/{key}/environments/{environment}/enable",
+            flags::enable,
+            "enableFlag",
+        )
+        .says("Turn a flag on in one environment")
+        .takes("Why"),
+        post(
+            "/api/v1/projects/{project}/flags/{key}/environments/{environment}/disable",
+            flags::disable,
+            "disableFlag",
+        )
+        .says("Turn a flag off in one environment")
+        .takes("Why"),
+        // Segments
+        get("/api/v1/projects/{project}/segments", segments::list, "listSegments")
+            .says("List segments, without their members")
+            .query(LIST)
+            .gives("SegmentList"),
+        get("/api/v1/projects/{project}/segments/{key}", segments::get, "getSegment")
+            .says("Read a segment")
+            .gives("Segment"),
+        put("/api/v1/projects/{project}/segments/{key}", segments::put, "putSegment")
+            .says("Create or replace a segment")
+            .takes("PutSegment"),
+        patch("/api/v1/projects/{project}/segments/{key}", segments::patch, "patchSegment")
+            .says("Change parts of a segment")
+            .takes("Patch"),
+        delete("/api/v1/projects/{project}/segments/{key}", segments::delete, "deleteSegment")
+            .says("Delete a segment that nothing uses")
+            .query(WHY),
+        // Tokens
+        get("/api/v1/tokens", tokens::list, "listTokens").says("List tokens").query(LIST).gives("TokenList"),
+        post("/api/v1/tokens", tokens::create, "createToken")
+            .says("Create a token. Its secret is in this answer and nowhere else")
+            .takes("CreateToken")
+            .gives("CreatedToken"),
+        delete("/api/v1/tokens/{id}", tokens::revoke, "revokeToken").says("Revoke a token").query(WHY),
+        // What happened, and how it goes
+        get("/api/v1/audit", audit::list, "listAudit")
+            .says("Read the audit log, a JSON record per line; the header Flagraft-Next says where the next page begins")
+            .query(&["from", "limit", "project", "kind"])
+            .gives("Record"),
+        get("/api/v1/requests/{id}", requests::get, "getRequest")
+            .says("What became of a request whose answer was lost")
+            .gives("Request"),
+        get("/api/v1/cluster", cluster::get, "getCluster")
+            .status(Callers::Observers)
+            .says("The cluster and each of its members")
+            .gives("Cluster"),
+        get("/livez", probes::livez, "livez").status(Callers::Anyone).says("Whether the process answers"),
+        get("/readyz", probes::readyz, "readyz")
+            .status(Callers::Anyone)
+            .says("Whether the node should be sent requests; with ?verbose, and a token, why")
+            .query(&["verbose"]),
+        get("/metrics", probes::metrics, "metrics")
+            .status(Callers::Observers)
+            .says("Metrics in the text form of Prometheus"),
+        get("/openapi.json", openapi::get, "openapi").status(Callers::Observers).says("This document"),
+    ]
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,157 @@
+//! What an OFREP request asks for, in which environment, for whom.
+
+use std::time::Instant;
+
+use axum::{
+    body::Body,
+    extract::{FromRequest as _, FromRequestParts as _, Request},
+    http::{StatusCode, request::Parts},
+};
+use flagraft_core::{
+    context::{EvaluationContext, TARGETING_KEY},
+    identity::RevisionToken,
+    key::{EnvironmentKey, ProjectKey},
+    token::TokenKind,
+};
+use percent_encoding::percent_decode_str;
+use serde_json::{Map, Value};
+
+use super::failure::Failure;
+use crate::http::{
+    App,
+    auth::Caller,
+    consistency::ReadTerms,
+    error::ApiError,
+    extract::{JsonBytes, parsed},
+};
+
+/// An evaluation that is asked for.
+pub(super) struct Asked {
+    pub(super) caller: Caller,
+    pub(super) project: ProjectKey,
+    pub(super) environment: EnvironmentKey,
+    pub(super) terms: ReadTerms,
+    /// With what the token and the node add.
+    pub(super) context: EvaluationContext,
+}
+
+impl Asked {
+    /// Authenticates the request and reads it.
+    pub(super) async fn of(app: &App, mut parts: Parts, body: Body) -> Result<Self, Failure> {
+        let caller = Caller::authenticate(app, &parts.headers).await?;
+        let Some((project, environment)) = caller.token.spec.evaluates() else {
+            app.node.metrics().denied("forbidden");
+            return Err(ApiError::forbidden(
+                "this token evaluates in no environment; use a service or client token (fr_svc_..., fr_cli_...)",
+            )
+            .into());
+        };
+        let (project, environment) = (project.clone(), environment.clone());
+        if caller.kind() == TokenKind::Client {
+            app.client_rate.take(&caller.token.spec.id, Instant::now()).map_err(|wait| {
+                app.node.metrics().rate_limited("client_token");
+                ApiError::too_many_requests(
+                    "this client token asks too often; wait, and poll less often",
+                    wait,
+                )
+            })?;
+        }
+        let terms = ReadTerms::from_request_parts(&mut parts, app).await?;
+        let JsonBytes(bytes) = JsonBytes::from_request(Request::from_parts(parts, body), app).await?;
+        let mut context = context(parsed(&bytes)?)?;
+        if !app.options.region.is_empty() {
+            context.entry("region").or_insert_with(|| app.options.region.clone().into());
+        }
+        let mut context = EvaluationContext::new(context);
+        context.override_with(&caller.token.spec.context);
+        Ok(Self { caller, project, environment, terms, context })
+    }
+
+    pub(super) fn is_client(&self) -> bool {
+        self.caller.kind() == TokenKind::Client
+    }
+
+    /// The name of the set of flags that the token sees.
+    pub(super) fn flag_set_id(&self) -> String {
+        format!("{}/{}", self.project, self.environment)
+    }
+}
+
+/// The context of a request's body. One that is not given is empty; fields that OFREP does not name are ignored, so
+/// that newer providers are understood.
+fn context(body: Value) -> Result<Map<String, Value>, Failure> {
+    let Value::Object(mut body) = body else {
+        let message = "the body is a JSON object: {\"context\": {...}}";
+        return Err(Failure::parse_error(message));
+    };
+    let context = match body.remove("context") {
+        None => Map::new(),
+        Some(Value::Object(context)) => context,
+        Some(_) => return Err(Failure::invalid_context("`context` is a JSON object")),
+    };
+    match context.get(TARGETING_KEY) {
+        None | Some(Value::String(_)) => Ok(context),
+        Some(_) => {
+            Err(Failure::invalid_context("`targetingKey` is a string; leave it out where there is none"))
+        }
+    }
+}
+
+/// The revision that an event told of and that this answer must not be older than: `flagConfigEtag`. That of a bulk
+/// answer is understood too. `flagConfigLastModified` says nothing that the ETag does not.
+pub(super) fn minimum_from(query: Option<&str>) -> Result<Option<RevisionToken>, ApiError> {
+    let pairs = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+    let Some((_, given)) = pairs.into_iter().find(|(name, _)| *name == "flagConfigEtag") else {
+        return Ok(None);
+    };
+    let given = percent_decode_str(given).decode_utf8_lossy();
+    let tag = given.trim_start_matches("W/").trim_matches('"');
+    let token: Vec<&str> = tag.splitn(3, '.').take(2).collect();
+    token.join(".").parse().map(Some).map_err(|_| {
+        ApiError::new(
+            StatusCode::BAD_REQUEST,
+            "invalid",
+            "flagConfigEtag is the etag of an event of this API's stream, <history>.<revision>; pass it on as it is, or leave it out",
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use flagraft_core::identity::History;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn contexts() {
+        assert_eq!(context(json!({})).expect("empty"), Map::new());
+        assert_eq!(context(json!({"context": {}, "later": 1})).expect("empty"), Map::new());
+        assert_eq!(context(json!({"context": {"targetingKey": "u1"}})).expect("one").len(), 1);
+        for (body, code) in [
+            (json!([]), "PARSE_ERROR"),
+            (json!("context"), "PARSE_ERROR"),
+            (json!({"context": null}), "INVALID_CONTEXT"),
+            (json!({"context": []}), "INVALID_CONTEXT"),
+            (json!({"context": {"targetingKey": 7}}), "INVALID_CONTEXT"),
+            (json!({"context": {"targetingKey": null}}), "INVALID_CONTEXT"),
+        ] {
+            assert_eq!(context(body.clone()).expect_err("refused").code, code, "{body}");
+        }
+    }
+
+    #[test]
+    fn an_etag_of_an_event_or_of_an_answer_is_a_minimum_revision() {
+        let expected = RevisionToken { history: History(0xab), revision: 7 };
+        for query in [
+            "flagConfigEtag=00000000000000ab.7",
+            "flagConfigLastModified=1771622898&flagConfigEtag=%2200000000000000ab.7%22",
+            "flagConfigEtag=%2200000000000000ab.7.0011aabb%22",
+        ] {
+            assert_eq!(minimum_from(Some(query)).expect(query), Some(expected));
+        }
+        assert_eq!(minimum_from(None).expect("none"), None);
+        assert_eq!(minimum_from(Some("flagConfigLastModified=1")).expect("none"), None);
+        assert!(minimum_from(Some("flagConfigEtag=abc")).is_err());
+    }
+}

@@ -1,0 +1,60 @@
+//! The settings of the public listener, and its limits.
+
+use std::time::Duration;
+
+use super::limits::Rate;
+use crate::config::NodeConfig;
+
+/// How long a request may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeadlineLimits {
+    /// When it does not say.
+    pub default: Duration,
+    /// At most.
+    pub max: Duration,
+}
+
+/// The settings of the public listener.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The web origins that browsers may call from; `*` is any. Default: none.
+    pub cors_origins: Vec<String>,
+    /// Greatest body of a request in bytes; beyond it 413.
+    pub body_max_bytes: usize,
+    /// What contexts have as `region` where neither the request nor its token says one. Default: nothing.
+    pub region: String,
+    /// How long reads may wait.
+    pub read_deadline: DeadlineLimits,
+    /// How long writes may wait.
+    pub write_deadline: DeadlineLimits,
+    /// Requests under way at once; beyond it 503. Default 10,000.
+    pub requests_max: usize,
+    /// Evaluation requests per client token on this node; beyond it 429. One token serves all browsers of a site.
+    /// Default 2,000 per second and as many at once.
+    pub client_rate: Rate,
+    /// Callers whose rates are told apart; beyond it they share one. Default 10,000.
+    pub limited_callers_max: usize,
+    /// Unknown tokens looked for in a confirmed state at once; beyond it they are refused as unknown. Default 64.
+    pub unknown_tokens_max: usize,
+}
+
+/// The longest deadline a write may ask for. Nothing that takes longer can end well.
+const WRITE_DEADLINE_MAX: Duration = Duration::from_secs(30);
+
+impl Options {
+    /// The settings that follow from a node's.
+    pub fn new(config: &NodeConfig) -> Self {
+        let write = config.writes.deadline;
+        Self {
+            cors_origins: config.http.cors_origins.clone(),
+            body_max_bytes: config.http.body_max_bytes,
+            region: config.placement.region.clone(),
+            read_deadline: DeadlineLimits { default: config.reads.deadline, max: config.reads.deadline_max },
+            write_deadline: DeadlineLimits { default: write, max: write.max(WRITE_DEADLINE_MAX) },
+            requests_max: 10_000,
+            client_rate: Rate { per_second: 2_000, burst: 2_000 },
+            limited_callers_max: 10_000,
+            unknown_tokens_max: 64,
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! What the shorthand routes share: names in paths, bodies, JSON merge patches, and the way back from the change that
+//! was judged to the body that was sent.
+
+use axum::{
+    http::{HeaderValue, StatusCode, header::ETAG},
+    response::{IntoResponse, Response},
+};
+use flagraft_core::{
+    invalid::Invalid,
+    key::{EnvironmentKey, FlagKey, ProjectKey, SegmentKey},
+};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+
+use super::{
+    App,
+    auth::Caller,
+    consistency::{View, confirmed},
+    error::ApiError,
+    extract::typed,
+    write::{Draft, WriteTerms, submit},
+};
+
+/// A key from a path. What can't be a key can't be found.
+pub(super) fn named<K: std::str::FromStr<Err = Invalid>>(kind: &str, text: &str) -> Result<K, ApiError> {
+    text.parse().map_err(|invalid: Invalid| {
+        let mut error = ApiError::not_found(kind, text);
+        error.message = format!("there can be no {kind} \"{text}\": {}", invalid.message);
+        error
+    })
+}
+
+/// The names in a path below a project, in order. As text: a key is checked where it is used, so that its fault is
+/// told and not only that the path is wrong.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct InProject {
+    pub(super) project: String,
+    #[serde(default)]
+    pub(super) key: String,
+    #[serde(default)]
+    pub(super) environment: String,
+}
+
+impl InProject {
+    pub(super) fn project(&self) -> Result<ProjectKey, ApiError> {
+        named("project", &self.project)
+    }
+
+    pub(super) fn flag(&self) -> Result<FlagKey, ApiError> {
+        named("flag", &self.key)
+    }
+
+    pub(super) fn segment(&self) -> Result<SegmentKey, ApiError> {
+        named("segment", &self.key)
+    }
+
+    pub(super) fn environment(&self) -> Result<EnvironmentKey, ApiError> {
+        named("environment", &self.environment)
+    }
+}
+
+macro_rules! bodies {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$attribute:meta])* $field:ident: $type:ty),* })*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Debug, ::serde::Deserialize)]
+            #[serde(deny_unknown_fields)]
+            pub(in crate::http) struct $name {
+                reason: String,
+                #[serde(default)]
+                ticket: Option<String>,
+                $($(#[$attribute])* pub(in crate::http) $field: $type,)*
+            }
+
+            impl $name {
+                pub(in crate::http) fn why(&self) -> $crate::http::write::Why {
+                    $crate::http::write::Why { reason: self.reason.clone(), ticket: self.ticket.clone() }
+                }
+            }
+        )*
+    };
+}
+pub(super) use bodies;
+
+bodies! {
+    /// A JSON merge patch (RFC 7396) and why.
+    Patch { patch: Value }
+}
+
+/// An object as a read gives it may be written back: `system` is ignored, and the key of the path is filled in where
+/// the object has none.
+pub(super) fn writable(object: Value, key: &str) -> Result<Map<String, Value>, Invalid> {
+    let Value::Object(mut object) = object else {
+        return Err(Invalid::here("this is a JSON object"));
+    };
+    object.remove("system");
+    match object.get("key") {
+        None => drop(object.insert("key".to_owned(), key.into())),
+        Some(Value::String(given)) if given == key => {}
+        Some(_) => {
+            return Err(Invalid::new(
+                "/key",
+                format!("the path says {key:?}; say the same here, or leave the key out"),
+            ));
+        }
+    }
+    Ok(object)
+}
+
+/// Reads an object of a body's `field`.
+pub(super) fn object<T: DeserializeOwned>(field: &str, object: Value, key: &str) -> Result<T, ApiError> {
+    writable(object, key)
+        .and_then(|object| typed(Value::Object(object)))
+        .map_err(|invalid| ApiError::body(invalid.under(field)))
+}
+
+/// RFC 7396: `null` removes a member, an object is merged, anything else replaces.
+pub(super) fn merge(target: &mut Value, patch: Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch;
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    let Some(target) = target.as_object_mut() else { return };
+    for (name, value) in patch {
+        if value.is_null() {
+            target.remove(&name);
+        } else {
+            merge(target.entry(name).or_insert(Value::Null), value);
+        }
+    }
+}
+
+/// What a patch is laid over: the newest state, so that only a change made meanwhile can be in its way.
+pub(super) async fn patched_from(app: &App, terms: &WriteTerms) -> Result<View, ApiError> {
+    confirmed(app, app.options.read_deadline.default)
+        .await
+        .map_err(|error| error.request_id(&terms.request.id))
+}
+
+/// Where a field of an operation stands in the body that was sent.
+pub(super) type Fields = &'static [(&'static str, &'static str)];
+
+/// Submits the one operation of a shorthand. Errors point into the body that was sent: `fields` says which field of
+/// the operation is which one there.
+pub(super) async fn submit_one(
+    app: &App,
+    caller: &Caller,
+    terms: &WriteTerms,
+    draft: Draft,
+    fields: Fields,
+    created: bool,
+) -> Result<Response, ApiError> {
+    let written = submit(app, caller, terms, draft)
+        .await
+        .map_err(|error| error.map_path(|path| pointer_in_body(&path, fields)))?;
+    let status = if created && written.outcome == "accepted" { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, written).into_response())
+}
+
+fn pointer_in_body(path: &str, fields: Fields) -> String {
+    let Some(in_operation) = path.strip_prefix("/operations/0") else { return path.to_owned() };
+    fields
+        .iter()
+        .find_map(|(ours, theirs)| {
+            let rest = in_operation.strip_prefix('/')?.strip_prefix(ours)?;
+            (rest.is_empty() || rest.starts_with('/')).then(|| format!("/{theirs}{rest}"))
+        })
+        // What the operation has from the path is in no body.
+        .unwrap_or_default()
+}
+
+/// An object with its ETag.
+pub(super) fn with_etag(view: &View, revision: u64, object: Value) -> Response {
+    let mut response = axum::Json(object).into_response();
+    let headers = response.headers_mut();
+    headers.insert(ETAG, view.stamp.etag(revision));
+    headers.insert(axum::http::header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    response
+}
+
+/// An object with `system` in it: what the catalog knows beside what was stated.
+pub(super) fn with_system(object: Value, system: Value) -> Value {
+    let mut object = object;
+    if let Some(fields) = object.as_object_mut() {
+        fields.insert("system".to_owned(), system);
+    }
+    object
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn merge_patches_as_the_rfc_has_them() {
+        // The table of RFC 7396, appendix A.
+        for (target, patch, result) in [
+            (json!({"a": "b"}), json!({"a": "c"}), json!({"a": "c"})),
+            (json!({"a": "b"}), json!({"b": "c"}), json!({"a": "b", "b": "c"})),
+            (json!({"a": "b"}), json!({"a": null}), json!({})),
+            (json!({"a": "b", "b": "c"}), json!({"a": null}), json!({"b": "c"})),
+            (json!({"a": ["b"]}), json!({"a": "c"}), json!({"a": "c"})),
+            (json!({"a": "c"}), json!({"a": ["b"]}), json!({"a": ["b"]})),
+            (json!({"a": {"b": "c"}}), json!({"a": {"b": "d", "c": null}}), json!({"a": {"b": "d"}})),
+            (json!({"a": [{"b": "c"}]}), json!({"a": [1]}), json!({"a": [1]})),
+            (json!(["a", "b"]), json!(["c", "d"]), json!(["c", "d"])),
+            (json!({"a": "b"}), json!(["c"]), json!(["c"])),
+            (json!({"a": "foo"}), Value::Null, Value::Null),
+            (json!({"e": null}), json!({"a": 1}), json!({"e": null, "a": 1})),
+            (json!([1, 2]), json!({"a": "b", "c": null}), json!({"a": "b"})),
+            (json!({}), json!({"a": {"bb": {"ccc": null}}}), json!({"a": {"bb": {}}})),
+        ] {
+            let mut merged = target.clone();
+            merge(&mut merged, patch.clone());
+            assert_eq!(merged, result, "{target} with {patch}");
+        }
+    }
+
+    #[test]
+    fn pointers_lead_into_the_body_that_was_sent() {
+        let put: Fields = &[("flag", "flag")];
+        let patch: Fields = &[("flag", "patch")];
+        assert_eq!(pointer_in_body("/operations/0/flag/variants/on", put), "/flag/variants/on");
+        assert_eq!(pointer_in_body("/operations/0/flag/variants/on", patch), "/patch/variants/on");
+        assert_eq!(pointer_in_body("/operations/0/flagship", put), "");
+        assert_eq!(pointer_in_body("/operations/0/environment", &[]), "");
+        assert_eq!(pointer_in_body("/ticket", put), "/ticket");
+    }
+
+    #[test]
+    fn what_one_reads_one_may_write() {
+        let object = writable(json!({"name": "A", "system": {"revision": 3}}), "a").expect("writable");
+        assert_eq!(Value::Object(object), json!({"key": "a", "name": "A"}));
+        assert_eq!(writable(json!({"key": "b"}), "a").expect_err("another key").path, "/key");
+        assert!(writable(json!([]), "a").is_err());
+    }
+}

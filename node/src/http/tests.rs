@@ -1,0 +1,11 @@
+//! The API against a real single-node cluster.
+
+mod access;
+mod audit;
+mod catalog;
+mod evaluation;
+mod harness;
+mod reads;
+mod schema;
+mod tokens;
+mod writes;

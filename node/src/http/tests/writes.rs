@@ -1,0 +1,193 @@
+//! The write, its headers, and what becomes of it.
+
+use axum::http::Method;
+use serde_json::{Value, json};
+
+use super::harness::Api;
+
+const CHANGES: &str = "/api/v1/projects/shop/changes";
+
+fn switch(op: &str) -> Value {
+    json!({"reason": "a test", "operations": [{"op": op, "flag": "plain", "environment": "production"}]})
+}
+
+#[tokio::test]
+async fn a_repeated_request_is_one_change_and_another_body_is_refused() {
+    let api = Api::shop().await;
+    let send = async |body: &Value| {
+        api.owner(Method::POST, CHANGES).header("idempotency-key", "key 1").json(body).send().await
+    };
+    let first = send(&switch("flag.disable")).await.expect(200).json();
+    assert_eq!(
+        (&first["outcome"], &first["replayed"], &first["request_id"]),
+        (&json!("accepted"), &json!(false), &json!("key 1"))
+    );
+    let again = send(&switch("flag.disable")).await.expect(200).json();
+    assert_eq!(
+        (&again["revision"], &again["sequence"], &again["replayed"]),
+        (&first["revision"], &first["sequence"], &json!(true))
+    );
+    let other = send(&switch("flag.enable")).await.expect(422);
+    assert_eq!(other.error().0, "idempotency_mismatch");
+    assert_eq!(other.json()["error"]["details"]["request_id"], "key 1");
+
+    let asked = api.get("/api/v1/requests/key%201").await.expect(200).json();
+    assert_eq!((&asked["outcome"], &asked["revision"]), (&json!("accepted"), &first["revision"]));
+    api.get("/api/v1/requests/none").await.expect(404);
+    let stranger = api.token("admin", json!([{"role": "reader"}])).await;
+    let theirs = api.call(Method::GET, "/api/v1/requests/key%201").token(&stranger).send().await;
+    theirs.expect(404);
+}
+
+#[tokio::test]
+async fn a_request_without_a_key_can_be_asked_for_by_the_id_in_its_answer() {
+    let api = Api::shop().await;
+    let answer = api.owner(Method::POST, CHANGES).json(&switch("flag.disable")).send().await.expect(200);
+    let id = answer.json()["request_id"].as_str().expect("an id").to_owned();
+    assert_eq!(answer.header("flagraft-request-id"), id);
+    assert_eq!(api.get(&format!("/api/v1/requests/{id}")).await.expect(200).json()["outcome"], "accepted");
+    let nothing =
+        api.owner(Method::POST, CHANGES).json(&switch("flag.disable")).send().await.expect(200).json();
+    assert_eq!(nothing["outcome"], "unchanged");
+    let late =
+        json!({"reason": "r", "expect_revision": 1, "operations": switch("flag.enable")["operations"]});
+    let rejected = api
+        .owner(Method::POST, CHANGES)
+        .header("idempotency-key", "late")
+        .json(&late)
+        .send()
+        .await
+        .expect(412);
+    assert_eq!(rejected.header("flagraft-request-id"), "late");
+    let asked = api.get("/api/v1/requests/late").await.expect(200).json();
+    assert_eq!(
+        (&asked["outcome"], &asked["error"]["code"]),
+        (&json!("rejected"), &json!("revision_mismatch"))
+    );
+}
+
+#[tokio::test]
+async fn all_operations_or_none() {
+    let api = Api::shop().await;
+    let before = api.node.published().state.revision();
+    let mut operations: Vec<Value> = (0..99)
+        .map(|n| json!({"op": "targets.add", "flag": "plain", "environment": "production", "variant": "on", "values": [format!("u{n}")]}))
+        .collect();
+    operations.push(json!({"op": "flag.disable", "flag": "nothing", "environment": "production"}));
+    let body = json!({"reason": "all or nothing", "operations": operations});
+    let answer = api.owner(Method::POST, CHANGES).json(&body).send().await.expect(404);
+    assert_eq!(answer.error(), ("not_found".to_owned(), "/operations/99/flag".to_owned()));
+    assert_eq!(api.node.published().state.revision(), before);
+    operations.push(operations[0].clone());
+    let body = json!({"reason": "too many", "operations": operations});
+    assert_eq!(
+        api.owner(Method::POST, CHANGES).json(&body).send().await.expect(400).error().1,
+        "/operations"
+    );
+}
+
+#[tokio::test]
+async fn a_dry_run_says_what_would_happen_and_does_nothing() {
+    let api = Api::shop().await;
+    let (revision, sequence) = (api.node.published().state.revision(), api.node.published().state.sequence());
+    let mut body = switch("flag.disable");
+    body["dry_run"] = true.into();
+    let answer = api.owner(Method::POST, CHANGES).json(&body).send().await.expect(200).json();
+    assert_eq!((&answer["dry_run"], &answer["outcome"]), (&json!(true), &json!("accepted")));
+    body["operations"][0]["flag"] = "nothing".into();
+    api.owner(Method::POST, CHANGES).json(&body).send().await.expect(404);
+    let state = api.node.published().state.clone();
+    assert_eq!((state.revision(), state.sequence()), (revision, sequence));
+}
+
+#[tokio::test]
+async fn bad_bodies_and_headers_get_their_status_and_change_nothing() {
+    let api = Api::shop().await;
+    let (revision, sequence) = (api.node.published().state.revision(), api.node.published().state.sequence());
+    let good = switch("flag.disable").to_string();
+    let long = format!("{{\"reason\": \"{}\"}}", "x".repeat(1 << 20));
+    let rows: [(&str, &str, u16, &str); 7] = [
+        ("application/json", "{", 400, "malformed_json"),
+        ("application/json", "", 400, "malformed_json"),
+        ("application/json", "[]", 400, "invalid"),
+        ("application/json", "{\"reason\": \"r\"}", 400, "invalid"),
+        (
+            "application/json",
+            "{\"reason\": \"\", \"operations\": [{\"op\": \"project.delete\"}]}",
+            400,
+            "invalid",
+        ),
+        ("text/plain", &good, 415, "unsupported_media_type"),
+        ("application/json", &long, 413, "body_too_large"),
+    ];
+    for (content_type, body, status, code) in rows {
+        let answer =
+            api.owner(Method::POST, CHANGES).raw(content_type, body.to_owned()).send().await.expect(status);
+        assert_eq!(answer.error().0, code);
+    }
+    for (name, value) in [
+        ("idempotency-key", "k\u{9}k"),
+        ("flagraft-deadline-ms", "0"),
+        ("flagraft-deadline-ms", "30001"),
+        ("if-match", "\"00000000000000ab.1\""),
+        ("flagraft-max-age-ms", "1"),
+    ] {
+        let answer =
+            api.owner(Method::POST, CHANGES).header(name, value).raw("application/json", good.clone());
+        answer.send().await.expect(400);
+    }
+    let state = api.node.published().state.clone();
+    assert_eq!((state.revision(), state.sequence()), (revision, sequence));
+}
+
+#[tokio::test]
+async fn a_policy_is_held_against_every_change_of_its_environment() {
+    let api = Api::shop().await;
+    let policy = json!({"reason": "r", "patch": {"policy": {"ticket": {"required": true, "pattern": "^OPS-[0-9]+$"}}}});
+    api.owner(Method::PATCH, "/api/v1/projects/shop/environments/production")
+        .json(&policy)
+        .send()
+        .await
+        .expect(200);
+    let mut change = switch("flag.disable");
+    let answer = api.owner(Method::POST, CHANGES).json(&change).send().await.expect(422);
+    assert_eq!(answer.error(), ("policy".to_owned(), "/ticket".to_owned()));
+    let path = "/api/v1/projects/shop/flags/plain/environments/production/disable";
+    let answer = api.owner(Method::POST, path).json(&json!({"reason": "r"})).send().await.expect(422);
+    assert_eq!(answer.error().1, "/ticket");
+    change["ticket"] = "OPS-1".into();
+    api.owner(Method::POST, CHANGES).json(&change).send().await.expect(200);
+}
+
+#[tokio::test]
+async fn a_write_that_certainly_was_not_made_says_so() {
+    let api = Api::shop().await;
+    api.node.shutdown().await;
+    let answer = api
+        .owner(Method::POST, CHANGES)
+        .header("idempotency-key", "k")
+        .json(&switch("flag.disable"))
+        .send()
+        .await
+        .expect(503);
+    assert_eq!(answer.error().0, "unavailable");
+    assert!(!answer.header("retry-after").is_empty());
+    assert_eq!(answer.header("flagraft-request-id"), "k");
+}
+
+#[tokio::test]
+async fn what_stands_in_the_way_is_named() {
+    let api = Api::shop().await;
+    let delete =
+        api.owner(Method::DELETE, "/api/v1/projects/shop/flags/kill?reason=r").send().await.expect(409);
+    assert_eq!(delete.error().0, "in_use");
+    let cycle = json!({"reason": "r", "operations": [{"op": "flag.configure", "flag": "kill", "environment": "production",
+        "configuration": {"enabled": true, "prerequisites": [{"flag": "needs-kill", "variants": ["on"]}], "default": {"variant": "on"}}}]});
+    let answer = api.owner(Method::POST, CHANGES).json(&cycle).send().await.expect(400);
+    assert!(answer.error().1.starts_with("/operations/0/configuration/prerequisites"), "{answer:?}");
+    for path in
+        ["/api/v1/projects/mars/changes", "/api/v1/projects/SHOP/changes", "/api/v1/projects/%2e%2e/changes"]
+    {
+        api.owner(Method::POST, path).json(&switch("flag.disable")).send().await.expect(404);
+    }
+}

@@ -1,0 +1,198 @@
+//! Tokens. The secret is made here, shown once, and only its hash goes further.
+
+use std::collections::BTreeMap;
+
+use axum::{extract::State, http::StatusCode, response::Response};
+use flagraft_core::{
+    operation::{Operation, TokenCreate, TokenRevoke},
+    proposal::ActorType,
+    token::{Grant, Role, Secret, Token, TokenActor, TokenId, TokenKind, TokenSpec},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    App,
+    auth::{Admin, Caller},
+    consistency::{ReadTerms, View},
+    error::ApiError,
+    extract::{Json, Path, Query},
+    list::Page,
+    shorthand::{bodies, submit_one},
+    time::{parse_rfc3339, rfc3339},
+    write::{Draft, Why, WriteTerms, Written, submit},
+};
+
+bodies! {
+    /// A token to be made and why.
+    CreateToken { token: NewToken }
+}
+
+/// A token as it is asked for.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewToken {
+    name: String,
+    kind: TokenKind,
+    /// Who it stands for. A service or client token is a service of its name when nothing else is said.
+    #[serde(default)]
+    actor: Option<TokenActor>,
+    grants: Vec<Grant>,
+    #[serde(default)]
+    context: BTreeMap<String, Value>,
+    #[serde(default)]
+    expires_at: Option<String>,
+}
+
+fn show(token: &Token) -> Value {
+    let spec = &token.spec;
+    json!({
+        "id": spec.id, "name": spec.name, "kind": spec.kind, "actor": spec.actor, "grants": spec.grants,
+        "context": spec.context, "expires_at": spec.expires_at_ms.map(rfc3339),
+        "created_at": rfc3339(token.created_at_ms), "revoked_at": token.revoked_at_ms.map(rfc3339),
+        "revision": token.revision,
+    })
+}
+
+/// Whether the caller owns all that the token may do, or is the token.
+fn manages(caller: &Caller, token: &Token) -> bool {
+    let own = &caller.token.spec;
+    let owns = |grant: &Grant| match (&grant.project, &grant.environments) {
+        (None, _) => own.allows_everywhere(Role::Owner),
+        (Some(project), None) => own.allows(Role::Owner, project, None),
+        (Some(project), Some(environments)) => {
+            environments.iter().all(|environment| own.allows(Role::Owner, project, Some(environment)))
+        }
+    };
+    own.id == token.spec.id || token.spec.grants.iter().all(owns)
+}
+
+pub(super) async fn list(
+    Admin(caller): Admin,
+    State(app): State<App>,
+    terms: ReadTerms,
+    Query(page): Query<Page>,
+) -> Result<Response, ApiError> {
+    let window = Page::window(page.limit, page.cursor)?;
+    let view = terms.view(&app).await?;
+    view.answer(|state| {
+        caller.still_good(state)?;
+        let visible = state.tokens().filter(|token| manages(&caller, token));
+        Ok(window.page(visible, |token| (&*token.spec.id).into(), |token| show(token), state.revision()))
+    })
+}
+
+pub(super) async fn create(
+    Admin(caller): Admin,
+    State(app): State<App>,
+    terms: WriteTerms,
+    Json(body): Json<CreateToken>,
+) -> Result<Response, ApiError> {
+    terms.unconditional()?;
+    let why = body.why();
+    let secret = Secret::new(body.token.kind, random()?);
+    let token = spec(body.token)?;
+    let id = token.id.clone();
+    let operation = TokenCreate { token, secret_sha256: secret.sha256(), if_revision: None };
+    let draft = Draft::global(Operation::TokenCreate(operation), why);
+    let written = submit(&app, &caller, &terms, draft).await.map_err(|error| {
+        error.map_path(|path| path.strip_prefix("/operations/0").unwrap_or(&path).to_owned())
+    })?;
+    // An earlier request with this id made another token, whose secret nobody has any more.
+    let made = if written.replayed { made_by(&app, &written).await? } else { id.clone() };
+    let secret = (made == id).then_some(secret);
+    let view = View::local(&app);
+    let token = view.state().token(&made).map_or_else(|| json!({"id": made}), |token| show(token));
+    Ok(written.answer(StatusCode::CREATED, |written| {
+        let mut body = json!(written);
+        body["token"] = token;
+        body["secret"] = secret.map_or(Value::Null, |secret| secret.expose().into());
+        body
+    }))
+}
+
+/// The id of the token that an earlier request made, from its audit record.
+async fn made_by(app: &App, written: &Written) -> Result<TokenId, ApiError> {
+    let failed = |cause: &dyn std::fmt::Display| {
+        ApiError::internal("reading the record of the earlier request", cause)
+    };
+    let records = app.node.audit_page(written.sequence, 1).await.map_err(|error| failed(&error))?;
+    let record: Option<Value> = records.first().and_then(|record| serde_json::from_slice(&record.bytes).ok());
+    let id = record.as_ref().and_then(|record| record.pointer("/operations/0/operation/token/id")?.as_str());
+    id.map(TokenId::from).ok_or_else(|| failed(&"the record has no token id"))
+}
+
+fn spec(new: NewToken) -> Result<TokenSpec, ApiError> {
+    let actor = match (new.actor, new.kind) {
+        (Some(actor), _) => actor,
+        (None, TokenKind::Service | TokenKind::Client) => {
+            TokenActor { actor_type: ActorType::Service, id: new.name.clone() }
+        }
+        (None, TokenKind::Admin) => {
+            let advice = "say who an admin token stands for: {\"type\": \"user\", \"id\": \"...\"}";
+            return Err(ApiError::invalid(advice).at("/token/actor"));
+        }
+    };
+    let expires_at_ms = new.expires_at.as_deref().map(parse_rfc3339).transpose();
+    let expires_at_ms =
+        expires_at_ms.map_err(|invalid| ApiError::body(invalid.under("expires_at").under("token")))?;
+    let id: TokenId = format!("tok_{}", hex::encode(random::<12>()?)).into();
+    let spec = TokenSpec {
+        id,
+        name: new.name,
+        kind: new.kind,
+        actor,
+        grants: new.grants,
+        context: new.context,
+        expires_at_ms,
+    };
+    spec.validate().map_err(|invalid| ApiError::body(invalid.under("token")))?;
+    Ok(spec)
+}
+
+fn random<const N: usize>() -> Result<[u8; N], ApiError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| ApiError::internal("making a token", error))?;
+    Ok(bytes)
+}
+
+pub(super) async fn revoke(
+    Admin(caller): Admin,
+    State(app): State<App>,
+    terms: WriteTerms,
+    Path(id): Path<String>,
+    Query(why): Query<Why>,
+) -> Result<Response, ApiError> {
+    let if_revision = terms.if_revision(&View::local(&app))?;
+    let operation = Operation::TokenRevoke(TokenRevoke { token: id.into(), if_revision });
+    submit_one(&app, &caller, &terms, Draft::global(operation, why), &[], false).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn new(value: Value) -> Result<TokenSpec, ApiError> {
+        spec(serde_json::from_value(value).expect("a new token"))
+    }
+
+    #[test]
+    fn a_token_gets_an_id_and_an_actor() {
+        let grants = json!([{"role": "reader", "project": "shop", "environments": ["dev"]}]);
+        let made = new(
+            json!({"name": "web", "kind": "client", "grants": grants, "expires_at": "2027-03-01T00:00:00Z"}),
+        );
+        let made = made.expect("valid");
+        assert!(made.id.starts_with("tok_"));
+        assert_eq!((made.actor.id.as_str(), made.expires_at_ms), ("web", Some(1_803_859_200_000)));
+        assert!(
+            new(json!({"name": "me", "kind": "admin", "grants": [{"role": "owner"}]})).is_err(),
+            "who is it?"
+        );
+        assert!(
+            new(json!({"name": "web", "kind": "client", "grants": [{"role": "owner"}]})).is_err(),
+            "one environment"
+        );
+        assert!(new(json!({"name": "w", "kind": "client", "grants": grants, "expires_at": "soon"})).is_err());
+    }
+}

@@ -1,0 +1,346 @@
+//! Writes: every route that changes something builds a [`Draft`] and hands it to [`submit`]. There is no other way.
+
+use std::{
+    num::NonZeroU64,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    Json,
+    extract::FromRequestParts,
+    http::{
+        HeaderMap, HeaderName, HeaderValue, StatusCode,
+        header::{IF_MATCH, IF_NONE_MATCH},
+        request::Parts,
+    },
+    response::{IntoResponse, Response},
+};
+use flagraft_core::{
+    identity::RevisionToken,
+    key::ProjectKey,
+    operation::Operation,
+    proposal::{Cause, Change, RequestId},
+    reply::Outcome,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    App,
+    auth::Caller,
+    consistency::{Consistency, Stamp, View, deadline, min_revision, refuse_max_age, text},
+    error::{ApiError, REQUEST_ID},
+};
+use crate::{
+    clock::ceil_ms,
+    node::{NotEntered, Submission, SubmitError, Submitted, mint_request_id},
+};
+
+/// Makes a repeated request the same request.
+pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// The longest `Idempotency-Key`, in bytes.
+const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
+
+/// What a write says in its headers.
+#[derive(Clone, Debug)]
+pub(super) struct WriteTerms {
+    pub(super) request: RequestId,
+    condition: Option<Condition>,
+    deadline: Duration,
+}
+
+/// What the written object has to be like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Condition {
+    /// `If-None-Match: *`: it does not exist.
+    Absent,
+    /// `If-Match`: it is at this revision.
+    At(RevisionToken),
+}
+
+impl FromRequestParts<App> for WriteTerms {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let headers = &parts.headers;
+        refuse_max_age(headers)?;
+        // A write is judged by the newest state there is, so only another history can be too little.
+        if let Some(minimum) = min_revision(headers)?
+            && app.node.published().state.history().is_some_and(|history| history != minimum.history)
+        {
+            return Err(ApiError::revision_mismatch(
+                "Flagraft-Min-Revision names another history than this catalog; read again and decide anew",
+            ));
+        }
+        let limits = &app.options.write_deadline;
+        Ok(Self {
+            request: request_id(headers)?,
+            condition: condition(headers)?,
+            deadline: deadline(headers, limits.default, limits.max)?,
+        })
+    }
+}
+
+impl WriteTerms {
+    /// The revision that the written object must have, from `If-Match` (its ETag) or `If-None-Match: *` (0).
+    pub(super) fn if_revision(&self, view: &View) -> Result<Option<u64>, ApiError> {
+        match self.condition {
+            None => Ok(None),
+            Some(Condition::Absent) => Ok(Some(0)),
+            Some(Condition::At(token)) if Some(token.history) == view.stamp.history => {
+                Ok(Some(token.revision))
+            }
+            Some(Condition::At(_)) => Err(ApiError::revision_mismatch(
+                "If-Match names a revision of another history than this catalog; read the object again",
+            )
+            .request_id(&self.request.id)
+            .stamped(&view.stamp)),
+        }
+    }
+
+    /// Refuses a condition on a request that could not honour it.
+    pub(super) fn unconditional(&self) -> Result<(), ApiError> {
+        match self.condition {
+            None => Ok(()),
+            Some(_) => Err(ApiError::invalid(
+                "If-Match and If-None-Match are honoured by PUT, PATCH and DELETE; here use `if_revision` of an \
+                 operation, or `expect_revision`",
+            )),
+        }
+    }
+}
+
+/// Why a change is made: part of every write's body.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Why {
+    pub(super) reason: String,
+    #[serde(default)]
+    pub(super) ticket: Option<String>,
+}
+
+/// A change to be submitted.
+#[derive(Clone, Debug)]
+pub(super) struct Draft {
+    pub(super) project: Option<ProjectKey>,
+    pub(super) operations: Vec<Operation>,
+    pub(super) why: Why,
+    pub(super) expect_revision: Option<u64>,
+    pub(super) caused_by: Option<Cause>,
+    pub(super) dry_run: bool,
+}
+
+impl Draft {
+    /// One operation on a project.
+    pub(super) fn one(project: ProjectKey, operation: Operation, why: Why) -> Self {
+        Self { project: Some(project), ..Self::global(operation, why) }
+    }
+
+    /// One operation on what belongs to no project.
+    pub(super) fn global(operation: Operation, why: Why) -> Self {
+        let operations = vec![operation];
+        Self { project: None, operations, why, expect_revision: None, caused_by: None, dry_run: false }
+    }
+}
+
+/// The answer to an accepted write.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Written {
+    /// The catalog's revision after the change.
+    pub(super) revision: u64,
+    /// The sequence of its audit record.
+    pub(super) sequence: u64,
+    /// The request's id.
+    pub(super) request_id: String,
+    /// `accepted`, or `unchanged` when everything was so already.
+    pub(super) outcome: &'static str,
+    /// Whether an earlier request with this id did it.
+    pub(super) replayed: bool,
+    /// Whether nothing was done but to say what would happen.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) dry_run: bool,
+    /// After a flag became critical: members that may not know it yet, and so may answer it unconfirmed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) not_yet_on: Vec<u64>,
+    #[serde(skip)]
+    stamp: Option<Stamp>,
+}
+
+impl Written {
+    /// Answers with `status` and the body that `body` makes of this.
+    pub(super) fn answer(
+        self,
+        status: StatusCode,
+        body: impl FnOnce(&Self) -> serde_json::Value,
+    ) -> Response {
+        let mut response = (status, Json(body(&self))).into_response();
+        self.decorate(response.headers_mut());
+        response
+    }
+
+    fn decorate(&self, headers: &mut HeaderMap) {
+        if let Ok(id) = HeaderValue::from_str(&self.request_id) {
+            headers.insert(REQUEST_ID, id);
+        }
+        if let Some(stamp) = &self.stamp {
+            stamp.write(headers);
+        }
+    }
+}
+
+impl IntoResponse for Written {
+    fn into_response(self) -> Response {
+        let mut response = Json(&self).into_response();
+        self.decorate(response.headers_mut());
+        response
+    }
+}
+
+/// Submits a change as the caller: **the** write.
+pub(super) async fn submit(
+    app: &App,
+    caller: &Caller,
+    terms: &WriteTerms,
+    draft: Draft,
+) -> Result<Written, ApiError> {
+    let begun = Instant::now();
+    let dry_run = draft.dry_run;
+    let change = Change {
+        project: draft.project,
+        operations: draft.operations,
+        reason: draft.why.reason,
+        ticket: draft.why.ticket,
+        expect_revision: draft.expect_revision,
+    };
+    let identified = |error: ApiError| error.request_id(&terms.request.id);
+    change.validate().map_err(|invalid| identified(ApiError::body(invalid)))?;
+    let submission = Submission {
+        caused_by: draft.caused_by,
+        dry_run,
+        ..Submission::change(caller.secret.clone(), change, terms.request.clone())
+    };
+    let submitted = app.node.submit(submission, terms.deadline).await;
+    let (outcome, answer) = match submitted {
+        Ok(Submitted { reply, not_yet_on, .. }) => match reply.outcome {
+            Outcome::Accepted { revision, sequence } => {
+                ("accepted", Ok((revision, sequence, "accepted", reply.replayed, not_yet_on)))
+            }
+            Outcome::Unchanged { revision, sequence } => {
+                ("unchanged", Ok((revision, sequence, "unchanged", reply.replayed, not_yet_on)))
+            }
+            Outcome::Rejected { rejection, .. } => ("rejected", Err(ApiError::rejected(&rejection))),
+            Outcome::Refused { rejection } => ("refused", Err(ApiError::rejected(&rejection))),
+        },
+        Err(error) => not_submitted(app, &terms.request.id, error),
+    };
+    app.node.metrics().write_finished(outcome, begun.elapsed());
+    let now = View::local(app).stamp;
+    let (revision, sequence, outcome, replayed, not_yet_on) = answer.map_err(|error: ApiError| {
+        if error.status == StatusCode::FORBIDDEN {
+            app.node.metrics().denied("forbidden");
+        }
+        identified(error).stamped(&now)
+    })?;
+    // The quorum that accepted the change was asked after the request began.
+    let age_ms = Some(ceil_ms(begun.elapsed()));
+    let stamp = Stamp { revision, age_ms, consistency: Consistency::Linearizable, ..now };
+    let request_id = terms.request.id.clone();
+    Ok(Written { revision, sequence, request_id, outcome, replayed, dry_run, not_yet_on, stamp: Some(stamp) })
+}
+
+type Answer = Result<(u64, u64, &'static str, bool, Vec<u64>), ApiError>;
+
+/// What a write says that has no answer of the log.
+fn not_submitted(app: &App, request_id: &str, error: SubmitError) -> (&'static str, Answer) {
+    let message = error.to_string();
+    match error {
+        SubmitError::Unauthenticated(fault) => ("unauthenticated", Err(ApiError::token(fault))),
+        SubmitError::Invalid(invalid) => ("invalid", Err(ApiError::body(invalid))),
+        SubmitError::TooLarge(invalid) => {
+            let error = ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "change_too_large", invalid.message);
+            ("invalid", Err(error.at(invalid.path)))
+        }
+        SubmitError::TooManyRejections => {
+            app.node.metrics().rate_limited("rejections");
+            ("limited", Err(ApiError::too_many_requests(message, Duration::from_secs(1))))
+        }
+        SubmitError::NotEntered { why, retry_after } => {
+            let what = match why {
+                NotEntered::NoLeader | NotEntered::NoQuorum => {
+                    "send it again in a moment, or to another node"
+                }
+                NotEntered::Overloaded => "send it again, more slowly",
+                NotEntered::Stopping => "send it to another node",
+            };
+            ("not_entered", Err(ApiError::unavailable(format!("{message}; {what}")).retry_after(retry_after)))
+        }
+        SubmitError::OutcomeUnknown => ("unknown", Err(ApiError::outcome_unknown(request_id))),
+    }
+}
+
+fn request_id(headers: &HeaderMap) -> Result<RequestId, ApiError> {
+    let Some(key) = text(headers, &IDEMPOTENCY_KEY)? else { return Ok(mint_request_id()) };
+    let printable = key.bytes().all(|byte| (0x20..=0x7e).contains(&byte));
+    if key.is_empty() || key.len() > IDEMPOTENCY_KEY_BYTES_MAX || !printable {
+        return Err(ApiError::header(
+            "Idempotency-Key",
+            format!("has 1 to {IDEMPOTENCY_KEY_BYTES_MAX} printable ASCII characters; a UUID is a good one"),
+        ));
+    }
+    Ok(RequestId { id: key.to_owned(), client_given: true })
+}
+
+fn condition(headers: &HeaderMap) -> Result<Option<Condition>, ApiError> {
+    match (text(headers, &IF_MATCH)?, text(headers, &IF_NONE_MATCH)?) {
+        (None, None) => Ok(None),
+        (None, Some("*")) => Ok(Some(Condition::Absent)),
+        (None, Some(_)) => {
+            Err(ApiError::header("If-None-Match", "can only be * here: write it if it does not exist"))
+        }
+        (Some(etag), None) => {
+            let wrong =
+                || ApiError::header("If-Match", "is the ETag of one read, as in \"<history>.<revision>\"");
+            let token: RevisionToken = etag.trim_matches('"').parse().map_err(|_| wrong())?;
+            // No object has revision 0, which elsewhere means that there is none.
+            NonZeroU64::new(token.revision).ok_or_else(wrong)?;
+            Ok(Some(Condition::At(token)))
+        }
+        (Some(_), Some(_)) => Err(ApiError::invalid("give If-Match or If-None-Match, not both")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use flagraft_core::identity::History;
+
+    use super::*;
+
+    fn with(name: HeaderName, value: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, HeaderValue::from_str(value).expect("a header"));
+        headers
+    }
+
+    #[test]
+    fn idempotency_keys() {
+        let minted = request_id(&HeaderMap::new()).expect("minted");
+        assert!(!minted.client_given && minted.id.starts_with("req_"));
+        let given = request_id(&with(IDEMPOTENCY_KEY, "order 66")).expect("given");
+        assert_eq!(given, RequestId { id: "order 66".into(), client_given: true });
+        for wrong in ["", &"k".repeat(129), "a\tb"] {
+            assert_eq!(request_id(&with(IDEMPOTENCY_KEY, wrong)).expect_err(wrong).status.as_u16(), 400);
+        }
+    }
+
+    #[test]
+    fn conditions() {
+        let token = RevisionToken { history: History(0xab), revision: 7 };
+        for etag in ["\"00000000000000ab.7\"", "00000000000000ab.7"] {
+            assert_eq!(condition(&with(IF_MATCH, etag)).expect(etag), Some(Condition::At(token)));
+        }
+        assert_eq!(condition(&with(IF_NONE_MATCH, "*")).expect("absent"), Some(Condition::Absent));
+        for wrong in ["*", "7", "W/\"00000000000000ab.7\"", "00000000000000ab.0"] {
+            assert_eq!(condition(&with(IF_MATCH, wrong)).expect_err(wrong).status.as_u16(), 400);
+        }
+        assert!(condition(&with(IF_NONE_MATCH, "\"00000000000000ab.7\"")).is_err());
+    }
+}

@@ -1,0 +1,16 @@
+//! One member of a Flagraft cluster, as a library: its disk, its part in Raft, and what it serves.
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod clock;
+pub mod config;
+pub mod http;
+mod leadership;
+pub mod metrics;
+pub mod node;
+pub mod peer;
+pub mod raft;
+pub mod reads;
+pub mod server;
+pub mod storage;

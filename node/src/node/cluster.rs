@@ -1,0 +1,228 @@
+//! How the cluster does, as one node sees it: what it knows itself, and what each member says when asked.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use flagraft_core::identity::{ClusterId, History};
+use futures_util::future::join_all;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    clock::wall_ms,
+    peer::PeerClient,
+    raft::{MemberRole, NodeMeta, RaftRole, Replica},
+    reads::Reads,
+};
+
+/// What a member says of itself. Its digest, audit size and root belong to its index: members that are at the same
+/// index and differ in those have come apart. JSON between members: fields are only ever added.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MemberReport {
+    role: RaftRole,
+    term: u64,
+    leader: Option<u64>,
+    /// The last entry published, which is what all of the following is about.
+    index: Option<u64>,
+    applied: Option<u64>,
+    revision: u64,
+    digest: String,
+    audit: AuditStatus,
+    age_ms: Option<u64>,
+    ready: bool,
+    wall_clock_ms: i64,
+}
+
+impl MemberReport {
+    pub(crate) fn of(replica: &Replica, reads: &Reads) -> Self {
+        let (published, age_ms) = reads.local();
+        let status = replica.status();
+        Self {
+            role: status.role,
+            term: status.term,
+            leader: status.leader,
+            index: published.position.map(|position| position.index),
+            applied: status.applied,
+            revision: published.state.revision(),
+            digest: published.state.digest().to_string(),
+            audit: AuditStatus {
+                size: published.state.sequence(),
+                root: hex::encode(published.state.audit_root()),
+            },
+            age_ms,
+            ready: reads.readiness().ready,
+            wall_clock_ms: wall_ms(),
+        }
+    }
+}
+
+/// The cluster as one node sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterStatus {
+    /// The cluster's identity; `None` before it was founded.
+    pub cluster: Option<ClusterId>,
+    /// The catalog's history; `None` before it was founded.
+    pub history: Option<History>,
+    /// The node that answers.
+    pub node: u64,
+    /// Whom it takes for the leader.
+    pub leader: Option<u64>,
+    /// The Raft term it is in.
+    pub term: u64,
+    /// All members, by id.
+    pub members: Vec<ClusterMember>,
+    /// The index that this node publishes: what the following three are about.
+    pub index: Option<u64>,
+    /// The revision of its catalog.
+    pub revision: u64,
+    /// The digest of its state: 64 hexadecimal digits, the same on all nodes at the same index.
+    pub digest: String,
+    /// Its audit log.
+    pub audit: AuditStatus,
+}
+
+/// The size and root of a node's audit log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditStatus {
+    /// Records in the log.
+    pub size: u64,
+    /// The root of its Merkle tree, in hexadecimal.
+    pub root: String,
+}
+
+/// A member of the cluster. What only it can say is `None` when it does not answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterMember {
+    /// Its id.
+    pub id: u64,
+    /// Whether it counts towards the quorum.
+    pub role: MemberRole,
+    /// Where clients reach it: a URL, or empty.
+    pub address: String,
+    /// Where its peers reach it.
+    pub peer_address: String,
+    /// Its zone, or empty.
+    pub zone: String,
+    /// What it does.
+    pub state: MemberState,
+    /// Whether it is ready to be sent requests.
+    pub ready: bool,
+    /// The last entry it publishes: what its revision, digest and audit log are about.
+    pub index: Option<u64>,
+    /// The last entry it applied.
+    pub applied: Option<u64>,
+    /// The revision of its catalog.
+    pub revision: Option<u64>,
+    /// A bound on how long ago its state was current, in milliseconds.
+    pub age_ms: Option<u64>,
+    /// The digest of its state.
+    pub digest: Option<String>,
+    /// Its audit log.
+    pub audit: Option<AuditStatus>,
+    /// Its wall clock minus that of the node that answers, in milliseconds; off by half the way to it and back.
+    pub clock_offset_ms: Option<i64>,
+}
+
+/// What a member does, as it says itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemberState {
+    /// Orders the log.
+    Leader,
+    /// Follows the leader.
+    Follower,
+    /// Stands for election.
+    Candidate,
+    /// Follows without a vote.
+    Learner,
+    /// Its Raft has stopped.
+    Stopped,
+    /// It does not answer.
+    Unreachable,
+}
+
+impl From<RaftRole> for MemberState {
+    fn from(role: RaftRole) -> Self {
+        match role {
+            RaftRole::Leader => Self::Leader,
+            RaftRole::Follower => Self::Follower,
+            RaftRole::Candidate => Self::Candidate,
+            RaftRole::Learner => Self::Learner,
+            RaftRole::Stopped => Self::Stopped,
+        }
+    }
+}
+
+/// Asks all members at once how they do. Takes as long as the slowest, at most `patience`.
+pub(super) async fn gather(
+    node_id: u64,
+    own_meta: &NodeMeta,
+    replica: &Replica,
+    peers: &PeerClient,
+    reads: &Reads,
+    patience: Duration,
+) -> ClusterStatus {
+    let status = replica.status();
+    let mut metas: BTreeMap<u64, (NodeMeta, bool)> =
+        status.members.iter().map(|(id, member)| (*id, (member.meta.clone(), member.voter))).collect();
+    // A node that no cluster has taken in yet is alone in its list.
+    metas.entry(node_id).or_insert_with(|| (own_meta.clone(), false));
+    let asked = metas.into_iter().map(async |(id, (meta, voter))| {
+        let report = if id == node_id {
+            Some(MemberReport::of(replica, reads))
+        } else {
+            ask(peers, id, patience).await
+        };
+        (member(id, meta, voter, report.as_ref()), report)
+    });
+    let mut members = Vec::new();
+    let mut own = None;
+    for (member, report) in join_all(asked).await {
+        if member.id == node_id {
+            own = report;
+        }
+        members.push(member);
+    }
+    let own = own.unwrap_or_else(|| MemberReport::of(replica, reads));
+    let state = &replica.published().state;
+    ClusterStatus {
+        cluster: state.cluster_id(),
+        history: state.history(),
+        node: node_id,
+        leader: status.leader,
+        term: status.term,
+        members,
+        index: own.index,
+        revision: own.revision,
+        digest: own.digest,
+        audit: own.audit,
+    }
+}
+
+async fn ask(peers: &PeerClient, id: u64, patience: Duration) -> Option<MemberReport> {
+    let answer = peers.status(id, patience).await.ok()?;
+    match serde_json::from_slice(&answer) {
+        Ok(report) => Some(report),
+        Err(error) => {
+            tracing::warn!(node = id, %error, "a member's status can't be read");
+            None
+        }
+    }
+}
+
+fn member(id: u64, meta: NodeMeta, voter: bool, report: Option<&MemberReport>) -> ClusterMember {
+    ClusterMember {
+        id,
+        role: if voter { MemberRole::Voter } else { MemberRole::Learner },
+        address: meta.public_addr,
+        peer_address: meta.peer_addr,
+        zone: meta.zone,
+        state: report.map_or(MemberState::Unreachable, |report| report.role.into()),
+        ready: report.is_some_and(|report| report.ready),
+        index: report.and_then(|report| report.index),
+        applied: report.and_then(|report| report.applied),
+        revision: report.map(|report| report.revision),
+        age_ms: report.and_then(|report| report.age_ms),
+        digest: report.map(|report| report.digest.clone()),
+        audit: report.map(|report| report.audit.clone()),
+        clock_offset_ms: report.map(|report| report.wall_clock_ms.saturating_sub(wall_ms())),
+    }
+}

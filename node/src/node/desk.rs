@@ -1,0 +1,91 @@
+//! What a node does for its peers. Who asks, and that it may, was checked before.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::timeout;
+
+use super::{cluster::MemberReport, submit::Writes};
+use crate::{
+    clock::wall_ms,
+    peer::{Found, FoundReply, HelloReply, PeerClient, PeerHandler, ReadIndexReply, Refusal, RefusalCode},
+    raft::{NodeMeta, RaftMessage, RaftReply, ReadIndexError, Replica},
+    reads::Reads,
+    storage::{Storage, StorageError},
+};
+
+/// The node, as its peers see it.
+pub(super) struct Desk {
+    pub(super) meta: NodeMeta,
+    pub(super) storage: Arc<Storage>,
+    pub(super) replica: Replica,
+    pub(super) peers: PeerClient,
+    pub(super) reads: Arc<Reads>,
+    pub(super) writes: Arc<Writes>,
+    /// How long a follower's question for a read index is worth answering.
+    pub(super) read_timeout: Duration,
+    /// How long a member may let another one wait for an entry.
+    pub(super) await_published_max: Duration,
+}
+
+impl PeerHandler for Desk {
+    async fn raft(&self, _from: u64, message: RaftMessage) -> Result<RaftReply, Refusal> {
+        Ok(self.replica.handle_raft(message).await?)
+    }
+
+    async fn hello(&self, _from: u64) -> Result<HelloReply, Refusal> {
+        Ok(HelloReply {
+            cluster_id: self.storage.identity().cluster_id,
+            meta: self.meta.clone(),
+            wall_clock_ms: wall_ms(),
+        })
+    }
+
+    async fn found(&self, from: u64, found: Found) -> Result<FoundReply, Refusal> {
+        match self.storage.identity().cluster_id {
+            Some(ours) if ours != found.cluster_id => return Ok(FoundReply::KnowsAnother(ours)),
+            Some(_) => {}
+            None => {
+                tracing::info!(cluster = %found.cluster_id, by = from, "this node was found and joins a cluster")
+            }
+        }
+        match self.storage.set_cluster_id(found.cluster_id).await {
+            Ok(()) => {
+                self.peers.set_cluster_id(found.cluster_id);
+                Ok(FoundReply::Joined)
+            }
+            // Another one was quicker.
+            Err(StorageError::Identity(message)) => match self.storage.identity().cluster_id {
+                Some(ours) => Ok(FoundReply::KnowsAnother(ours)),
+                None => Err(Refusal::new(RefusalCode::Unavailable, message)),
+            },
+            Err(error) => Err(Refusal::new(RefusalCode::Unavailable, error.to_string())),
+        }
+    }
+
+    async fn forward(&self, from: u64, body: Vec<u8>, _deadline: Duration) -> Result<Vec<u8>, Refusal> {
+        // The write carries a deadline of its own, which leaves time for the way back.
+        Ok(self.writes.take_forwarded(from, &body).await)
+    }
+
+    async fn read_index(&self, _from: u64) -> Result<ReadIndexReply, Refusal> {
+        let unavailable = |why: String| Ok(ReadIndexReply::Unavailable { why });
+        match timeout(self.read_timeout, self.replica.read_index()).await {
+            Ok(Ok(index)) => Ok(ReadIndexReply::Confirmed { index }),
+            Ok(Err(ReadIndexError::NotLeader { leader })) => Ok(ReadIndexReply::NotLeader { leader }),
+            Ok(Err(error @ (ReadIndexError::NoQuorum | ReadIndexError::Stopped))) => {
+                unavailable(error.to_string())
+            }
+            Err(_) => unavailable("no quorum answered in time".to_owned()),
+        }
+    }
+
+    async fn await_published(&self, _from: u64, index: u64, deadline: Duration) -> Result<bool, Refusal> {
+        let patience = deadline.min(self.await_published_max);
+        Ok(timeout(patience, self.replica.await_published(index)).await.is_ok())
+    }
+
+    async fn status(&self, _from: u64) -> Result<Vec<u8>, Refusal> {
+        let report = MemberReport::of(&self.replica, &self.reads);
+        serde_json::to_vec(&report).map_err(|error| Refusal::new(RefusalCode::Unavailable, error.to_string()))
+    }
+}

@@ -1,0 +1,285 @@
+//! How a node comes to belong to a cluster: it founds one, it is found, or it belongs to one already.
+//!
+//! Founding, on the node with `--bootstrap`: all configured peers say who they are, and that they know no cluster;
+//! the cluster's id is minted and kept; the peers are told; Raft is initialized with all of them; and the first
+//! entry brings the catalog's history and the owner's token. Cut short anywhere, it goes on after a restart.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::pending,
+    sync::Arc,
+    time::Duration,
+};
+
+use flagraft_core::{
+    identity::{ClusterId, History},
+    operation::{Member, Operation, SystemBootstrap, TokenCreate},
+    proposal::{ActorType, Body, Change, RequestId},
+    token::{Grant, Role, Secret, TokenActor, TokenKind, TokenSpec},
+};
+use futures_util::future::join_all;
+use tokio::time::{Instant, sleep};
+
+use super::{
+    failure::Failure,
+    submit::{Credentials, Submission, Writes, random_bytes},
+};
+use crate::{
+    config::PeerWaits,
+    peer::{Found, FoundReply, HelloReply, PeerClient, PeerError, RefusalCode},
+    raft::{NodeMeta, Replica},
+    storage::Storage,
+};
+
+/// How often waiting is mentioned in the log.
+const MENTION: Duration = Duration::from_secs(10);
+
+/// A node on its way into a cluster.
+pub(super) struct Newcomer {
+    pub(super) node_id: u64,
+    pub(super) meta: NodeMeta,
+    /// The configured members, this node included.
+    pub(super) configured: BTreeSet<u64>,
+    pub(super) storage: Arc<Storage>,
+    pub(super) replica: Replica,
+    pub(super) peers: PeerClient,
+    pub(super) writes: Arc<Writes>,
+    /// The secret of the first owner's token, on the node that founds.
+    pub(super) founder: Option<Secret>,
+    pub(super) waits: PeerWaits,
+}
+
+impl Newcomer {
+    /// Sees to it that this node belongs to a cluster. Returns when there is nothing more to do for that.
+    ///
+    /// # Errors
+    /// When it can't, and a person has to decide.
+    pub(super) async fn settle(self) -> Result<(), Failure> {
+        let Some(secret) = &self.founder else {
+            return if self.replica.is_initialized().await { Ok(()) } else { self.wait_to_be_found().await };
+        };
+        if self.replica.is_initialized().await {
+            tracing::info!("--bootstrap is ignored: this node belongs to a cluster already");
+        } else {
+            self.found().await?;
+        }
+        self.write_first_entry(secret).await;
+        Ok(())
+    }
+
+    async fn wait_to_be_found(&self) -> Result<(), Failure> {
+        let mut mention = Mention::new();
+        let mut known_since: Option<Instant> = None;
+        while !self.replica.is_initialized().await {
+            let replies = self.hello().await;
+            let mut knows = None;
+            for (id, reply) in &replies {
+                match reply {
+                    Err(PeerError::Refused(refusal)) if refusal.code == RefusalCode::WrongUid => {
+                        return Err(Failure(format!(
+                            "node {id} knows node {} with another data folder ({refusal}). A folder that was lost \
+                             can't be replaced by an empty one: give this node a new id and add it as a new member",
+                            self.node_id
+                        )));
+                    }
+                    Ok(reply) => knows = knows.or(reply.cluster_id.map(|cluster| (*id, cluster))),
+                    Err(_) => {}
+                }
+            }
+            if let (Some((id, cluster)), Some(since)) = (knows, known_since)
+                && since.elapsed() > self.waits.join_grace
+            {
+                return Err(Failure(format!(
+                    "node {id} belongs to cluster {cluster}, which does not know this node: its data folder is new. \
+                     Add it to the cluster as a new member, or start it with the folder it had"
+                )));
+            }
+            known_since = knows.and(known_since.or_else(|| Some(Instant::now())));
+            if mention.is_due() {
+                tracing::info!("this node belongs to no cluster yet; it waits for one to be founded with it");
+            }
+            sleep(self.waits.question_pause).await;
+        }
+        tracing::info!("this node belongs to a cluster now");
+        Ok(())
+    }
+
+    async fn found(&self) -> Result<(), Failure> {
+        let metas = self.meet_all().await?;
+        let cluster_id = match self.storage.identity().cluster_id {
+            Some(begun) => begun,
+            None => ClusterId(u128::from_be_bytes(random_bytes())),
+        };
+        // Kept before anybody is told: a founding that is cut short goes on under the same id.
+        self.storage
+            .set_cluster_id(cluster_id)
+            .await
+            .map_err(|error| Failure(format!("the cluster's id can't be kept: {error}")))?;
+        self.peers.set_cluster_id(cluster_id);
+        self.tell_all(cluster_id).await?;
+        self.replica
+            .initialize(metas)
+            .await
+            .map_err(|error| Failure(format!("the cluster can't be founded: {error}")))?;
+        tracing::info!(cluster = %cluster_id, members = self.configured.len(), "a new cluster is founded");
+        Ok(())
+    }
+
+    /// Waits until all configured peers have answered, and none of them belongs to another cluster.
+    async fn meet_all(&self) -> Result<BTreeMap<u64, NodeMeta>, Failure> {
+        let ours = self.storage.identity().cluster_id;
+        let mut mention = Mention::new();
+        loop {
+            let mut metas = BTreeMap::from([(self.node_id, self.meta.clone())]);
+            let mut silent = Vec::new();
+            for (id, reply) in self.hello().await {
+                match reply {
+                    Ok(HelloReply { cluster_id: Some(theirs), .. }) if Some(theirs) != ours => {
+                        return Err(Failure(format!(
+                            "node {id} belongs to cluster {theirs} already, so no new cluster is founded with it. To \
+                             join that cluster start this node without --bootstrap; to found a new one start all \
+                             nodes with empty folders"
+                        )));
+                    }
+                    Ok(HelloReply { meta, .. }) => drop(metas.insert(id, meta)),
+                    Err(PeerError::Refused(refusal)) => {
+                        return Err(Failure(format!("node {id} refuses to be founded with: {refusal}")));
+                    }
+                    Err(error) => silent.push(format!("node {id}: {error}")),
+                }
+            }
+            if silent.is_empty() {
+                return Ok(metas);
+            }
+            if mention.is_due() {
+                tracing::info!(
+                    silent = silent.join("; "),
+                    "the new cluster waits for all its members to answer"
+                );
+            }
+            sleep(self.waits.question_pause).await;
+        }
+    }
+
+    /// Tells all peers which cluster they belong to, until all know.
+    async fn tell_all(&self, cluster_id: ClusterId) -> Result<(), Failure> {
+        let mut untold: BTreeSet<u64> = self.others().collect();
+        while !untold.is_empty() {
+            let told = untold.iter().map(async |id| {
+                (*id, self.peers.found(*id, Found { cluster_id }, self.waits.question_timeout).await)
+            });
+            for (id, reply) in join_all(told).await {
+                match reply {
+                    Ok(FoundReply::Joined) => drop(untold.remove(&id)),
+                    Ok(FoundReply::KnowsAnother(theirs)) => {
+                        return Err(Failure(format!(
+                            "node {id} belongs to cluster {theirs} already; two nodes were started with --bootstrap"
+                        )));
+                    }
+                    Err(error) => {
+                        tracing::debug!(node = id, %error, "a member was not told of its cluster yet")
+                    }
+                }
+            }
+            if !untold.is_empty() {
+                sleep(self.waits.question_pause).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings the history and the owner's token into the log, unless they are there.
+    async fn write_first_entry(&self, secret: &Secret) {
+        let change = |cluster, members| first_change(cluster, members, secret);
+        loop {
+            if self.replica.published().state.history().is_some() {
+                return;
+            }
+            let members = self.replica.status().members;
+            if let Some(cluster) = self.storage.identity().cluster_id
+                && !members.is_empty()
+            {
+                let members = members.into_iter().map(|(id, member)| {
+                    let meta = member.meta;
+                    (id, Member { uid: meta.uid, peer_address: meta.peer_addr, voter: member.voter })
+                });
+                let submission = Submission {
+                    credentials: Credentials::Member(self.node_id),
+                    body: Body::Change(change(cluster, members.collect())),
+                    request: RequestId { id: format!("bootstrap-{cluster}"), client_given: true },
+                    caused_by: None,
+                    dry_run: false,
+                };
+                match self.writes.submit(&submission, self.waits.first_entry_timeout).await {
+                    // A refusal too says that there is a history; the state will show it.
+                    Ok(submitted) => match submitted.reply.outcome.rejection() {
+                        None => {
+                            tracing::info!("the catalog is empty and ready; the owner's token is in its file")
+                        }
+                        Some(rejection) => tracing::debug!(%rejection, "the first entry was there already"),
+                    },
+                    Err(error) => tracing::debug!(%error, "the first entry is not written yet"),
+                }
+            }
+            sleep(self.waits.question_pause).await;
+        }
+    }
+
+    async fn hello(&self) -> Vec<(u64, Result<HelloReply, PeerError>)> {
+        join_all(self.others().map(async |id| (id, self.peers.hello(id, self.waits.question_timeout).await)))
+            .await
+    }
+
+    fn others(&self) -> impl Iterator<Item = u64> + '_ {
+        self.configured.iter().copied().filter(|id| *id != self.node_id)
+    }
+}
+
+/// Keeps a failure in sight, or waits for ever when there is none.
+pub(super) async fn failure_of(newcomer: Newcomer) -> Failure {
+    match newcomer.settle().await {
+        Err(failure) => failure,
+        Ok(()) => pending().await,
+    }
+}
+
+fn first_change(cluster: ClusterId, members: BTreeMap<u64, Member>, secret: &Secret) -> Change {
+    let [a, b, c, d, e, f, g, h, ..] = random_bytes();
+    let history = History(u64::from_be_bytes([a, b, c, d, e, f, g, h]));
+    let token = TokenSpec {
+        id: format!("tok_{}", hex::encode(random_bytes())).into(),
+        name: "first owner".to_owned(),
+        kind: TokenKind::Admin,
+        actor: TokenActor { actor_type: ActorType::User, id: "owner".to_owned() },
+        grants: vec![Grant { role: Role::Owner, project: None, environments: None }],
+        context: BTreeMap::new(),
+        expires_at_ms: None,
+    };
+    Change {
+        project: None,
+        operations: vec![
+            Operation::SystemBootstrap(SystemBootstrap { cluster, history, members, if_revision: None }),
+            Operation::TokenCreate(TokenCreate { token, secret_sha256: secret.sha256(), if_revision: None }),
+        ],
+        reason: "the cluster was founded".to_owned(),
+        ticket: None,
+        expect_revision: None,
+    }
+}
+
+/// Says when waiting should be mentioned again.
+struct Mention(Option<Instant>);
+
+impl Mention {
+    fn new() -> Self {
+        Self(None)
+    }
+
+    fn is_due(&mut self) -> bool {
+        let is_due = self.0.is_none_or(|last| last.elapsed() >= MENTION);
+        if is_due {
+            self.0 = Some(Instant::now());
+        }
+        is_due
+    }
+}

@@ -1,0 +1,169 @@
+//! Writes: taken by any node, forwarded at most once, answered by the deadline.
+//!
+//! The way of a write: [`Writes::submit`] on the node that took it, `drive` to find the leader and to try again,
+//! `answer` for the hop, `lead` on the leader.
+
+mod answer;
+mod drive;
+mod lead;
+mod limiter;
+mod submission;
+
+use std::{sync::Arc, time::Duration};
+
+use flagraft_core::reply::{Outcome, Reply};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout_at},
+};
+
+pub(crate) use self::submission::random_bytes;
+pub use self::submission::{Credentials, NotEntered, Submission, SubmitError, Submitted, mint_request_id};
+use self::{
+    answer::{ForwardedWrite, LeaderAnswer},
+    drive::{Answered, Attempt, Paths, drive, retry_after},
+    lead::{Lead, before_way_back},
+};
+use crate::{
+    config::WriteConfig,
+    leadership::{known_leader, leader_other_than},
+    metrics::Metrics,
+    peer::PeerClient,
+    raft::Replica,
+    reads::Reads,
+};
+
+/// How a node writes.
+pub(crate) struct Writes {
+    node_id: u64,
+    replica: Replica,
+    peers: PeerClient,
+    lead: Lead,
+    config: WriteConfig,
+    metrics: Metrics,
+    permits: Semaphore,
+}
+
+impl Writes {
+    pub(crate) fn new(
+        node_id: u64,
+        replica: Replica,
+        peers: PeerClient,
+        reads: Arc<Reads>,
+        config: WriteConfig,
+        metrics: Metrics,
+    ) -> Self {
+        let lead = Lead::new(node_id, replica.clone(), peers.clone(), reads, config.clone());
+        let permits = Semaphore::new(config.in_flight_max);
+        Self { node_id, replica, peers, lead, config, metrics, permits }
+    }
+
+    /// Takes a write to its answer, within the deadline.
+    pub(crate) async fn submit(
+        &self,
+        submission: &Submission,
+        deadline: Duration,
+    ) -> Result<Submitted, SubmitError> {
+        let deadline = Instant::now() + deadline;
+        let not_entered =
+            |why| SubmitError::NotEntered { why, retry_after: retry_after(why, self.config.retry_pause) };
+        if self.permits.is_closed() {
+            return Err(not_entered(NotEntered::Stopping));
+        }
+        let _permit = self.permits.try_acquire().map_err(|_| not_entered(NotEntered::Overloaded))?;
+        let Answered { reply, not_yet_on } =
+            drive(self, submission, deadline, self.config.retry_pause).await?;
+        let published_here = !submission.dry_run && self.publishes(&reply, deadline).await;
+        Ok(Submitted { reply, published_here, not_yet_on })
+    }
+
+    /// Waits, within the deadline, until what the reply tells of is published here: whoever wrote through this node
+    /// reads it here next.
+    async fn publishes(&self, reply: &Reply, deadline: Instant) -> bool {
+        let revision = match &reply.outcome {
+            Outcome::Accepted { revision, .. } | Outcome::Unchanged { revision, .. } => *revision,
+            Outcome::Rejected { .. } | Outcome::Refused { .. } => return true,
+        };
+        timeout_at(deadline, self.replica.await_revision(revision)).await.is_ok()
+    }
+
+    /// Takes a write that another member forwarded. It is not forwarded again.
+    pub(crate) async fn take_forwarded(&self, from: u64, message: &[u8]) -> Vec<u8> {
+        let answer = match serde_json::from_slice::<ForwardedWrite>(message) {
+            Err(error) => LeaderAnswer::Invalid {
+                path: String::new(),
+                message: format!("a member forwarded what this one can't read: {error}"),
+            },
+            Ok(write) => match write.into_submission(from) {
+                Err(invalid) => LeaderAnswer::invalid(invalid),
+                Ok((submission, deadline)) => {
+                    let deadline = deadline.min(self.config.forwarded_deadline_max);
+                    self.lead.take(&submission, Instant::now() + deadline).await
+                }
+            },
+        };
+        // All that an answer is made of has a JSON form.
+        serde_json::to_vec(&answer).unwrap_or_default()
+    }
+
+    /// Refuses all writes from now on; those under way go on.
+    pub(crate) fn stop(&self) {
+        self.permits.close();
+    }
+
+    async fn forward(&self, leader: u64, submission: &Submission, deadline: Instant) -> Attempt {
+        let leaders_share = before_way_back(deadline, self.config.answer_reserve);
+        let Ok(message) = serde_json::to_vec(&ForwardedWrite::new(submission, leaders_share)) else {
+            return Attempt::NotSent;
+        };
+        if leaders_share.is_zero() {
+            return Attempt::NotSent;
+        }
+        let may_be_repeated = submission.request.client_given;
+        let left = deadline.saturating_duration_since(Instant::now());
+        let answer = tokio::select! {
+            answer = self.peers.forward(leader, message, left) => answer,
+            // A deposed or dead leader may keep its silence; the new one is asked instead. What must not be asked
+            // twice is worth waiting for: a leader that hands over in order still answers what it took.
+            () = leader_other_than(&self.replica, Some(leader)), if may_be_repeated && self.leader() == Some(leader) => {
+                self.metrics.forwarded(false);
+                return Attempt::Lost;
+            }
+        };
+        self.metrics.forwarded(answer.is_ok());
+        match answer {
+            Ok(answer) => serde_json::from_slice(&answer).map_or(Attempt::Lost, Attempt::Answered),
+            Err(error) if error.surely_not_delivered() => Attempt::NotSent,
+            Err(_) => Attempt::Lost,
+        }
+    }
+}
+
+impl Paths for Writes {
+    fn leader(&self) -> Option<u64> {
+        known_leader(&self.replica)
+    }
+
+    async fn attempt(&self, leader: u64, submission: &Submission, deadline: Instant) -> Attempt {
+        if leader == self.node_id {
+            Attempt::Answered(self.lead.take(submission, deadline).await)
+        } else {
+            self.forward(leader, submission, deadline).await
+        }
+    }
+
+    fn remembered(&self, minted_id: &str) -> Option<Reply> {
+        let published = self.replica.published();
+        let request = published.state.request(minted_id)?;
+        Some(Reply {
+            request_id: minted_id.to_owned(),
+            outcome: request.outcome.clone(),
+            replayed: true,
+            promotes_critical: false,
+        })
+    }
+
+    async fn leader_other_than(&self, than: Option<u64>) {
+        leader_other_than(&self.replica, than).await;
+    }
+}

@@ -1,0 +1,255 @@
+//! What members say to each other. The structs that are encoded are frozen; `decode` knows every version there was.
+
+use bincode::{Decode, Encode};
+use flagraft_core::identity::ClusterId;
+
+use crate::raft::{NodeMeta, NodeMetaV1, RaftMessage, RaftReply};
+
+/// The head of every message.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub(super) struct HeaderV1 {
+    /// The sender's cluster, once it has one.
+    pub cluster: Option<u128>,
+    /// The Raft group the message is about.
+    pub group: u32,
+    pub from: u64,
+    pub to: u64,
+    /// The sender's data folder.
+    pub uid: String,
+    pub version_min: u32,
+    pub version_max: u32,
+    /// Random in a request; in a reply, the request's.
+    pub nonce: [u8; 16],
+}
+
+/// What a member asks of another. Variants are numbered by position: new ones go last.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub(super) enum RequestV1 {
+    Raft(RaftMessage),
+    Hello,
+    Found { cluster: u128 },
+    Forward { body: Vec<u8>, deadline_ms: u64 },
+    ReadIndex { nonce: u64 },
+    AwaitPublished { index: u64, deadline_ms: u64 },
+    Status,
+}
+
+impl RequestV1 {
+    /// Whether the message may come from or go to a node that has no cluster yet.
+    pub fn needs_no_cluster(&self) -> bool {
+        matches!(self, Self::Hello | Self::Found { .. })
+    }
+}
+
+/// What a member answers. Variants are numbered by position: new ones go last.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub(super) enum ReplyV1 {
+    Refused(RefusalV1),
+    Raft(RaftReply),
+    Hello(HelloReplyV1),
+    Found(FoundReplyV1),
+    Forward { body: Vec<u8> },
+    ReadIndex { nonce: u64, reply: ReadIndexReplyV1 },
+    AwaitPublished { reached: bool },
+    Status { body: Vec<u8> },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub(super) struct RefusalV1 {
+    code: u16,
+    message: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub(super) struct HelloReplyV1 {
+    cluster: Option<u128>,
+    meta: NodeMetaV1,
+    wall_clock_ms: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub(super) enum FoundReplyV1 {
+    Joined,
+    KnowsAnother { cluster: u128 },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub(super) enum ReadIndexReplyV1 {
+    Confirmed { index: u64 },
+    NotLeader { leader: Option<u64> },
+    Unavailable { why: String },
+}
+
+/// A member's answer to "who are you?". Its id and its data folder are checked with every message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HelloReply {
+    /// The cluster it belongs to, if any.
+    pub cluster_id: Option<ClusterId>,
+    /// How it wants to be known.
+    pub meta: NodeMeta,
+    /// Its wall clock: milliseconds since 1970, UTC.
+    pub wall_clock_ms: i64,
+}
+
+/// Tells a member which cluster it belongs to from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The cluster.
+    pub cluster_id: ClusterId,
+}
+
+/// A member's answer to [`Found`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FoundReply {
+    /// It belongs to that cluster now, or did already.
+    Joined,
+    /// It belongs to another, and stays with it.
+    KnowsAnother(ClusterId),
+}
+
+/// The leader's answer to a follower that wants to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReadIndexReply {
+    /// A quorum confirmed that it led. A read that has seen the entry at `index` is current.
+    Confirmed {
+        /// The index to wait for.
+        index: u64,
+    },
+    /// It does not lead.
+    NotLeader {
+        /// Who might.
+        leader: Option<u64>,
+    },
+    /// It can't be sure.
+    Unavailable {
+        /// For people.
+        why: String,
+    },
+}
+
+/// Why a member did not do what it was asked. It did nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// For programs.
+    pub code: RefusalCode,
+    /// For people.
+    pub message: String,
+}
+
+impl Refusal {
+    /// A refusal.
+    pub fn new(code: RefusalCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+/// Why a member refused, for programs. The numbers are frozen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub enum RefusalCode {
+    /// The sender belongs to another cluster.
+    WrongCluster = 1,
+    /// The message is about a group that is not here.
+    WrongGroup = 2,
+    /// The message is for another node.
+    WrongReceiver = 3,
+    /// The sender's id belongs to another data folder.
+    WrongUid = 4,
+    /// One of the two has no cluster yet.
+    NoCluster = 5,
+    /// There is no version that both speak.
+    Unsupported = 6,
+    /// The message can't be understood.
+    Malformed = 7,
+    /// The receiver is stopping or has stopped.
+    Stopped = 8,
+    /// The receiver can't do it now.
+    Unavailable = 9,
+    /// A code of a newer version.
+    Unknown = 0,
+}
+
+impl RefusalCode {
+    fn from_number(number: u16) -> Self {
+        use RefusalCode::{
+            Malformed, NoCluster, Stopped, Unavailable, Unknown, Unsupported, WrongCluster, WrongGroup,
+            WrongReceiver, WrongUid,
+        };
+        let all = [
+            WrongCluster, WrongGroup, WrongReceiver, WrongUid, NoCluster, Unsupported, Malformed, Stopped,
+            Unavailable,
+        ];
+        all.into_iter().find(|code| *code as u16 == number).unwrap_or(Unknown)
+    }
+}
+
+impl From<Refusal> for RefusalV1 {
+    fn from(refusal: Refusal) -> Self {
+        Self { code: refusal.code as u16, message: refusal.message }
+    }
+}
+
+impl From<RefusalV1> for Refusal {
+    fn from(refusal: RefusalV1) -> Self {
+        Self { code: RefusalCode::from_number(refusal.code), message: refusal.message }
+    }
+}
+
+impl From<HelloReply> for HelloReplyV1 {
+    fn from(reply: HelloReply) -> Self {
+        Self {
+            cluster: reply.cluster_id.map(|id| id.0),
+            meta: (&reply.meta).into(),
+            wall_clock_ms: reply.wall_clock_ms,
+        }
+    }
+}
+
+impl From<HelloReplyV1> for HelloReply {
+    fn from(reply: HelloReplyV1) -> Self {
+        Self {
+            cluster_id: reply.cluster.map(ClusterId),
+            meta: reply.meta.into(),
+            wall_clock_ms: reply.wall_clock_ms,
+        }
+    }
+}
+
+impl From<FoundReply> for FoundReplyV1 {
+    fn from(reply: FoundReply) -> Self {
+        match reply {
+            FoundReply::Joined => Self::Joined,
+            FoundReply::KnowsAnother(ClusterId(cluster)) => Self::KnowsAnother { cluster },
+        }
+    }
+}
+
+impl From<FoundReplyV1> for FoundReply {
+    fn from(reply: FoundReplyV1) -> Self {
+        match reply {
+            FoundReplyV1::Joined => Self::Joined,
+            FoundReplyV1::KnowsAnother { cluster } => Self::KnowsAnother(ClusterId(cluster)),
+        }
+    }
+}
+
+impl From<ReadIndexReply> for ReadIndexReplyV1 {
+    fn from(reply: ReadIndexReply) -> Self {
+        match reply {
+            ReadIndexReply::Confirmed { index } => Self::Confirmed { index },
+            ReadIndexReply::NotLeader { leader } => Self::NotLeader { leader },
+            ReadIndexReply::Unavailable { why } => Self::Unavailable { why },
+        }
+    }
+}
+
+impl From<ReadIndexReplyV1> for ReadIndexReply {
+    fn from(reply: ReadIndexReplyV1) -> Self {
+        match reply {
+            ReadIndexReplyV1::Confirmed { index } => Self::Confirmed { index },
+            ReadIndexReplyV1::NotLeader { leader } => Self::NotLeader { leader },
+            ReadIndexReplyV1::Unavailable { why } => Self::Unavailable { why },
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Answers other members.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, State},
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use flagraft_core::identity::ClusterId;
+
+use super::{
+    MESSAGE_BYTES_MAX, PATH,
+    auth::Direction,
+    client::PeerClient,
+    directory::Directory,
+    envelope,
+    message::{
+        Found, FoundReply, HeaderV1, HelloReply, ReadIndexReply, Refusal, RefusalCode, ReplyV1, RequestV1,
+    },
+};
+use crate::raft::{RaftMessage, RaftReply};
+
+/// What a node does for its peers. Who asks, and that it may, has been checked.
+pub trait PeerHandler: Send + Sync + 'static {
+    /// A message for this node's Raft.
+    fn raft(
+        &self,
+        from: u64,
+        message: RaftMessage,
+    ) -> impl Future<Output = Result<RaftReply, Refusal>> + Send;
+
+    /// Who are you?
+    fn hello(&self, from: u64) -> impl Future<Output = Result<HelloReply, Refusal>> + Send;
+
+    /// You belong to this cluster. When it answers [`FoundReply::Joined`], that must be durable.
+    fn found(&self, from: u64, found: Found) -> impl Future<Output = Result<FoundReply, Refusal>> + Send;
+
+    /// Do this in my stead, within `deadline`. A refusal means that nothing was done.
+    fn forward(
+        &self,
+        from: u64,
+        body: Vec<u8>,
+        deadline: Duration,
+    ) -> impl Future<Output = Result<Vec<u8>, Refusal>> + Send;
+
+    /// Which index must a read wait for? The confirmation must begin after this call did.
+    fn read_index(&self, from: u64) -> impl Future<Output = Result<ReadIndexReply, Refusal>> + Send;
+
+    /// Tell me once the entry at `index` is published, or that it was not within `deadline`.
+    fn await_published(
+        &self,
+        from: u64,
+        index: u64,
+        deadline: Duration,
+    ) -> impl Future<Output = Result<bool, Refusal>> + Send;
+
+    /// How are you?
+    fn status(&self, from: u64) -> impl Future<Output = Result<Vec<u8>, Refusal>> + Send;
+}
+
+/// The routes of the peer listener. It takes messages for the node that `client` speaks for.
+pub fn router<H: PeerHandler>(client: &PeerClient, handler: Arc<H>) -> Router {
+    let server = Arc::new(Server { directory: Arc::clone(&client.directory), handler });
+    Router::new()
+        .route(PATH, post(receive::<H>))
+        .layer(DefaultBodyLimit::max(MESSAGE_BYTES_MAX))
+        .with_state(server)
+}
+
+struct Server<H> {
+    directory: Arc<Directory>,
+    handler: Arc<H>,
+}
+
+async fn receive<H: PeerHandler>(State(server): State<Arc<Server<H>>>, body: Bytes) -> Response {
+    let (header, rest) = match envelope::unpack(&server.directory, Direction::Request, &body) {
+        Ok(opened) => opened,
+        Err(error @ envelope::OpenError::Auth(_)) => {
+            tracing::debug!(%error, "a peer message is refused");
+            return (StatusCode::UNAUTHORIZED, error.to_string()).into_response();
+        }
+        Err(error @ envelope::OpenError::Codec(_)) => {
+            return (StatusCode::BAD_REQUEST, error.to_string()).into_response();
+        }
+    };
+    let reply = server.answer(&header, rest).await.unwrap_or_else(|refusal| {
+        tracing::debug!(from = header.from, code = ?refusal.code, %refusal, "a peer message is refused");
+        ReplyV1::Refused(refusal.into())
+    });
+    let head = envelope::header(&server.directory, header.from, header.nonce);
+    match envelope::pack(&server.directory, Direction::Reply, &head, &reply) {
+        Ok(bytes) => ([(CONTENT_TYPE, "application/octet-stream")], bytes).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+impl<H: PeerHandler> Server<H> {
+    async fn answer(&self, header: &HeaderV1, rest: &[u8]) -> Result<ReplyV1, Refusal> {
+        let malformed = |error: crate::raft::codec::CodecError| {
+            Refusal::new(RefusalCode::Malformed, error.to_string())
+        };
+        let request: RequestV1 = envelope::message(Direction::Request, rest).map_err(malformed)?;
+        envelope::check(&self.directory, header, request.needs_no_cluster())?;
+        let (from, handler) = (header.from, &self.handler);
+        Ok(match request {
+            RequestV1::Raft(message) => ReplyV1::Raft(handler.raft(from, message).await?),
+            RequestV1::Hello => ReplyV1::Hello(handler.hello(from).await?.into()),
+            RequestV1::Found { cluster } => {
+                let found = Found { cluster_id: ClusterId(cluster) };
+                ReplyV1::Found(handler.found(from, found).await?.into())
+            }
+            RequestV1::Forward { body, deadline_ms } => {
+                let deadline = Duration::from_millis(deadline_ms);
+                ReplyV1::Forward { body: handler.forward(from, body, deadline).await? }
+            }
+            RequestV1::ReadIndex { nonce } => {
+                ReplyV1::ReadIndex { nonce, reply: handler.read_index(from).await?.into() }
+            }
+            RequestV1::AwaitPublished { index, deadline_ms } => {
+                let deadline = Duration::from_millis(deadline_ms);
+                ReplyV1::AwaitPublished { reached: handler.await_published(from, index, deadline).await? }
+            }
+            RequestV1::Status => ReplyV1::Status { body: handler.status(from).await? },
+        })
+    }
+}
+
+impl From<crate::raft::RaftRefusal> for Refusal {
+    fn from(refusal: crate::raft::RaftRefusal) -> Self {
+        let code = match refusal {
+            crate::raft::RaftRefusal::Stopped(_) => RefusalCode::Stopped,
+            crate::raft::RaftRefusal::Invalid(_) => RefusalCode::Malformed,
+        };
+        Self::new(code, refusal.to_string())
+    }
+}

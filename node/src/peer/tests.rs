@@ -1,0 +1,332 @@
+//! Messages keep their bytes, and a node answers only who may ask.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use axum::{Router, body::Bytes, extract::State, routing::post};
+use bincode::{Decode, Encode};
+use flagraft_core::identity::ClusterId;
+use tokio::{net::TcpListener, task::JoinHandle};
+
+use super::{
+    PATH,
+    auth::PeerSecret,
+    client::{PeerClient, PeerError, PeerOptions},
+    message::{Found, FoundReply, HeaderV1, HelloReply, ReadIndexReply, Refusal, RefusalCode, ReplyV1, RequestV1},
+    server::{PeerHandler, router},
+};
+use crate::raft::{
+    NodeMeta, RaftMessage, RaftReply, VersionRange,
+    codec::{self, Kind},
+};
+
+const CLUSTER: ClusterId = ClusterId(0xC0FFEE);
+const SOON: Duration = Duration::from_secs(10);
+
+/// A handler that says yes to everything, and hangs where it is asked to wait for ever.
+struct Agreeable;
+
+impl PeerHandler for Agreeable {
+    async fn raft(&self, _from: u64, _message: RaftMessage) -> Result<RaftReply, Refusal> {
+        Ok(RaftReply::SnapshotChunk { offset: 7 })
+    }
+
+    async fn hello(&self, from: u64) -> Result<HelloReply, Refusal> {
+        let meta = NodeMeta { zone: format!("asked by {from}"), ..NodeMeta::default() };
+        Ok(HelloReply { cluster_id: Some(CLUSTER), meta, wall_clock_ms: -5 })
+    }
+
+    async fn found(&self, _from: u64, found: Found) -> Result<FoundReply, Refusal> {
+        Ok(if found.cluster_id == CLUSTER { FoundReply::Joined } else { FoundReply::KnowsAnother(CLUSTER) })
+    }
+
+    async fn forward(&self, _from: u64, mut body: Vec<u8>, _deadline: Duration) -> Result<Vec<u8>, Refusal> {
+        body.reverse();
+        Ok(body)
+    }
+
+    async fn read_index(&self, _from: u64) -> Result<ReadIndexReply, Refusal> {
+        Ok(ReadIndexReply::Confirmed { index: 12 })
+    }
+
+    async fn await_published(&self, _from: u64, index: u64, _deadline: Duration) -> Result<bool, Refusal> {
+        if index == u64::MAX { std::future::pending().await } else { Ok(index < 100) }
+    }
+
+    async fn status(&self, _from: u64) -> Result<Vec<u8>, Refusal> {
+        Err(Refusal::new(RefusalCode::Unavailable, "not today"))
+    }
+}
+
+fn uid(node: u64) -> String {
+    format!("{node:032x}")
+}
+
+/// The options of a member in good standing.
+fn member(node_id: u64) -> PeerOptions {
+    PeerOptions {
+        node_id,
+        uid: uid(node_id),
+        cluster_id: Some(CLUSTER),
+        group: 1,
+        secret: Some(PeerSecret::new(vec![5; 32]).expect("long enough")),
+        peers: BTreeMap::new(),
+        versions: VersionRange { min: 1, max: 1 },
+    }
+}
+
+async fn serve(app: Router, addr: &str) -> (SocketAddr, JoinHandle<()>) {
+    let listener = TcpListener::bind(addr).await.expect("a port");
+    let addr = listener.local_addr().expect("bound");
+    (addr, tokio::spawn(async move { axum::serve(listener, app).await.expect("serves") }))
+}
+
+/// Node 2 as `options` say, and where it listens.
+async fn node_2(options: PeerOptions) -> SocketAddr {
+    let client = PeerClient::new(options).expect("a client");
+    client.learn(1, &NodeMeta { uid: uid(1), ..NodeMeta::default() });
+    serve(router(&client, Arc::new(Agreeable)), "127.0.0.1:0").await.0
+}
+
+/// A client as `options` say, for which node 2 is at `addr`.
+fn client_to(addr: SocketAddr, mut options: PeerOptions) -> PeerClient {
+    options.peers = BTreeMap::from([(2, addr.to_string())]);
+    PeerClient::new(options).expect("a client")
+}
+
+fn refused(result: Result<Vec<u8>, PeerError>) -> RefusalCode {
+    match result {
+        Err(PeerError::Refused(refusal)) => refusal.code,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_member_is_answered() {
+    let client = client_to(node_2(member(2)).await, member(1));
+    let hello = client.hello(2, SOON).await.expect("answers");
+    assert_eq!((hello.cluster_id, hello.meta.zone.as_str(), hello.wall_clock_ms), (Some(CLUSTER), "asked by 1", -5));
+    assert_eq!(client.found(2, Found { cluster_id: CLUSTER }, SOON).await, Ok(FoundReply::Joined));
+    let other = Found { cluster_id: ClusterId(1) };
+    assert_eq!(client.found(2, other, SOON).await, Ok(FoundReply::KnowsAnother(CLUSTER)));
+    assert_eq!(client.forward(2, b"abc".to_vec(), SOON).await, Ok(b"cba".to_vec()));
+    let large = vec![1; 8 * 1024 * 1024];
+    assert_eq!(client.forward(2, large.clone(), SOON).await, Ok(large), "far above axum's own limit");
+    assert_eq!(client.read_index(2, SOON).await, Ok(ReadIndexReply::Confirmed { index: 12 }));
+    assert_eq!(client.await_published(2, 5, SOON).await, Ok(true));
+    assert_eq!(client.await_published(2, 500, SOON).await, Ok(false));
+    assert_eq!(refused(client.status(2, SOON).await), RefusalCode::Unavailable);
+    assert_eq!(client.peers().len(), 1);
+}
+
+#[tokio::test]
+async fn a_node_that_does_not_fit_is_refused_by_name() {
+    let addr = node_2(member(2)).await;
+    let ask = async |options: PeerOptions| client_to(addr, options).forward(2, Vec::new(), SOON).await;
+
+    let cluster = PeerOptions { cluster_id: Some(ClusterId(1)), ..member(1) };
+    assert_eq!(refused(ask(cluster).await), RefusalCode::WrongCluster);
+    let none = PeerOptions { cluster_id: None, ..member(1) };
+    assert_eq!(refused(ask(none.clone()).await), RefusalCode::NoCluster);
+    let group = PeerOptions { group: 2, ..member(1) };
+    assert_eq!(refused(ask(group).await), RefusalCode::WrongGroup);
+    let newer = PeerOptions { versions: VersionRange { min: 2, max: 3 }, ..member(1) };
+    assert_eq!(refused(ask(newer).await), RefusalCode::Unsupported);
+    let wiped = PeerOptions { uid: uid(99), ..member(1) };
+    assert_eq!(refused(ask(wiped.clone()).await), RefusalCode::WrongUid);
+    let impostor = PeerOptions { node_id: 1, uid: uid(3), ..member(3) };
+    assert_eq!(refused(ask(impostor).await), RefusalCode::WrongUid);
+
+    // What comes before a cluster may come from a node without one, but not from another data folder.
+    assert!(client_to(addr, none).hello(2, SOON).await.is_ok());
+    assert!(matches!(client_to(addr, wiped).hello(2, SOON).await, Err(PeerError::Refused(_))));
+}
+
+#[tokio::test]
+async fn a_message_for_another_node_is_refused() {
+    let addr = node_2(member(2)).await;
+    let mut options = member(1);
+    options.peers = BTreeMap::from([(3, addr.to_string())]);
+    let client = PeerClient::new(options).expect("a client");
+    assert_eq!(refused(client.forward(3, Vec::new(), SOON).await), RefusalCode::WrongReceiver);
+}
+
+#[tokio::test]
+async fn a_node_without_cluster_takes_only_what_comes_before_one() {
+    let addr = node_2(PeerOptions { cluster_id: None, ..member(2) }).await;
+    let client = client_to(addr, member(1));
+    assert!(client.hello(2, SOON).await.is_ok());
+    assert!(client.found(2, Found { cluster_id: CLUSTER }, SOON).await.is_ok());
+    assert_eq!(refused(client.forward(2, Vec::new(), SOON).await), RefusalCode::NoCluster);
+}
+
+#[tokio::test]
+async fn another_secret_or_none_is_refused() {
+    let addr = node_2(member(2)).await;
+    for secret in [Some(PeerSecret::new(vec![6; 32]).expect("long enough")), None] {
+        let client = client_to(addr, PeerOptions { secret, ..member(1) });
+        let answer = client.hello(2, SOON).await;
+        assert!(matches!(&answer, Err(PeerError::BadReply(why)) if why.contains("401")), "{answer:?}");
+    }
+    let open = node_2(PeerOptions { secret: None, ..member(2) }).await;
+    assert!(client_to(open, member(1)).hello(2, SOON).await.is_err(), "nor is a reply without the secret");
+    assert!(client_to(open, PeerOptions { secret: None, ..member(1) }).hello(2, SOON).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_reply_from_the_wrong_node_is_not_trusted() {
+    let client = client_to(node_2(member(2)).await, member(1));
+    // As far as this node knows, node 2 has another data folder.
+    client.learn(2, &NodeMeta { uid: uid(77), ..NodeMeta::default() });
+    assert!(matches!(client.forward(2, Vec::new(), SOON).await, Err(PeerError::BadReply(_))));
+}
+
+/// Passes the first request on and gives its reply to every later one too.
+async fn replaying_proxy(target: SocketAddr) -> SocketAddr {
+    type Recorded = Arc<Mutex<Option<Bytes>>>;
+    async fn replay(State((target, recorded)): State<(SocketAddr, Recorded)>, body: Bytes) -> Bytes {
+        if let Some(reply) = recorded.lock().expect("unpoisoned").clone() {
+            return reply;
+        }
+        let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let reply = http.post(format!("http://{target}{PATH}")).body(body).send().await.expect("passes on");
+        let reply = reply.bytes().await.expect("a body");
+        *recorded.lock().expect("unpoisoned") = Some(reply.clone());
+        reply
+    }
+    let app = Router::new().route(PATH, post(replay)).with_state((target, Recorded::default()));
+    serve(app, "127.0.0.1:0").await.0
+}
+
+#[tokio::test]
+async fn a_replayed_reply_is_not_trusted() {
+    let proxy = replaying_proxy(node_2(member(2)).await).await;
+    let client = client_to(proxy, member(1));
+    assert_eq!(client.read_index(2, SOON).await, Ok(ReadIndexReply::Confirmed { index: 12 }));
+    let replayed = client.read_index(2, SOON).await;
+    assert!(
+        matches!(&replayed, Err(PeerError::BadReply(why)) if why.contains("another request")),
+        "an old read index is a stale read: {replayed:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_dead_peer_is_surely_not_asked_and_a_silent_one_perhaps() {
+    let client = client_to(node_2(member(2)).await, member(1));
+    assert_eq!(client.hello(9, SOON).await, Err(PeerError::UnknownPeer(9)));
+    let silent = client.call_forever().await;
+    assert_eq!(silent, Err(PeerError::Timeout));
+    assert!(!PeerError::Timeout.surely_not_delivered());
+
+    let closed = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("bound");
+    let answer = client_to(closed, member(1)).hello(2, SOON).await.expect_err("nobody listens");
+    assert!(matches!(answer, PeerError::NotSent(_)) && answer.surely_not_delivered(), "{answer:?}");
+}
+
+impl PeerClient {
+    /// A request that is never answered.
+    async fn call_forever(&self) -> Result<Vec<u8>, PeerError> {
+        let request = RequestV1::AwaitPublished { index: u64::MAX, deadline_ms: 0 };
+        self.call(2, request, Duration::from_millis(50)).await.map(|_| Vec::new())
+    }
+}
+
+#[tokio::test]
+async fn garbage_and_excess_are_refused() {
+    let addr = node_2(member(2)).await;
+    let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+    for (body, status) in [
+        (Vec::new(), 401),
+        (vec![0; 100], 401),
+        (vec![1; 64 * 1024 * 1024 + 1], 413),
+    ] {
+        let answer = http.post(format!("http://{addr}{PATH}")).body(body).send().await.expect("answers");
+        assert_eq!(answer.status().as_u16(), status);
+    }
+}
+
+#[tokio::test]
+async fn a_restarted_peer_is_reached_again_at_once() {
+    let server = PeerClient::new(member(2)).expect("a client");
+    let (addr, running) = serve(router(&server, Arc::new(Agreeable)), "127.0.0.1:0").await;
+    let client = client_to(addr, member(1));
+    client.hello(2, SOON).await.expect("answers");
+    running.abort();
+    drop(running.await);
+    let (_, _running) = serve(router(&server, Arc::new(Agreeable)), &addr.to_string()).await;
+
+    let restarted = Instant::now();
+    // The pooled connection may be found dead; the one after it is new.
+    let mut attempts = 1;
+    while client.hello(2, SOON).await.is_err() {
+        attempts += 1;
+        assert!(attempts < 4, "still the dead connection");
+    }
+    assert!(restarted.elapsed() < Duration::from_secs(2), "{:?}", restarted.elapsed());
+}
+
+/// One line for each message: its name and its bytes in hexadecimal.
+const GOLDEN: &str = include_str!("golden/messages.txt");
+
+fn check<T: Encode + Decode<()> + PartialEq + std::fmt::Debug>(name: &str, kind: Kind, message: &T) {
+    let line = GOLDEN.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let golden = line.unwrap_or_else(|| panic!("no golden bytes for {name}"));
+    let bytes = codec::encode(kind, message).expect("encodes");
+    assert_eq!(hex::encode(&bytes), golden, "{name}: what is released is frozen");
+    let decoded: T = codec::decode(kind, &hex::decode(golden).expect("hexadecimal")).expect("decodes");
+    assert_eq!(&decoded, message, "{name}");
+    for at in 0..bytes.len() {
+        assert!(codec::decode::<T>(kind, &bytes[..at]).is_err(), "{name} cut at {at}");
+    }
+}
+
+#[test]
+fn golden_bytes_of_the_messages() {
+    let header = HeaderV1 {
+        cluster: Some(CLUSTER.0),
+        group: 1,
+        from: 1,
+        to: 2,
+        uid: uid(1),
+        version_min: 1,
+        version_max: 3,
+        nonce: [9; 16],
+    };
+    check("header", Kind::PeerHeader, &header);
+    check("header-without-cluster", Kind::PeerHeader, &HeaderV1 { cluster: None, ..header });
+    for (name, request) in [
+        ("hello", RequestV1::Hello),
+        ("found", RequestV1::Found { cluster: CLUSTER.0 }),
+        ("forward", RequestV1::Forward { body: b"{}".to_vec(), deadline_ms: 2_000 }),
+        ("read-index", RequestV1::ReadIndex { nonce: 300 }),
+        ("await-published", RequestV1::AwaitPublished { index: 70_000, deadline_ms: 250 }),
+        ("status", RequestV1::Status),
+    ] {
+        check(name, Kind::PeerRequest, &request);
+    }
+    let hello = HelloReply { cluster_id: None, meta: NodeMeta::default(), wall_clock_ms: 1_700_000_000_000 };
+    for (name, reply) in [
+        ("refused", ReplyV1::Refused(Refusal::new(RefusalCode::WrongUid, "no").into())),
+        ("hello-reply", ReplyV1::Hello(hello.into())),
+        ("found-reply", ReplyV1::Found(FoundReply::Joined.into())),
+        ("found-reply-another", ReplyV1::Found(FoundReply::KnowsAnother(CLUSTER).into())),
+        ("forward-reply", ReplyV1::Forward { body: b"{}".to_vec() }),
+        ("read-index-reply", ReplyV1::ReadIndex { nonce: 300, reply: ReadIndexReply::Confirmed { index: 12 }.into() }),
+        (
+            "read-index-reply-elsewhere",
+            ReplyV1::ReadIndex { nonce: 1, reply: ReadIndexReply::NotLeader { leader: Some(3) }.into() },
+        ),
+        (
+            "read-index-reply-unsure",
+            ReplyV1::ReadIndex { nonce: 1, reply: ReadIndexReply::Unavailable { why: "x".to_owned() }.into() },
+        ),
+        ("await-published-reply", ReplyV1::AwaitPublished { reached: true }),
+        ("status-reply", ReplyV1::Status { body: b"{}".to_vec() }),
+    ] {
+        check(name, Kind::PeerReply, &reply);
+    }
+}

@@ -1,0 +1,409 @@
+//! Raft, and the only module that names openraft. The rest of the node sees [`Replica`].
+//!
+//! Invariant: nothing here reads a clock, or decides anything about flags. Entries carry proposals as bytes, and
+//! `flagraft_core::apply` says what they do.
+
+pub mod codec;
+#[cfg(test)]
+mod conformance;
+mod install;
+#[cfg(test)]
+mod install_tests;
+mod log_store;
+mod message;
+#[cfg(test)]
+mod message_tests;
+mod network;
+mod publish;
+mod recover;
+#[cfg(test)]
+mod recover_tests;
+mod snapshot;
+mod state_machine;
+mod status;
+#[cfg(test)]
+mod testing;
+mod transfer;
+mod tuning;
+mod types;
+mod wire;
+#[cfg(test)]
+mod wire_tests;
+
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use flagraft_core::{proposal::Proposal, reply::Reply};
+use openraft::{
+    Raft, ReadPolicy,
+    async_runtime::watch::WatchReceiver,
+    errors::{ClientWriteError, InitializeError as OpenraftInitializeError, LinearizableReadError, RaftError},
+};
+use tokio::sync::watch;
+
+pub use self::{
+    message::{RaftMessage, RaftReply},
+    tuning::RaftTuning,
+    types::{MemberRole, MemberStatus, NodeMeta, Published, RaftRole, RaftStatus, VersionRange},
+    wire::NodeMetaV1,
+};
+use self::{
+    log_store::LogStore,
+    network::NetworkFactory,
+    publish::Publisher,
+    snapshot::blocking,
+    state_machine::StateMachine,
+    transfer::Incoming,
+    types::{Command, TypeConfig},
+};
+use crate::{
+    peer::PeerClient,
+    storage::{Storage, StorageError},
+};
+
+/// How long a handover of leadership is waited for, in election timeouts.
+const TRANSFER_ELECTION_TIMEOUTS: u32 = 2;
+
+/// How to open a [`Replica`].
+pub struct ReplicaOptions {
+    /// This node's id.
+    pub node_id: u64,
+    /// Its disk.
+    pub storage: Arc<Storage>,
+    /// Its way to the others.
+    pub peers: PeerClient,
+    /// Raft's times and limits.
+    pub tuning: RaftTuning,
+}
+
+/// Why a replica could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The disk can't be used or can't be trusted.
+    #[error("the data folder can't be used: {0}")]
+    Storage(#[from] StorageError),
+    /// What is on the disk is damaged, or does not fit together.
+    #[error("the data folder can't be used: {0}")]
+    Disk(#[from] io::Error),
+    /// The tuning contradicts itself.
+    #[error("the Raft settings are invalid: {0}")]
+    Tuning(String),
+    /// openraft refused to start.
+    #[error("Raft could not start: {0}")]
+    Raft(String),
+}
+
+/// Why a cluster could not be founded.
+#[derive(Debug, thiserror::Error)]
+pub enum InitializeError {
+    /// There is one already.
+    #[error("this node already belongs to a cluster")]
+    AlreadyInitialized,
+    /// The founding members don't include this node.
+    #[error("this node is not among the founding members")]
+    NotAMember,
+    /// Raft stopped.
+    #[error("Raft has stopped: {0}")]
+    Stopped(String),
+}
+
+/// Why a proposal has no reply.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProposeError {
+    /// It was not proposed: this node does not lead.
+    #[error("this node is not the leader")]
+    NotLeader {
+        /// Who might be.
+        leader: Option<u64>,
+    },
+    /// It was not proposed: an entry can't carry it.
+    #[error("the proposal can't be written to the log: {0}")]
+    Invalid(String),
+    /// It may have taken effect, or may yet. Ask for the request id later.
+    #[error("the outcome of the proposal is unknown")]
+    OutcomeUnknown,
+    /// It was not proposed: Raft does not run.
+    #[error("Raft has stopped")]
+    Stopped,
+}
+
+/// Why a read could not be confirmed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReadIndexError {
+    /// This node does not lead.
+    #[error("this node is not the leader")]
+    NotLeader {
+        /// Who might be.
+        leader: Option<u64>,
+    },
+    /// Too few members answered.
+    #[error("no quorum of the members answered")]
+    NoQuorum,
+    /// Raft does not run.
+    #[error("Raft has stopped")]
+    Stopped,
+}
+
+/// Why leadership was not handed over.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TransferError {
+    /// This node does not lead.
+    #[error("this node is not the leader")]
+    NotLeader,
+    /// There is no other voter to hand over to.
+    #[error("there is no other voter")]
+    NoTarget,
+    /// No other leader was seen in time.
+    #[error("no other leader was seen within {0:?}")]
+    Timeout(Duration),
+    /// Raft does not run.
+    #[error("Raft has stopped")]
+    Stopped,
+}
+
+/// Why a message from another member was not answered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RaftRefusal {
+    /// Raft does not run.
+    #[error("Raft has stopped: {0}")]
+    Stopped(String),
+    /// The message makes no sense here.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+/// One member's replica of the group: its log, its state, and its part in the elections. Clones are handles to it.
+#[derive(Clone)]
+pub struct Replica {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    node_id: u64,
+    raft: Raft<TypeConfig, StateMachine>,
+    storage: Arc<Storage>,
+    publisher: Publisher,
+    incoming: Incoming,
+    leader: watch::Receiver<Option<u64>>,
+    transfer_timeout: Duration,
+    stopping: Arc<AtomicBool>,
+}
+
+impl Replica {
+    /// Checks what is on the disk, and starts Raft where it left off.
+    ///
+    /// # Errors
+    /// When the disk can't be trusted, or the tuning is invalid.
+    pub async fn open(options: ReplicaOptions) -> Result<Self, StartError> {
+        let ReplicaOptions { node_id, storage, peers, tuning } = options;
+        let config = tuning.config().map_err(|error| StartError::Tuning(error.to_string()))?;
+        let disk = Arc::clone(&storage);
+        let recovered = blocking(move || recover::recover(&disk)).await?;
+        let state_machine = StateMachine::new(Arc::clone(&storage), recovered);
+        let publisher = state_machine.publisher();
+        let log = LogStore::new(Arc::clone(&storage), tuning.append_bytes_max)?;
+        let network = NetworkFactory { node_id, peers: peers.clone(), storage: Arc::clone(&storage) };
+        let raft = Raft::new(node_id, Arc::new(config), network, log, state_machine)
+            .await
+            .map_err(|error| StartError::Raft(error.to_string()))?;
+
+        let stopping = Arc::new(AtomicBool::new(false));
+        let leader = status::watch(&raft, peers, Arc::clone(&storage), Arc::clone(&stopping));
+        let transfer_timeout =
+            Duration::from_millis(tuning.election_timeout_max_ms) * TRANSFER_ELECTION_TIMEOUTS;
+        let incoming = Incoming::default();
+        let inner = Inner { node_id, raft, storage, publisher, incoming, leader, transfer_timeout, stopping };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Founds a cluster of these members, this node among them. For one node, once.
+    ///
+    /// # Errors
+    /// When there is a cluster already, or this node is not among the members.
+    pub async fn initialize(&self, members: BTreeMap<u64, NodeMeta>) -> Result<(), InitializeError> {
+        self.inner.raft.initialize(members).await.map_err(|error| match error {
+            RaftError::APIError(OpenraftInitializeError::NotAllowed(_)) => InitializeError::AlreadyInitialized,
+            RaftError::APIError(OpenraftInitializeError::NotInMembers(_)) => InitializeError::NotAMember,
+            RaftError::Fatal(fatal) => InitializeError::Stopped(fatal.to_string()),
+        })
+    }
+
+    /// Whether this node has a log or a vote: whether it ever was part of a cluster.
+    pub async fn is_initialized(&self) -> bool {
+        // A Raft that has stopped had been started by somebody.
+        self.inner.raft.is_initialized().await.unwrap_or(true)
+    }
+
+    /// Proposes a change, and returns its reply once the change is applied and published here.
+    ///
+    /// There is no deadline: a caller that stops waiting must take the outcome for unknown.
+    ///
+    /// # Errors
+    /// See [`ProposeError`]: all but one mean that the change surely has no effect.
+    pub async fn propose(&self, proposal: Proposal) -> Result<Reply, ProposeError> {
+        if !self.is_running() {
+            return Err(ProposeError::Stopped);
+        }
+        let bytes = proposal.encode().map_err(|error| ProposeError::Invalid(error.to_string()))?;
+        match self.inner.raft.client_write(Command(bytes)).await {
+            Ok(written) => written.data.0.ok_or(ProposeError::OutcomeUnknown),
+            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward))) => {
+                Err(ProposeError::NotLeader { leader: forward.leader_id })
+            }
+            // Among them the entry that another leader may or may not have kept, and Raft stopping under way.
+            Err(_) => Err(ProposeError::OutcomeUnknown),
+        }
+    }
+
+    /// The index that a read must wait for to be linearizable: asks a quorum whether this node still leads.
+    /// There is no deadline.
+    ///
+    /// # Errors
+    /// When it does not lead, or can't be sure.
+    pub async fn read_index(&self) -> Result<u64, ReadIndexError> {
+        match self.inner.raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
+            Ok(linearizer) => Ok(linearizer.read_log_id().index()),
+            Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
+                Err(ReadIndexError::NotLeader { leader: forward.leader_id })
+            }
+            Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => Err(ReadIndexError::NoQuorum),
+            Err(RaftError::Fatal(_)) => Err(ReadIndexError::Stopped),
+        }
+    }
+
+    /// What readers see now.
+    pub fn published(&self) -> Arc<Published> {
+        self.inner.publisher.current()
+    }
+
+    /// Returns once the effect of the entry at `index` is published. There is no deadline.
+    pub async fn await_published(&self, index: u64) {
+        self.inner.publisher.await_index(index).await;
+    }
+
+    /// Returns once `revision` is published. There is no deadline.
+    pub async fn await_revision(&self, revision: u64) {
+        self.inner.publisher.await_revision(revision).await;
+    }
+
+    /// This node's view of the group.
+    pub fn status(&self) -> RaftStatus {
+        let metrics = self.inner.raft.metrics().borrow_watched().clone();
+        status::of(&metrics, self.published().position.map(|position| position.index))
+    }
+
+    /// Follows whom this node takes for the leader.
+    pub fn watch_leader(&self) -> watch::Receiver<Option<u64>> {
+        self.inner.leader.clone()
+    }
+
+    /// Whether Raft runs.
+    pub fn is_running(&self) -> bool {
+        self.inner.raft.metrics().borrow_watched().running_state.is_ok()
+    }
+
+    /// Answers a message from another member's Raft. The caller has checked who sent it.
+    ///
+    /// # Errors
+    /// When Raft does not run, or the message makes no sense.
+    pub async fn handle_raft(&self, message: RaftMessage) -> Result<RaftReply, RaftRefusal> {
+        let raft = &self.inner.raft;
+        let invalid = |error: codec::CodecError| RaftRefusal::Invalid(error.to_string());
+        match message {
+            RaftMessage::Append(append) => {
+                let reply = raft.append_entries(append.try_into().map_err(invalid)?).await.map_err(stopped)?;
+                Ok(RaftReply::Append(reply.into()))
+            }
+            RaftMessage::Vote(request) => {
+                Ok(RaftReply::Vote(raft.vote(request.into()).await.map_err(stopped)?.into()))
+            }
+            RaftMessage::PreVote(request) => {
+                Ok(RaftReply::Vote(raft.pre_vote(request.into()).await.map_err(stopped)?.into()))
+            }
+            RaftMessage::Transfer(request) => {
+                let accepted = raft.handle_transfer_leader(request.into()).await.map_err(stopped)?;
+                Ok(RaftReply::Transfer(accepted.into()))
+            }
+            RaftMessage::SnapshotOffer(offer) => {
+                let audit_size = self
+                    .receive(move |inner| inner.incoming.begin(&inner.storage, offer))
+                    .await?;
+                Ok(RaftReply::SnapshotOffer { audit_size })
+            }
+            RaftMessage::SnapshotChunk(chunk) => {
+                let offset = self.receive(move |inner| inner.incoming.add(&chunk)).await?;
+                Ok(RaftReply::SnapshotChunk { offset })
+            }
+            RaftMessage::SnapshotInstall(end) => {
+                let vote = end.vote.into();
+                let (meta, snapshot) = self.receive(move |inner| inner.incoming.finish(&end)).await?;
+                let snapshot = openraft::Snapshot { meta, snapshot };
+                let installed = raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
+                Ok(RaftReply::SnapshotInstall { vote: (&installed.vote).into() })
+            }
+        }
+    }
+
+    /// Hands leadership to `to`, or to the voter whose log is most complete. Returns once another leader is seen.
+    ///
+    /// # Errors
+    /// When this node does not lead, nobody else can, or no other leader is seen in time.
+    pub async fn transfer_leadership(&self, to: Option<u64>) -> Result<(), TransferError> {
+        let status = self.status();
+        if status.role != RaftRole::Leader {
+            return Err(TransferError::NotLeader);
+        }
+        let best = || {
+            let others = status.voters().filter(|id| *id != self.inner.node_id);
+            others.max_by_key(|id| status.matched.get(id).copied().flatten())
+        };
+        let target = to.or_else(best).ok_or(TransferError::NoTarget)?;
+        self.inner.raft.trigger().transfer_leader(target).await.map_err(|_| TransferError::Stopped)?;
+        let mut leader = self.watch_leader();
+        let another = leader.wait_for(|leader| leader.is_some_and(|id| id != self.inner.node_id));
+        match tokio::time::timeout(self.inner.transfer_timeout, another).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(TransferError::Stopped),
+            Err(_) => Err(TransferError::Timeout(self.inner.transfer_timeout)),
+        }
+    }
+
+    /// Asks for a snapshot now. It is built in the background.
+    ///
+    /// # Errors
+    /// When Raft does not run.
+    pub async fn trigger_snapshot(&self) -> Result<(), RaftRefusal> {
+        self.inner.raft.trigger().snapshot().await.map_err(|fatal| RaftRefusal::Stopped(fatal.to_string()))
+    }
+
+    /// Stops Raft. Afterwards nothing is proposed, voted on or applied; reads of what is published go on.
+    pub async fn shutdown(&self) {
+        self.inner.stopping.store(true, Ordering::Release);
+        if let Err(error) = self.inner.raft.shutdown().await {
+            tracing::error!(%error, "Raft did not stop cleanly");
+        }
+    }
+
+    async fn receive<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Inner) -> Result<T, transfer::TransferRefusal> + Send + 'static,
+    ) -> Result<T, RaftRefusal> {
+        let inner = Arc::clone(&self.inner);
+        let done = tokio::task::spawn_blocking(move || work(&inner)).await;
+        match done {
+            Ok(result) => result.map_err(|refusal| RaftRefusal::Invalid(refusal.to_string())),
+            Err(error) => Err(RaftRefusal::Stopped(error.to_string())),
+        }
+    }
+}
+
+fn stopped(error: impl std::fmt::Display) -> RaftRefusal {
+    RaftRefusal::Stopped(error.to_string())
+}

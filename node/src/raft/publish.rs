@@ -1,0 +1,61 @@
+//! The state that readers see: swapped whole after each batch is written, and never before.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use super::types::Published;
+
+/// Where the newest state is published, and where readers wait for it. Clones share it.
+#[derive(Clone)]
+pub(super) struct Publisher {
+    current: Arc<ArcSwap<Published>>,
+    progress: Arc<watch::Sender<Progress>>,
+}
+
+#[derive(Clone, Copy)]
+struct Progress {
+    next_index: u64,
+    revision: u64,
+}
+
+impl Progress {
+    fn of(published: &Published) -> Self {
+        Self { next_index: published.next_index(), revision: published.state.revision() }
+    }
+}
+
+impl Publisher {
+    pub(super) fn new(first: Published) -> Self {
+        let progress = Arc::new(watch::Sender::new(Progress::of(&first)));
+        Self { current: Arc::new(ArcSwap::from_pointee(first)), progress }
+    }
+
+    /// Makes `next` what readers see, then wakes those who waited for it.
+    pub(super) fn publish(&self, next: Published) {
+        let progress = Progress::of(&next);
+        self.current.store(Arc::new(next));
+        self.progress.send_replace(progress);
+    }
+
+    pub(super) fn current(&self) -> Arc<Published> {
+        self.current.load_full()
+    }
+
+    /// Returns once the effect of the entry at `index` is published.
+    pub(super) async fn await_index(&self, index: u64) {
+        self.wait(|progress| progress.next_index > index).await;
+    }
+
+    /// Returns once `revision` is published.
+    pub(super) async fn await_revision(&self, revision: u64) {
+        self.wait(|progress| progress.revision >= revision).await;
+    }
+
+    async fn wait(&self, reached: impl FnMut(&Progress) -> bool) {
+        let mut progress = self.progress.subscribe();
+        // The sender lives as long as `self`, so waiting can't fail.
+        _ = progress.wait_for(reached).await.is_ok();
+    }
+}

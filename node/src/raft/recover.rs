@@ -1,0 +1,142 @@
+//! Start-up: reads what the disk holds, and refuses to go on with a disk that can't be trusted.
+//!
+//! RocksDB checks its own blocks, but it stops recovery quietly at a damaged place in its write-ahead log, and a
+//! person can edit or restore files. So everything that must fit together is checked to fit together.
+//
+// A recovery floor (a small file outside RocksDB that says which vote and entry were surely synced) belongs at the
+// top of `recover`: compare it with what RocksDB gave back before anything else is believed.
+
+use std::{io, ops::ControlFlow};
+
+use flagraft_core::state::State;
+
+use super::{
+    log_store::{hole, read_log_id},
+    snapshot,
+    types::{LogId, StoredMembership},
+    wire::{decode_entry, decode_membership, decode_vote},
+};
+use crate::storage::{MetaKey, Storage, StorageError};
+
+/// What the disk holds.
+pub(super) struct Recovered {
+    pub state: State,
+    pub last_applied: Option<LogId>,
+    pub membership: StoredMembership,
+}
+
+/// Reads and checks everything. This blocks for as long as reading it all takes.
+///
+/// # Errors
+/// When the disk fails, or holds what no node can have written.
+pub(super) fn recover(storage: &Storage) -> Result<Recovered, io::Error> {
+    let vote = storage.meta(MetaKey::Vote)?;
+    vote.map(|bytes| decode_vote(&bytes)).transpose()?;
+    read_log_id(storage, MetaKey::Committed)?;
+    let last_applied = read_log_id(storage, MetaKey::LastApplied)?;
+    let membership = storage.meta(MetaKey::Membership)?.map(|bytes| decode_membership(&bytes)).transpose()?;
+
+    check_log(storage, last_applied)?;
+    finish_interrupted_install(storage)?;
+    let state = check_state(storage)?;
+    check_snapshots(storage, last_applied)?;
+    Ok(Recovered { state, last_applied, membership: membership.unwrap_or_default() })
+}
+
+/// The log counts up from the entry after the last purged one, each entry decodes and stands under its own index,
+/// and it reaches as far as the state does.
+fn check_log(storage: &Storage, last_applied: Option<LogId>) -> Result<(), io::Error> {
+    let last_purged = read_log_id(storage, MetaKey::LastPurged)?;
+    let first = last_purged.map_or(0, |id| id.index.saturating_add(1));
+    let mut expected = first;
+    let mut last = last_purged;
+    storage.scan_log(first..u64::MAX, |index, bytes| {
+        let entry = decode_entry(bytes)?;
+        if index != expected || entry.log_id.index != index {
+            return Err(hole(expected, index, entry.log_id.index));
+        }
+        if Some(entry.log_id.leader_id) < last.map(|id| id.leader_id) {
+            return corrupt(format!("entry {index} of the Raft log is of an older term than the one before it"));
+        }
+        if last_applied.is_some_and(|applied| applied.index == index && applied != entry.log_id) {
+            return corrupt(format!("entry {index} of the Raft log is not the one that was applied"));
+        }
+        expected = index.saturating_add(1);
+        last = Some(entry.log_id);
+        Ok(ControlFlow::Continue(()))
+    })?;
+
+    // An installed snapshot makes the state newer than the log, until Raft has purged the log up to it.
+    let installed = read_log_id(storage, MetaKey::LastInstalled)?;
+    if last_applied > last && last_applied != installed {
+        return corrupt(format!(
+            "the state is at entry {} and the Raft log ends at {}",
+            display(last_applied),
+            display(last)
+        ));
+    }
+    Ok(())
+}
+
+/// A snapshot's audit records are written ahead of the state that counts them. When that was cut short, they go.
+fn finish_interrupted_install(storage: &Storage) -> Result<(), io::Error> {
+    if storage.meta(MetaKey::AuditStaging)?.is_none() {
+        return Ok(());
+    }
+    let state = read_state(storage)?;
+    tracing::info!(audit_size = state.sequence(), "an unfinished snapshot installation is undone");
+    storage.trim_audit(state.sequence())?;
+    let mut batch = storage.batch();
+    batch.meta(MetaKey::AuditStaging, None);
+    batch.commit()?;
+    Ok(storage.sync_blocking()?)
+}
+
+/// The state's rows decode and add up to its digest, and the audit log holds exactly the records it counts.
+fn check_state(storage: &Storage) -> Result<State, io::Error> {
+    let state = read_state(storage)?;
+    if state.recompute_digest() != state.digest() {
+        return corrupt(format!(
+            "the rows of the state have digest {}, and the state says {}",
+            state.recompute_digest(),
+            state.digest()
+        ));
+    }
+    let (counted, stored) = (state.sequence(), storage.audit_end()?);
+    if counted != stored {
+        return corrupt(format!("the state counts {counted} audit records, and {stored} are stored"));
+    }
+    let first = storage.audit_range(0, 1)?;
+    if first.is_empty() != (counted == 0) {
+        return corrupt("the audit log does not start at record 0".to_owned());
+    }
+    Ok(state)
+}
+
+/// A snapshot is only put in place when the state it was made of is durable.
+fn check_snapshots(storage: &Storage, last_applied: Option<LogId>) -> Result<(), io::Error> {
+    snapshot::remove_leftovers(storage)?;
+    if let Some(newest) = snapshot::newest(storage)?
+        && newest.meta.last_log_id > last_applied
+    {
+        return corrupt(format!(
+            "the newest snapshot is at entry {} and the state only at {}: synced data is missing",
+            display(newest.meta.last_log_id),
+            display(last_applied)
+        ));
+    }
+    Ok(())
+}
+
+fn read_state(storage: &Storage) -> Result<State, io::Error> {
+    State::from_rows(storage.state_rows()?)
+        .map_err(|error| StorageError::corrupt(format!("a row of the state: {error}")).into())
+}
+
+fn corrupt<T>(what: String) -> Result<T, io::Error> {
+    Err(StorageError::Corrupt(what).into())
+}
+
+fn display(id: Option<LogId>) -> String {
+    id.map_or_else(|| "none".to_owned(), |id| id.to_string())
+}

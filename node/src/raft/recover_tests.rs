@@ -1,0 +1,287 @@
+//! A disk that does not fit together is refused, and the refusal says what is wrong. Each test breaks one thing.
+
+use std::fs;
+
+use openraft::storage::{RaftLogStorage, RaftSnapshotBuilder, RaftStateMachine};
+use tempfile::tempdir;
+
+use super::{
+    log_store::LogStore,
+    recover::recover,
+    testing::{append, apply, entry, filled, log_id, membership_entry, open, open_failing, state_machine},
+    types::{Entry, Vote},
+    wire::{encode_entry, encode_log_id},
+};
+use crate::storage::{MetaKey, Storage, StorageError, StorageMetrics, StorageOptions};
+
+/// Breaks a sound folder of 20 proposals, and returns what start-up says to it.
+async fn refusal(damage: impl FnOnce(&Storage)) -> String {
+    let dir = tempdir().expect("a temporary folder");
+    let storage = filled(dir.path(), 20).await;
+    recover(&storage).expect("sound before it is damaged");
+    damage(&storage);
+    drop(storage);
+    match recover(&open(dir.path())) {
+        Ok(_) => panic!("the damage goes unnoticed"),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn encoded(entry: Entry) -> (u64, Vec<u8>) {
+    (entry.log_id.index, encode_entry(entry).expect("small enough"))
+}
+
+#[tokio::test]
+async fn a_sound_folder_comes_back_as_it_was() {
+    let dir = tempdir().expect("a temporary folder");
+    let storage = filled(dir.path(), 20).await;
+    let before = state_machine(&storage).publisher().current();
+    drop(storage);
+    let storage = open(dir.path());
+    let after = recover(&storage).expect("sound");
+    assert_eq!(after.last_applied, Some(log_id(1, 20)));
+    assert_eq!(after.state.digest(), before.state.digest());
+    assert_eq!(after.state.sequence(), 20);
+    assert_eq!(after.membership.membership().voter_ids().collect::<Vec<_>>(), [1]);
+}
+
+#[tokio::test]
+async fn a_gap_in_the_log() {
+    let said = refusal(|storage| {
+        storage.truncate_log(10).expect("writes");
+        storage.append_log((11..=20).map(|index| encoded(entry(1, index)))).expect("writes");
+    })
+    .await;
+    assert!(said.contains("has entry 11 under index 11 where entry 10 belongs"), "{said}");
+}
+
+#[tokio::test]
+async fn an_entry_under_another_index() {
+    let said = refusal(|storage| {
+        let (_, bytes) = encoded(entry(1, 12));
+        storage.append_log([(10, bytes)]).map(drop).expect("writes");
+    })
+    .await;
+    assert!(said.contains("has entry 12 under index 10 where entry 10 belongs"), "{said}");
+}
+
+#[tokio::test]
+async fn a_flipped_bit_in_an_entry() {
+    let said = refusal(|storage| {
+        let (index, mut bytes) = encoded(entry(1, 10));
+        bytes[40] ^= 1;
+        storage.append_log([(index, bytes)]).map(drop).expect("writes");
+    })
+    .await;
+    assert!(said.contains("checksum"), "{said}");
+}
+
+#[tokio::test]
+async fn a_term_that_goes_back() {
+    let said = refusal(|storage| {
+        storage.append_log([encoded(entry(2, 19)), encoded(entry(1, 20))]).map(drop).expect("writes");
+    })
+    .await;
+    assert!(said.contains("older term"), "{said}");
+}
+
+#[tokio::test]
+async fn another_entry_than_the_applied_one() {
+    let said = refusal(|storage| {
+        storage.append_log([encoded(entry(2, 20))]).map(drop).expect("writes");
+    })
+    .await;
+    assert!(said.contains("is not the one that was applied"), "{said}");
+}
+
+#[tokio::test]
+async fn a_log_that_ends_before_the_state() {
+    let said = refusal(|storage| storage.truncate_log(15).expect("writes")).await;
+    assert!(said.contains("the Raft log ends at"), "{said}");
+}
+
+#[tokio::test]
+async fn a_log_that_starts_after_the_purged_part() {
+    let said = refusal(|storage| {
+        let purged = encode_log_id(&log_id(1, 5)).expect("encodes");
+        storage.purge_log(0..8, &purged).expect("writes");
+    })
+    .await;
+    assert!(said.contains("has entry 8 under index 8 where entry 6 belongs"), "{said}");
+}
+
+#[tokio::test]
+async fn values_that_do_not_decode() {
+    for key in [MetaKey::Vote, MetaKey::Committed, MetaKey::LastApplied, MetaKey::Membership, MetaKey::LastPurged] {
+        let said = refusal(|storage| storage.put_meta(key, b"garbage").expect("writes")).await;
+        assert!(said.contains("envelope"), "{key:?}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_missing_audit_record() {
+    let said = refusal(|storage| storage.trim_audit(19).expect("writes")).await;
+    assert!(said.contains("the state counts 20 audit records, and 19 are stored"), "{said}");
+}
+
+#[tokio::test]
+async fn a_surplus_audit_record() {
+    let said = refusal(|storage| {
+        let mut batch = storage.batch();
+        batch.record(20, b"{}");
+        batch.commit().expect("writes");
+    })
+    .await;
+    assert!(said.contains("the state counts 20 audit records, and 21 are stored"), "{said}");
+}
+
+#[tokio::test]
+async fn a_state_row_that_was_edited_or_lost() {
+    let edited = refusal(|storage| {
+        let (key, mut value) = storage.state_rows().expect("reads").pop().expect("a row");
+        // Inside a string of the row's JSON, so that the row still decodes.
+        let at = value.windows(5).position(|bytes| bytes == b"17000").expect("a time");
+        value[at] = b'2';
+        let mut batch = storage.batch();
+        batch.row(&key, Some(&value));
+        batch.commit().expect("writes");
+    })
+    .await;
+    assert!(edited.contains("digest"), "{edited}");
+
+    let lost = refusal(|storage| {
+        let (key, _) = storage.state_rows().expect("reads").pop().expect("a row");
+        let mut batch = storage.batch();
+        batch.row(&key, None);
+        batch.commit().expect("writes");
+    })
+    .await;
+    assert!(lost.contains("digest"), "{lost}");
+}
+
+#[tokio::test]
+async fn a_snapshot_that_is_ahead_of_the_state() {
+    let dir = tempdir().expect("a temporary folder");
+    let ahead = tempdir().expect("a temporary folder");
+    drop(filled(dir.path(), 20).await);
+    let storage = filled(ahead.path(), 30).await;
+    let mut machine = state_machine(&storage);
+    machine.get_snapshot_builder().await.build_snapshot().await.expect("built");
+    for file in fs::read_dir(storage.snapshot_dir()).expect("lists") {
+        let file = file.expect("lists");
+        fs::copy(file.path(), dir.path().join("snapshots").join(file.file_name())).expect("copies");
+    }
+    let said = recover(&open(dir.path())).err().expect("refused").to_string();
+    assert!(said.contains("synced data is missing"), "{said}");
+}
+
+#[tokio::test]
+async fn a_damaged_snapshot_is_never_no_snapshot() {
+    let dir = tempdir().expect("a temporary folder");
+    let storage = filled(dir.path(), 20).await;
+    state_machine(&storage).get_snapshot_builder().await.build_snapshot().await.expect("built");
+    let file = fs::read_dir(storage.snapshot_dir()).expect("lists").next().expect("one").expect("lists").path();
+    let sound = fs::read(&file).expect("reads");
+    for (what, bytes) in [
+        ("cut", sound[..sound.len() - 1].to_vec()),
+        ("empty", Vec::new()),
+        ("flipped", sound.iter().enumerate().map(|(at, byte)| if at == 60 { byte ^ 1 } else { *byte }).collect()),
+    ] {
+        fs::write(&file, bytes).expect("writes");
+        assert!(recover(&storage).is_err(), "{what}");
+    }
+    fs::write(&file, sound).expect("writes");
+    assert!(recover(&storage).is_ok());
+}
+
+#[tokio::test]
+async fn an_interrupted_installation_is_undone() {
+    let dir = tempdir().expect("a temporary folder");
+    let storage = filled(dir.path(), 20).await;
+    let mut batch = storage.batch();
+    batch.meta(MetaKey::AuditStaging, Some(&20_u64.to_be_bytes()));
+    (20..500).for_each(|sequence| batch.record(sequence, b"{}"));
+    batch.commit().expect("writes");
+    drop(storage);
+
+    let storage = open(dir.path());
+    let recovered = recover(&storage).expect("sound");
+    assert_eq!(recovered.state.sequence(), 20);
+    assert_eq!(storage.audit_end().expect("reads"), 20);
+    assert_eq!(storage.meta(MetaKey::AuditStaging).expect("reads"), None);
+    // Applying goes on where the surplus began.
+    append(&storage, vec![entry(1, 21)]).await.expect("appended");
+    apply(&mut state_machine(&storage), vec![entry(1, 21)]).await.expect("applied");
+    assert_eq!(recover(&storage).expect("sound").state.sequence(), 21);
+}
+
+#[tokio::test]
+async fn a_snapshot_makes_the_state_newer_than_the_log() {
+    let dir = tempdir().expect("a temporary folder");
+    let storage = filled(dir.path(), 20).await;
+    storage.truncate_log(5).expect("writes");
+    storage.put_meta(MetaKey::LastInstalled, &encode_log_id(&log_id(1, 20)).expect("encodes")).expect("writes");
+    assert!(recover(&storage).is_ok(), "between the installation and the purge that follows it");
+}
+
+#[tokio::test]
+async fn a_folder_of_another_node_cluster_or_format() {
+    let dir = tempdir().expect("a temporary folder");
+    let (storage, _) = open_failing(dir.path(), None);
+    let cluster = flagraft_core::identity::ClusterId(7);
+    storage.set_cluster_id(cluster).await.expect("joins");
+    storage.set_cluster_id(cluster).await.expect("joins the same again");
+    let other = storage.set_cluster_id(flagraft_core::identity::ClusterId(8)).await;
+    assert!(matches!(other, Err(StorageError::Identity(_))), "{other:?}");
+    let uid = storage.identity().member_uid;
+    assert_eq!(uid.len(), 32);
+    drop(storage);
+
+    let metrics = StorageMetrics::register(&prometheus::Registry::new()).expect("fresh registry");
+    let mut options = StorageOptions::new(dir.path(), 2, metrics);
+    let said = Storage::open(options.clone()).expect_err("another node's").to_string();
+    assert!(said.contains("belongs to node 1, not to node 2"), "{said}");
+    options.node_id = 1;
+    let identity = Storage::open(options).expect("its own").identity();
+    assert_eq!((identity.member_uid, identity.cluster_id), (uid, Some(cluster)));
+}
+
+#[tokio::test]
+async fn a_purged_log_is_read_from_its_first_entry() {
+    let dir = tempdir().expect("a temporary folder");
+    let storage = filled(dir.path(), 20).await;
+    let mut log = LogStore::new(std::sync::Arc::clone(&storage), 4 * 1024 * 1024).expect("opens");
+    log.purge(log_id(1, 4)).await.expect("purged");
+    log.purge(log_id(1, 9)).await.expect("purged");
+    use openraft::RaftLogReader;
+    let entries = log.try_get_log_entries(..).await.expect("reads");
+    assert_eq!(entries.first().expect("an entry").log_id, log_id(1, 10));
+    assert_eq!(entries.len(), 11);
+    let state = log.get_log_state().await.expect("reads");
+    assert_eq!((state.last_purged_log_id, state.last_log_id), (Some(log_id(1, 9)), Some(log_id(1, 20))));
+    assert!(recover(&storage).is_ok());
+}
+
+#[tokio::test]
+async fn reading_for_replication_stops_at_its_limit() {
+    let dir = tempdir().expect("a temporary folder");
+    let storage = filled(dir.path(), 20).await;
+    use openraft::RaftLogReader;
+    let mut log = LogStore::new(storage, 1).expect("opens");
+    assert_eq!(log.limited_get_log_entries(3, 20).await.expect("reads").len(), 1, "never empty");
+    assert_eq!(log.try_get_log_entries(3..20).await.expect("reads").len(), 17, "never cut short");
+}
+
+#[tokio::test]
+async fn a_failing_sync_acknowledges_nothing_and_is_reported() {
+    let dir = tempdir().expect("a temporary folder");
+    // The first sync serves the vote.
+    let (storage, told) = open_failing(dir.path(), Some(1));
+    let mut log = LogStore::new(std::sync::Arc::clone(&storage), 4 * 1024 * 1024).expect("opens");
+    let vote = Vote::new(1, 1);
+    log.save_vote(&vote).await.expect("the first sync works");
+    assert!(append(&storage, vec![membership_entry(1, 0)]).await.is_err());
+    assert!(log.save_vote(&Vote::new(2, 1)).await.is_err());
+    assert!(append(&storage, vec![entry(1, 1)]).await.is_err(), "nothing is written after a failure");
+    assert!(!told.lock().expect("unpoisoned").is_empty());
+}

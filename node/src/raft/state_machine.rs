@@ -1,0 +1,161 @@
+//! Where committed entries take effect: apply, then persist, then publish, then answer.
+
+use std::{io, sync::Arc};
+
+use flagraft_core::{apply::apply, proposal::Proposal, state::State};
+use futures_util::{Stream, StreamExt};
+use openraft::{
+    EntryPayload, OptionalSend,
+    alias::SnapshotOf,
+    storage::{ApplyResponder, EntryResponder, RaftStateMachine},
+};
+
+use super::{
+    install,
+    publish::Publisher,
+    recover::Recovered,
+    snapshot::{self, SnapshotBuilder, SnapshotData, blocking},
+    types::{Answer, LogId, Published, SnapshotMeta, StoredMembership, TypeConfig, position},
+    wire::{encode_log_id, encode_membership},
+};
+use crate::storage::{MetaKey, Storage, StorageError};
+
+/// Entries written in one batch, at most: those that are ready, so a single one never waits for others.
+const BATCH_ENTRIES: usize = 128;
+
+/// The state machine: the applied state, and the disk it is written to.
+pub(crate) struct StateMachine {
+    storage: Arc<Storage>,
+    publisher: Publisher,
+    state: State,
+    last_applied: Option<LogId>,
+    membership: StoredMembership,
+}
+
+impl StateMachine {
+    /// The state machine that goes on where the disk left off, and has published that.
+    pub(super) fn new(storage: Arc<Storage>, recovered: Recovered) -> Self {
+        let Recovered { state, last_applied, membership } = recovered;
+        let position = last_applied.as_ref().map(position);
+        let publisher = Publisher::new(Published { state: state.clone(), position });
+        Self { storage, publisher, state, last_applied, membership }
+    }
+
+    pub(super) fn publisher(&self) -> Publisher {
+        self.publisher.clone()
+    }
+
+    fn apply_batch(&mut self, entries: Vec<EntryResponder<TypeConfig>>) -> Result<(), io::Error> {
+        let mut state = self.state.clone();
+        let mut last_applied = self.last_applied;
+        let mut membership = None;
+        let mut answers: Vec<(ApplyResponder<TypeConfig>, Answer)> = Vec::new();
+        let mut batch = self.storage.batch();
+
+        for (entry, responder) in entries {
+            last_applied = Some(entry.log_id);
+            let answer = match entry.payload {
+                EntryPayload::Blank => Answer(None),
+                EntryPayload::Membership(changed) => {
+                    membership = Some(StoredMembership::new(Some(entry.log_id), changed));
+                    Answer(None)
+                }
+                EntryPayload::Normal(command) => {
+                    // An unknown kind ends here, and with it the node: its state would no longer be its peers'.
+                    let proposal = Proposal::decode(&command.0).map_err(io::Error::other)?;
+                    let applied = apply(&state, &proposal, position(&entry.log_id));
+                    for row in &applied.writes {
+                        batch.row(&row.key, row.value.as_deref());
+                    }
+                    if let Some(record) = &applied.record {
+                        if record.sequence != state.sequence() {
+                            return Err(StorageError::corrupt(format!(
+                                "apply made record {} where record {} belongs",
+                                record.sequence,
+                                state.sequence()
+                            ))
+                            .into());
+                        }
+                        batch.record(record.sequence, &record.bytes);
+                    }
+                    state = applied.state;
+                    Answer(Some(applied.reply))
+                }
+            };
+            answers.extend(responder.map(|responder| (responder, answer)));
+        }
+
+        if let Some(id) = &last_applied {
+            batch.meta(MetaKey::LastApplied, Some(&encode_log_id(id)?));
+        }
+        if let Some(membership) = &membership {
+            batch.meta(MetaKey::Membership, Some(&encode_membership(membership)?));
+        }
+        batch.commit()?;
+
+        self.membership = membership.unwrap_or_else(|| self.membership.clone());
+        self.install(state, last_applied);
+        for (responder, answer) in answers {
+            responder.send(answer);
+        }
+        Ok(())
+    }
+
+    /// Takes over a state that is written, and publishes it.
+    fn install(&mut self, state: State, last_applied: Option<LogId>) {
+        self.state = state.clone();
+        self.last_applied = last_applied;
+        self.publisher.publish(Published { state, position: last_applied.as_ref().map(position) });
+    }
+
+    fn builder(&self) -> SnapshotBuilder {
+        SnapshotBuilder {
+            storage: Arc::clone(&self.storage),
+            state: self.state.clone(),
+            last_applied: self.last_applied,
+            membership: self.membership.clone(),
+        }
+    }
+}
+
+impl RaftStateMachine<TypeConfig> for StateMachine {
+    type SnapshotData = SnapshotData;
+    type SnapshotBuilder = SnapshotBuilder;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
+        Ok((self.last_applied, self.membership.clone()))
+    }
+
+    async fn apply<S>(&mut self, entries: S) -> Result<(), io::Error>
+    where
+        S: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
+    {
+        let mut batches = entries.ready_chunks(BATCH_ENTRIES);
+        while let Some(batch) = batches.next().await {
+            let batch = batch.into_iter().collect::<Result<Vec<_>, _>>()?;
+            self.apply_batch(batch)?;
+        }
+        Ok(())
+    }
+
+    async fn try_create_snapshot_builder(&mut self, _force: bool) -> Option<SnapshotBuilder> {
+        Some(self.builder())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
+        self.builder()
+    }
+
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, data: SnapshotData) -> Result<(), io::Error> {
+        let (storage, meta) = (Arc::clone(&self.storage), meta.clone());
+        let catalog = blocking(move || install::install(&storage, &meta, &data)).await?;
+        self.membership = catalog.meta.last_membership;
+        self.install(catalog.state, catalog.meta.last_log_id);
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<SnapshotOf<TypeConfig, SnapshotData>>, io::Error> {
+        let storage = Arc::clone(&self.storage);
+        blocking(move || snapshot::newest(&storage)?.map(snapshot::StoredSnapshot::open).transpose()).await
+    }
+}

@@ -1,0 +1,88 @@
+//! What openraft says about itself, in this crate's words, and what follows from it.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use openraft::{Raft, RaftMetrics, ServerState, async_runtime::watch::WatchReceiver};
+use tokio::sync::watch;
+
+use super::{
+    state_machine::StateMachine,
+    types::{MemberStatus, RaftRole, RaftStatus, TypeConfig},
+};
+use crate::{peer::PeerClient, storage::Storage};
+
+/// Translates openraft's metrics.
+pub(super) fn of(metrics: &RaftMetrics<TypeConfig>, published: Option<u64>) -> RaftStatus {
+    let membership = metrics.membership_config.membership();
+    let voters: Vec<u64> = membership.voter_ids().collect();
+    let members = membership
+        .nodes()
+        .map(|(id, meta)| (*id, MemberStatus { meta: meta.clone(), voter: voters.contains(id) }))
+        .collect();
+    let running = metrics.running_state.is_ok();
+    let matched = metrics.replication.iter().flatten();
+    RaftStatus {
+        node_id: metrics.id,
+        term: metrics.current_term,
+        leader: metrics.current_leader,
+        role: match metrics.state {
+            _ if !running => RaftRole::Stopped,
+            ServerState::Leader => RaftRole::Leader,
+            ServerState::Follower => RaftRole::Follower,
+            ServerState::Candidate => RaftRole::Candidate,
+            ServerState::Learner => RaftRole::Learner,
+            ServerState::Shutdown => RaftRole::Stopped,
+        },
+        members,
+        last_log: metrics.last_log_index,
+        committed: metrics.local_committed.map(|id| id.index),
+        applied: metrics.last_applied.map(|id| id.index),
+        published,
+        snapshot: metrics.snapshot.map(|id| id.index),
+        purged: metrics.purged.map(|id| id.index),
+        matched: matched.map(|(id, upto)| (*id, upto.map(|log_id| log_id.index))).collect(),
+        running,
+    }
+}
+
+/// Follows openraft's metrics for as long as it runs: tells who leads, keeps the peers' address book up to date,
+/// and ends the process when Raft stopped without being asked to.
+pub(super) fn watch(
+    raft: &Raft<TypeConfig, StateMachine>,
+    peers: PeerClient,
+    storage: Arc<Storage>,
+    stopping: Arc<AtomicBool>,
+) -> watch::Receiver<Option<u64>> {
+    let mut metrics = raft.metrics();
+    let (tell, leader) = watch::channel(None);
+    tokio::spawn(async move {
+        let mut known = None;
+        loop {
+            // Cloned, because a borrow held across an await can block Raft's core.
+            let now = metrics.borrow_watched().clone();
+            if known.as_ref() != Some(&now.membership_config) {
+                for (id, meta) in now.membership_config.membership().nodes() {
+                    peers.learn(*id, meta);
+                }
+                known = Some(Arc::clone(&now.membership_config));
+            }
+            tell.send_if_modified(|leader| {
+                let changed = *leader != now.current_leader;
+                *leader = now.current_leader;
+                changed
+            });
+            let gone = metrics.changed().await.is_err();
+            let failure = metrics.borrow_watched().running_state.clone().err();
+            if let Some(failure) = failure.filter(|_| !stopping.load(Ordering::Acquire)) {
+                storage.fatal(&format!("Raft has stopped: {failure}"));
+            }
+            if gone {
+                break;
+            }
+        }
+    });
+    leader
+}

@@ -1,0 +1,100 @@
+//! What the tests of this module share.
+
+use std::{
+    io,
+    path::Path,
+    sync::{Arc, Mutex},
+};
+
+use flagraft_core::proposal::{Actor, Body, Denials, Proposal, RequestId};
+use futures_util::stream;
+use openraft::{
+    EntryPayload,
+    storage::{IOFlushed, RaftLogStorage, RaftStateMachine},
+    type_config::TypeConfigExt,
+    vote::RaftLeaderId,
+};
+
+use super::{
+    log_store::LogStore,
+    recover::recover,
+    state_machine::StateMachine,
+    types::{Command, Entry, LeaderId, LogId, Membership, NodeMeta, TypeConfig},
+};
+use crate::storage::{FatalHook, Storage, StorageMetrics, StorageOptions};
+
+/// A folder's storage that fails its syncs after `fail_sync_after`, and what its fatal hook was told.
+pub(super) fn open_failing(
+    dir: &Path,
+    fail_sync_after: Option<u64>,
+) -> (Arc<Storage>, Arc<Mutex<Vec<String>>>) {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let hook: FatalHook = {
+        let told = Arc::clone(&told);
+        Arc::new(move |why| told.lock().expect("unpoisoned").push(why.to_owned()))
+    };
+    let metrics = StorageMetrics::register(&prometheus::Registry::new()).expect("fresh registry");
+    let options = StorageOptions { dir: dir.to_owned(), node_id: 1, fatal: hook, metrics, fail_sync_after };
+    (Storage::open(options).expect("the folder opens"), told)
+}
+
+/// A folder's storage.
+pub(super) fn open(dir: &Path) -> Arc<Storage> {
+    open_failing(dir, None).0
+}
+
+pub(super) fn log_id(term: u64, index: u64) -> LogId {
+    LogId { leader_id: LeaderId::new(term, 1), index }
+}
+
+/// A proposal that takes an audit record and no authority.
+pub(super) fn proposal(number: u64) -> Proposal {
+    Proposal {
+        group: 1,
+        request: RequestId { id: format!("request-{number}"), client_given: false },
+        body: Body::Denials(Denials { node: 1, from_ms: 0, to_ms: 60_000, count: number + 1 }),
+        actor: Actor::system(1),
+        caused_by: None,
+        proposed_at_ms: 1_700_000_000_000 + i64::try_from(number).expect("small"),
+        salt: [7; 16],
+        node: 1,
+    }
+}
+
+pub(super) fn entry(term: u64, index: u64) -> Entry {
+    let command = Command(proposal(index).encode().expect("small enough"));
+    Entry { log_id: log_id(term, index), payload: EntryPayload::Normal(command) }
+}
+
+pub(super) fn membership_entry(term: u64, index: u64) -> Entry {
+    let meta = NodeMeta { peer_addr: "127.0.0.1:1".to_owned(), uid: "0".repeat(32), ..NodeMeta::default() };
+    let membership = Membership::new(vec![[1].into()], [(1, meta)].into_iter().collect::<std::collections::BTreeMap<_, _>>());
+    Entry { log_id: log_id(term, index), payload: EntryPayload::Membership(membership.expect("one voter")) }
+}
+
+/// Writes `entries` to the log of `storage` and waits until they are durable.
+pub(super) async fn append(storage: &Arc<Storage>, entries: Vec<Entry>) -> Result<(), io::Error> {
+    let mut log = LogStore::new(Arc::clone(storage), 4 * 1024 * 1024)?;
+    let (tell, told) = TypeConfig::oneshot();
+    log.append(entries, IOFlushed::signal(tell)).await?;
+    told.await.expect("the syncer answers")
+}
+
+/// A state machine that goes on where the disk left off.
+pub(super) fn state_machine(storage: &Arc<Storage>) -> StateMachine {
+    StateMachine::new(Arc::clone(storage), recover(storage).expect("a sound disk"))
+}
+
+pub(super) async fn apply(machine: &mut StateMachine, entries: Vec<Entry>) -> Result<(), io::Error> {
+    machine.apply(stream::iter(entries.into_iter().map(|entry| Ok((entry, None))))).await
+}
+
+/// A folder with a membership at index 0 and `proposals` applied proposals after it.
+pub(super) async fn filled(dir: &Path, proposals: u64) -> Arc<Storage> {
+    let storage = open(dir);
+    let entries = || std::iter::once(membership_entry(1, 0)).chain((1..=proposals).map(|index| entry(1, index)));
+    append(&storage, entries().collect()).await.expect("appended");
+    apply(&mut state_machine(&storage), entries().collect()).await.expect("applied");
+    storage.sync().await.expect("synced");
+    storage
+}

@@ -1,0 +1,96 @@
+//! Raft's times and limits.
+
+use openraft::{Config, ConfigError, SnapshotPolicy};
+
+/// Raft's times and limits. The defaults suit one data centre or neighbouring zones, and take a cluster to a new
+/// leader about two seconds after it lost the old one. All members of a cluster should have the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RaftTuning {
+    /// How often a leader lets its followers know that it lives, in milliseconds. It is also how long an append may
+    /// take, network and remote disk included. Default: 150.
+    pub heartbeat_interval_ms: u64,
+    /// How long a follower waits for its leader before it stands for election, at least, in milliseconds.
+    /// Default: 600.
+    pub election_timeout_min_ms: u64,
+    /// ... and at most. Default: 1,200.
+    pub election_timeout_max_ms: u64,
+    /// A leader that reaches no quorum falls silent for this long, then tries again for as long, in turn, so that
+    /// members that reach each other can elect another. Milliseconds, at least twice `election_timeout_max_ms`.
+    /// Default: 2,400.
+    pub quorum_loss_probe_interval_ms: u64,
+    /// How long installing a received snapshot may take, in milliseconds. Default: 300,000.
+    pub install_snapshot_timeout_ms: u64,
+    /// Entries sent in one append, at most. Default: 256.
+    pub append_entries_max: u64,
+    /// Bytes of entries after which an append takes no more. Default: 4 MiB.
+    pub append_bytes_max: usize,
+    /// A snapshot is built once this many entries have been added since the last. Default: 100,000.
+    pub snapshot_after_entries: u64,
+    /// Entries kept although a snapshot covers them, so that a short absence costs no snapshot. Default: 100,000.
+    pub keep_entries: u64,
+    /// A member this many entries behind is sent a snapshot instead of entries. Default: 200,000.
+    pub snapshot_lag_entries: u64,
+    /// Entries purged at a time, at least. Default: 256.
+    pub purge_batch_entries: u64,
+    /// The pauses between attempts to reach a member that can't be reached, in openraft's notation.
+    /// Default: `100ms 200ms ...400ms`.
+    pub reconnect_pauses: String,
+}
+
+impl Default for RaftTuning {
+    fn default() -> Self {
+        Self {
+            heartbeat_interval_ms: 150,
+            election_timeout_min_ms: 600,
+            election_timeout_max_ms: 1_200,
+            quorum_loss_probe_interval_ms: 2_400,
+            install_snapshot_timeout_ms: 300_000,
+            append_entries_max: 256,
+            append_bytes_max: 4 * 1024 * 1024,
+            snapshot_after_entries: 100_000,
+            keep_entries: 100_000,
+            snapshot_lag_entries: 200_000,
+            purge_batch_entries: 256,
+            reconnect_pauses: "100ms 200ms ...400ms".to_owned(),
+        }
+    }
+}
+
+impl RaftTuning {
+    /// openraft's configuration.
+    pub(super) fn config(&self) -> Result<Config, ConfigError> {
+        Config {
+            cluster_name: "flagraft".to_owned(),
+            heartbeat_interval: self.heartbeat_interval_ms,
+            election_timeout_min: self.election_timeout_min_ms,
+            election_timeout_max: self.election_timeout_max_ms,
+            quorum_loss_probe_interval: Some(self.quorum_loss_probe_interval_ms),
+            install_snapshot_timeout: self.install_snapshot_timeout_ms,
+            max_payload_entries: self.append_entries_max,
+            snapshot_policy: SnapshotPolicy::LogsSinceLast(self.snapshot_after_entries),
+            max_in_snapshot_log_to_keep: self.keep_entries,
+            replication_lag_threshold: self.snapshot_lag_entries,
+            purge_batch_size: self.purge_batch_entries,
+            backoff: self.reconnect_pauses.clone(),
+            // Without a vote round before the election, a node that comes back from a partition would depose a
+            // leader that everybody else is content with.
+            enable_pre_vote: Some(true),
+            // A leader that restarts has forgotten what it promised: it must be elected again.
+            enable_leader_restore: Some(false),
+            ..Config::default()
+        }
+        .validate()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid() {
+        let config = RaftTuning::default().config().expect("valid");
+        assert_eq!(config.enable_pre_vote, Some(true));
+        assert_eq!(config.enable_leader_restore, Some(false));
+    }
+}

@@ -1,0 +1,130 @@
+//! A whole node: the member, its public listener and its metrics listener, started and stopped in the right order.
+
+use std::{future::Future, net::SocketAddr, sync::Arc};
+
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+
+use crate::{
+    config::NodeConfig,
+    http::{self, Options, ServeError},
+    node::{Failure, Node, StartError},
+};
+
+/// Why a server ended otherwise than by being told to.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The public listener failed.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// The node can't go on.
+    #[error(transparent)]
+    Node(#[from] Failure),
+}
+
+/// A running server.
+pub struct Server {
+    node: Arc<Node>,
+    address: SocketAddr,
+    metrics_address: Option<SocketAddr>,
+    stop: watch::Sender<bool>,
+    serving: JoinHandle<Result<(), ServeError>>,
+    metrics: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Opens the listeners, starts the node, and serves. The public listener is open before the node knows its
+    /// cluster: `/livez` answers from the start, `/readyz` when it has reason to.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(mut config: NodeConfig) -> Result<Self, StartError> {
+        config.validate()?;
+        let (listener, address) = listen("--listen", config.http.listen).await?;
+        let metrics_listener = match config.http.metrics_listen {
+            Some(address) => Some(listen("--metrics-listen", address).await?),
+            None => None,
+        };
+        // From here on the real port counts, where the setting said 0.
+        config.http.listen = address;
+        let options = Options::new(&config);
+        let drain = config.shutdown.drain_timeout;
+        let node = Node::start(config).await?;
+        tracing::info!(node = node.id(), http = %address, peers = %node.peer_address(), "this node has started");
+
+        let (stop, stopped) = watch::channel(false);
+        let metrics_address = metrics_listener.as_ref().map(|(_, address)| *address);
+        let metrics = metrics_listener.map(|(listener, _)| {
+            let router = http::metrics_router(Arc::clone(&node), options.clone());
+            let serving = axum::serve(listener, router).with_graceful_shutdown(told(stopped.clone()));
+            tokio::spawn(async move {
+                if let Err(error) = serving.await {
+                    tracing::error!(%error, "the metrics listener failed");
+                }
+            })
+        });
+        let serving = tokio::spawn(http::serve(Arc::clone(&node), listener, options, drain, told(stopped)));
+        Ok(Self { node, address, metrics_address, stop, serving, metrics })
+    }
+
+    /// The node.
+    pub fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    /// Where the public listener is.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where the metrics listener is, if there is one.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_address
+    }
+
+    /// Serves until `stop` completes, or the node can't go on. Then, in this order: the node is not ready any more;
+    /// requests under way end; leadership is handed over; Raft stops; the data folder is closed.
+    ///
+    /// # Errors
+    /// When it ended otherwise than by `stop`.
+    pub async fn run_until(mut self, stop: impl Future<Output = ()>) -> Result<(), ServerError> {
+        let ended: Result<(), ServerError> = tokio::select! {
+            () = stop => {
+                tracing::info!("this node is asked to stop");
+                Ok(())
+            }
+            failure = self.node.failed() => Err(failure.into()),
+            served = &mut self.serving => match served {
+                Ok(served) => served.map_err(ServerError::from),
+                Err(panic) => Err(Failure(format!("the public listener failed: {panic}")).into()),
+            },
+        };
+        self.node.fail_readiness();
+        if ended.is_ok() {
+            tokio::time::sleep(self.node.config().shutdown.drain_delay).await;
+        }
+        self.stop.send_replace(true);
+        if !self.serving.is_finished()
+            && let Ok(Err(error)) = self.serving.await
+        {
+            tracing::error!(%error, "the public listener failed while it drained");
+        }
+        if let Some(metrics) = self.metrics {
+            // Whoever scrapes keeps the connection open; there is nothing to lose.
+            metrics.abort();
+        }
+        self.node.close().await;
+        ended
+    }
+}
+
+async fn listen(setting: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |source| StartError::Listen { setting, address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+async fn told(mut stopped: watch::Receiver<bool>) {
+    // A sender that is gone says the same.
+    _ = stopped.wait_for(|stopped| *stopped).await.is_ok();
+}

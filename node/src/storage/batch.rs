@@ -1,0 +1,68 @@
+//! Writes that take effect together or not at all.
+
+use rocksdb::WriteBatch;
+
+use super::{
+    Storage,
+    error::StorageError,
+    schema::{AUDIT, MetaKey, RAFT_META, STATE, end_of, numbered, prefixed},
+};
+
+/// A batch of writes, see [`Storage::batch`].
+pub struct Batch<'a> {
+    storage: &'a Storage,
+    writes: WriteBatch,
+}
+
+impl<'a> Batch<'a> {
+    pub(super) fn new(storage: &'a Storage) -> Self {
+        Self { storage, writes: WriteBatch::default() }
+    }
+
+    /// Puts a row of the state, or removes it when there is no value.
+    pub fn row(&mut self, key: &[u8], value: Option<&[u8]>) {
+        let family = self.storage.family(STATE);
+        let key = prefixed(self.storage.group, key);
+        match value {
+            Some(value) => self.writes.put_cf(family, key, value),
+            None => self.writes.delete_cf(family, key),
+        }
+    }
+
+    /// Removes all rows of the state; rows put later in this batch stay.
+    pub fn clear_state(&mut self) {
+        self.writes.delete_range_cf(
+            self.storage.family(STATE),
+            prefixed(self.storage.group, &[]).as_slice(),
+            end_of(self.storage.group).as_slice(),
+        );
+    }
+
+    /// Puts an audit record.
+    pub fn record(&mut self, sequence: u64, bytes: &[u8]) {
+        self.writes.put_cf(self.storage.family(AUDIT), numbered(self.storage.group, sequence), bytes);
+    }
+
+    /// Puts a single value, or removes it when there is none.
+    pub fn meta(&mut self, key: MetaKey, value: Option<&[u8]>) {
+        let family = self.storage.family(RAFT_META);
+        let key = key.key(self.storage.group);
+        match value {
+            Some(value) => self.writes.put_cf(family, key, value),
+            None => self.writes.delete_cf(family, key),
+        }
+    }
+
+    /// Bytes of the batch so far.
+    pub fn size_bytes(&self) -> usize {
+        self.writes.size_in_bytes()
+    }
+
+    /// Writes the batch. Durable after the next sync.
+    ///
+    /// # Errors
+    /// When the database fails; nothing is written then.
+    pub fn commit(self) -> Result<(), StorageError> {
+        self.storage.write(self.writes)
+    }
+}

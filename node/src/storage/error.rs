@@ -1,0 +1,50 @@
+//! What can go wrong with the disk.
+
+use std::{io, path::PathBuf};
+
+/// A failure of the storage. None of them is survivable in place: the caller stops the node.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// RocksDB failed.
+    #[error("the database failed: {0}")]
+    Database(#[from] rocksdb::Error),
+    /// A file could not be read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// Something was read that nobody can have written: the disk is damaged or was edited.
+    #[error("the data is corrupt: {0}")]
+    Corrupt(String),
+    /// The folder belongs to another node, another cluster or another version.
+    #[error("{0}")]
+    Identity(String),
+    /// An earlier sync failed; nothing is acknowledged any more.
+    #[error("the disk failed earlier: {0}")]
+    Failed(String),
+    /// No randomness to be had from the operating system.
+    #[error("no random bytes from the operating system: {0}")]
+    Random(String),
+}
+
+impl StorageError {
+    /// Shorthand for [`StorageError::Corrupt`].
+    pub(crate) fn corrupt(what: impl Into<String>) -> Self {
+        Self::Corrupt(what.into())
+    }
+
+    /// A [`StorageError::File`] for this path, as `map_err` wants it.
+    pub(crate) fn file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { path, source }
+    }
+}
+
+impl From<StorageError> for io::Error {
+    fn from(error: StorageError) -> Self {
+        Self::other(error)
+    }
+}

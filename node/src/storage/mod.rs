@@ -1,0 +1,287 @@
+//! The disk: one RocksDB with one write-ahead log, and the only module that names RocksDB.
+//!
+//! One log for everything makes a crash leave a *prefix* of the order of writing: a vote is never lost behind an
+//! entry written under it, nor an entry behind its effect. So the Raft log is synced, in groups, by one thread
+//! ([`Storage::on_synced`]), and what `apply` writes rides unsynced behind it.
+//!
+//! This module stores bytes under names. What the bytes mean is the business of [`crate::raft`].
+
+mod audit;
+mod batch;
+mod error;
+mod fatal;
+mod identity;
+mod log;
+mod metrics;
+mod schema;
+mod syncer;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+};
+
+use arc_swap::ArcSwap;
+use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions, WriteBatch};
+use tokio::sync::oneshot;
+
+pub use self::{
+    audit::AuditRow,
+    batch::Batch,
+    error::StorageError,
+    fatal::{FATAL_EXIT_CODE, FatalHook, exit_process},
+    identity::{Identity, random_uid},
+    metrics::StorageMetrics,
+    schema::MetaKey,
+    syncer::Completion,
+};
+use self::{schema::RAFT_META, syncer::Syncer};
+
+/// The Raft group of the one catalog there is today.
+pub const GROUP: u32 = 1;
+
+/// Test only: an environment variable that makes every sync after the n-th fail.
+const FAIL_SYNC_AFTER: &str = "FLAGRAFT_FAIL_SYNC_AFTER";
+
+/// A row of the state: its key, without the group, and its value.
+pub type StateRow = (Vec<u8>, Vec<u8>);
+
+/// How to open a [`Storage`].
+#[derive(Clone)]
+pub struct StorageOptions {
+    /// The node's data folder. It is created when missing.
+    pub dir: PathBuf,
+    /// The id that the folder must belong to, or will belong to when it is new.
+    pub node_id: u64,
+    /// Told when a sync fails.
+    pub fatal: FatalHook,
+    /// Where syncs are counted.
+    pub metrics: StorageMetrics,
+    /// Test only: how many syncs succeed before all others fail.
+    pub fail_sync_after: Option<u64>,
+}
+
+impl StorageOptions {
+    /// The options of a production node. The environment variable `FLAGRAFT_FAIL_SYNC_AFTER` (a number; for tests
+    /// of the whole process) is read here and nowhere else.
+    pub fn new(dir: impl Into<PathBuf>, node_id: u64, metrics: StorageMetrics) -> Self {
+        let fail_sync_after = std::env::var(FAIL_SYNC_AFTER).ok().and_then(|text| text.parse().ok());
+        if let Some(after) = fail_sync_after {
+            tracing::warn!(after, "{FAIL_SYNC_AFTER} is set: this process will fail its disk on purpose");
+        }
+        Self { dir: dir.into(), node_id, fatal: exit_process(), metrics, fail_sync_after }
+    }
+}
+
+/// One node's disk.
+pub struct Storage {
+    // Before `db`, so that on drop the thread has ended when the database closes.
+    syncer: Syncer,
+    db: Arc<DB>,
+    group: u32,
+    dir: PathBuf,
+    identity: ArcSwap<Identity>,
+    fatal: FatalHook,
+    failed: Arc<OnceLock<String>>,
+}
+
+impl Storage {
+    /// Opens the folder, or makes a new one. This blocks: recovery reads the write-ahead log.
+    ///
+    /// # Errors
+    /// When the folder can't be used, is open in another process, is damaged, or belongs to another node or format.
+    pub fn open(options: StorageOptions) -> Result<Arc<Self>, StorageError> {
+        let StorageOptions { dir, node_id, fatal, metrics, fail_sync_after } = options;
+        for folder in [dir.clone(), dir.join("db"), dir.join("snapshots"), dir.join("incoming")] {
+            fs::create_dir_all(&folder).map_err(StorageError::file(&folder))?;
+        }
+        let db = Arc::new(DB::open_cf_descriptors(&schema::options(), dir.join("db"), schema::families())?);
+        let meta = db.cf_handle(RAFT_META).ok_or_else(|| missing_family(RAFT_META))?;
+        let identity = identity::load_or_mint(&db, meta, node_id)?;
+
+        let failed = Arc::new(OnceLock::new());
+        let hook: FatalHook = {
+            let (failed, fatal) = (Arc::clone(&failed), Arc::clone(&fatal));
+            Arc::new(move |why| {
+                // Only the first failure is of interest.
+                _ = failed.set(why.to_owned());
+                fatal(why);
+            })
+        };
+        let syncing = Arc::clone(&db);
+        let mut left = fail_sync_after;
+        let sync = move || {
+            if let Some(left) = &mut left {
+                *left = left.checked_sub(1).ok_or_else(|| io::Error::other("failing on purpose"))?;
+            }
+            syncing.flush_wal(true).map_err(io::Error::other)
+        };
+        let syncer =
+            Syncer::start(Box::new(sync), metrics, Arc::clone(&hook)).map_err(StorageError::file(&dir))?;
+        Ok(Arc::new(Self { syncer, db, group: GROUP, dir, identity: ArcSwap::from_pointee(identity), fatal: hook, failed }))
+    }
+
+    /// Who the folder belongs to.
+    pub fn identity(&self) -> Identity {
+        self.identity.load().as_ref().clone()
+    }
+
+    /// Joins the folder to a cluster, durably. Joining the same one again changes nothing.
+    ///
+    /// # Errors
+    /// When the folder belongs to another cluster already, or the disk fails.
+    pub async fn set_cluster_id(&self, cluster_id: flagraft_core::identity::ClusterId) -> Result<(), StorageError> {
+        let identity = self.identity().joined_to(cluster_id)?;
+        identity::store(&self.db, self.family(RAFT_META), &identity)?;
+        self.sync().await?;
+        self.identity.store(Arc::new(identity));
+        Ok(())
+    }
+
+    /// Where finished snapshots are kept.
+    pub fn snapshot_dir(&self) -> PathBuf {
+        self.dir.join("snapshots")
+    }
+
+    /// Where snapshots from other members are put together.
+    pub fn incoming_dir(&self) -> PathBuf {
+        self.dir.join("incoming")
+    }
+
+    /// The value kept under `key`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn meta(&self, key: MetaKey) -> Result<Option<Vec<u8>>, StorageError> {
+        Ok(self.db.get_cf(self.family(RAFT_META), key.key(self.group))?)
+    }
+
+    /// Writes the value of `key`. Durable after the next sync.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn put_meta(&self, key: MetaKey, value: &[u8]) -> Result<(), StorageError> {
+        self.usable()?;
+        Ok(self.db.put_cf(self.family(RAFT_META), key.key(self.group), value)?)
+    }
+
+    /// All rows of the state, in the order of their keys. This blocks.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn state_rows(&self) -> Result<Vec<StateRow>, StorageError> {
+        self.scan(schema::STATE, schema::prefixed(self.group, &[]), schema::end_of(self.group).to_vec())
+            .map(|row| {
+                let (key, value) = row?;
+                Ok((key.get(4..).unwrap_or_default().to_vec(), value.into_vec()))
+            })
+            .collect()
+    }
+
+    /// Starts a batch: what is put into it is written at once or not at all.
+    pub fn batch(&self) -> Batch<'_> {
+        Batch::new(self)
+    }
+
+    /// Calls `complete` once everything written before this call is durable, in the order of the calls.
+    /// `entries` is how many log entries the caller wrote, for the metrics.
+    pub fn on_synced(&self, entries: usize, complete: Completion) {
+        self.syncer.submit(entries, complete);
+    }
+
+    /// Returns once everything written before this call is durable.
+    ///
+    /// # Errors
+    /// When this sync or an earlier one failed.
+    pub async fn sync(&self) -> Result<(), StorageError> {
+        let (tell, told) = oneshot::channel();
+        // The receiver is dropped only together with this future, and then nobody wants to know.
+        self.on_synced(0, Box::new(move |result| drop(tell.send(result))));
+        match told.await {
+            Ok(result) => result.map_err(|error| StorageError::Failed(error.to_string())),
+            Err(_) => Err(StorageError::Failed("the syncer is gone".to_owned())),
+        }
+    }
+
+    /// [`Storage::sync`] for a thread that may block.
+    ///
+    /// # Errors
+    /// When this sync or an earlier one failed.
+    pub fn sync_blocking(&self) -> Result<(), StorageError> {
+        let (tell, told) = std::sync::mpsc::channel();
+        self.on_synced(0, Box::new(move |result| drop(tell.send(result))));
+        match told.recv() {
+            Ok(result) => result.map_err(|error| StorageError::Failed(error.to_string())),
+            Err(_) => Err(StorageError::Failed("the syncer is gone".to_owned())),
+        }
+    }
+
+    /// Reports that this node can't go on. In production this does not return.
+    pub fn fatal(&self, why: &str) {
+        (self.fatal)(why);
+    }
+
+    fn usable(&self) -> Result<(), StorageError> {
+        self.failed.get().map_or(Ok(()), |why| Err(StorageError::Failed(why.clone())))
+    }
+
+    fn write(&self, batch: WriteBatch) -> Result<(), StorageError> {
+        self.usable()?;
+        Ok(self.db.write(batch)?)
+    }
+
+    fn family(&self, name: &str) -> &ColumnFamily {
+        // `open` asks for all four families, and RocksDB refuses to open without any it was asked for.
+        #[expect(clippy::expect_used, reason = "the families are opened with the database")]
+        self.db.cf_handle(name).expect("a column family of the schema")
+    }
+
+    /// The rows of a family whose keys are in `[from, to)`.
+    fn scan(
+        &self,
+        family: &str,
+        from: Vec<u8>,
+        to: Vec<u8>,
+    ) -> impl Iterator<Item = Result<(Box<[u8]>, Box<[u8]>), rocksdb::Error>> {
+        let mut options = ReadOptions::default();
+        options.set_iterate_upper_bound(to);
+        self.db.iterator_cf_opt(
+            self.family(family),
+            options,
+            IteratorMode::From(&from, Direction::Forward),
+        )
+    }
+
+    /// The last row of a family whose key is in `[from, to)`.
+    fn last_row(
+        &self,
+        family: &str,
+        from: &[u8],
+        to: &[u8],
+    ) -> Result<Option<(Box<[u8]>, Box<[u8]>)>, StorageError> {
+        let mut options = ReadOptions::default();
+        options.set_iterate_lower_bound(from);
+        options.set_iterate_upper_bound(to);
+        let mut rows = self.db.iterator_cf_opt(self.family(family), options, IteratorMode::End);
+        Ok(rows.next().transpose()?)
+    }
+}
+
+impl std::fmt::Debug for Storage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Storage").field("dir", &self.dir).field("identity", &self.identity).finish_non_exhaustive()
+    }
+}
+
+/// Makes the names in a folder durable: what was renamed into it, and what was removed.
+///
+/// # Errors
+/// When the folder can't be opened or synced.
+pub(crate) fn sync_dir(dir: &Path) -> Result<(), StorageError> {
+    fs::File::open(dir).and_then(|folder| folder.sync_all()).map_err(StorageError::file(dir))
+}
+
+fn missing_family(name: &str) -> StorageError {
+    StorageError::corrupt(format!("the database has no column family {name}"))
+}

@@ -1,0 +1,149 @@
+//! Where things are in RocksDB: column families, keys, and the options the database is opened with.
+//!
+//! Every key starts with a group (u32, big-endian), so that one folder can later hold several Raft groups.
+//! Group 0 is the folder itself.
+
+use rocksdb::{BlockBasedOptions, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, LogLevel, Options};
+
+/// The group of everything that concerns the folder and not one Raft group.
+pub(super) const FOLDER: u32 = 0;
+
+/// Log entries: group, then index (u64 big-endian).
+pub(super) const RAFT_LOG: &str = "raft_log";
+/// What Raft and the folder must remember beside the log: group, then the name of a [`MetaKey`].
+pub(super) const RAFT_META: &str = "raft_meta";
+/// The rows of the replicated state: group, then the row's own key.
+pub(super) const STATE: &str = "state";
+/// Audit records: group, then sequence (u64 big-endian).
+pub(super) const AUDIT: &str = "audit";
+
+/// Bytes of write-ahead log after which RocksDB flushes the column family that holds the oldest of it back.
+/// Without a bound a rarely written family (`raft_meta`) would pin old log files for ever.
+const WAL_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// The single values kept beside the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetaKey {
+    /// The vote: term, candidate and whether a quorum granted it.
+    Vote,
+    /// The last log id known to be committed.
+    Committed,
+    /// The last log id removed from the front of the log.
+    LastPurged,
+    /// The last log id whose effect is in the state.
+    LastApplied,
+    /// The membership in force at [`MetaKey::LastApplied`].
+    Membership,
+    /// The last log id of the last snapshot that came from another member.
+    LastInstalled,
+    /// Present while audit records of a snapshot are being written ahead of the state that counts them.
+    AuditStaging,
+}
+
+impl MetaKey {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Vote => "vote",
+            Self::Committed => "committed",
+            Self::LastPurged => "last_purged",
+            Self::LastApplied => "last_applied",
+            Self::Membership => "membership",
+            Self::LastInstalled => "last_installed",
+            Self::AuditStaging => "audit_staging",
+        }
+    }
+
+    pub(super) fn key(self, group: u32) -> Vec<u8> {
+        prefixed(group, self.name().as_bytes())
+    }
+}
+
+/// A key of `group`.
+pub(super) fn prefixed(group: u32, key: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(4 + key.len());
+    bytes.extend_from_slice(&group.to_be_bytes());
+    bytes.extend_from_slice(key);
+    bytes
+}
+
+/// A key of `group` that is a number: an index or a sequence.
+pub(super) fn numbered(group: u32, number: u64) -> [u8; 12] {
+    let mut bytes = [0; 12];
+    bytes[..4].copy_from_slice(&group.to_be_bytes());
+    bytes[4..].copy_from_slice(&number.to_be_bytes());
+    bytes
+}
+
+/// The number in a key made by [`numbered`]. `None` when the key has another shape.
+pub(super) fn number_of(key: &[u8]) -> Option<u64> {
+    let number: [u8; 8] = key.get(4..)?.try_into().ok()?;
+    Some(u64::from_be_bytes(number))
+}
+
+/// The first key after all keys of `group`.
+pub(super) fn end_of(group: u32) -> [u8; 4] {
+    group.saturating_add(1).to_be_bytes()
+}
+
+/// How the database is opened.
+pub(super) fn options() -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    options.set_paranoid_checks(true);
+    // A write reaches the operating system before it returns, so a killed process loses nothing; a power cut
+    // takes what was not yet synced, which nobody was told of.
+    options.set_manual_wal_flush(false);
+    // A torn record at the end of the log is what a power cut leaves: recovery stops there. It would stop as
+    // quietly at damage in the middle; the checks at start-up are what notices that.
+    options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+    options.set_max_total_wal_size(WAL_BYTES_MAX);
+    options.set_recycle_log_file_num(0);
+    options.set_bytes_per_sync(1024 * 1024);
+    options.set_keep_log_file_num(4);
+    options.set_max_log_file_size(4 * 1024 * 1024);
+    options.set_log_level(LogLevel::Warn);
+    options
+}
+
+/// The column families.
+pub(super) fn families() -> Vec<ColumnFamilyDescriptor> {
+    [RAFT_LOG, RAFT_META, STATE, AUDIT]
+        .into_iter()
+        .map(|name| {
+            let mut table = BlockBasedOptions::default();
+            table.set_format_version(6);
+            let mut options = Options::default();
+            options.set_block_based_table_factory(&table);
+            options.set_compression_type(DBCompressionType::Lz4);
+            options.set_write_buffer_size(if name == RAFT_META { 4 } else { 32 } * 1024 * 1024);
+            ColumnFamilyDescriptor::new(name, options)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_frozen() {
+        assert_eq!(numbered(1, 258), [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 2]);
+        assert_eq!(number_of(&numbered(7, 99)), Some(99));
+        assert_eq!(number_of(b"short"), None);
+        assert_eq!(prefixed(1, b"flag"), b"\x00\x00\x00\x01flag");
+        assert_eq!(end_of(1), [0, 0, 0, 2]);
+        let names = [
+            (MetaKey::Vote, "vote"),
+            (MetaKey::Committed, "committed"),
+            (MetaKey::LastPurged, "last_purged"),
+            (MetaKey::LastApplied, "last_applied"),
+            (MetaKey::Membership, "membership"),
+            (MetaKey::LastInstalled, "last_installed"),
+            (MetaKey::AuditStaging, "audit_staging"),
+        ];
+        for (key, name) in names {
+            assert_eq!(key.key(1), prefixed(1, name.as_bytes()));
+        }
+    }
+}

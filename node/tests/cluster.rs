@@ -1,0 +1,296 @@
+//! Three nodes in one process: they found a cluster, write and read through any of them, lose members and get them
+//! back.
+
+mod common;
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use common::{Cluster, WRITE, flag, with_key};
+use flagraft_core::{
+    rejection::Rejection,
+    reply::Outcome,
+    token::{Secret, TokenFault, TokenKind},
+};
+use flagraft_node::{
+    node::{MemberState, NotEntered, Submission, SubmitError},
+    reads::Unconfirmed,
+};
+use serde_json::json;
+
+const READ: Duration = Duration::from_millis(500);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_through_one_node_is_read_through_any_other() {
+    let cluster = Cluster::found(3).await;
+    let follower = cluster.follower().await;
+    let shop = cluster.create_shop(follower).await;
+    assert_eq!(shop.revision, 2, "the founding was the first");
+    assert!(
+        cluster.node(follower).published().state.project("shop").is_some(),
+        "published where it was written"
+    );
+
+    // A confirmed read sees it everywhere, without knowing the revision.
+    for node in cluster.nodes() {
+        let confirmation = node.reads().confirm(READ).await.expect("confirmed");
+        assert!(confirmation.published.state.project("shop").is_some(), "node {}", node.id());
+    }
+    // So does one that names the revision.
+    let written = cluster.write(1, Some("shop"), flag("checkout", false)).await;
+    let revision = cluster.accepted(1, written);
+    for node in cluster.nodes() {
+        let published = node.reads().await_revision(revision, READ).await.expect("published");
+        assert!(published.state.revision() >= revision.revision);
+        assert!(node.reads().age_ms().is_some_and(|age_ms| age_ms < 1_000));
+    }
+
+    // All agree, and say so to whoever asks any of them.
+    for node in cluster.nodes() {
+        let status = node.cluster_status().await;
+        assert_eq!(status.members.len(), 3);
+        assert_eq!(status.leader, Some(cluster.leader().await));
+        for member in &status.members {
+            assert_ne!(member.state, MemberState::Unreachable);
+            let at_same_index = member.index == status.index;
+            assert!(!at_same_index || member.digest.as_ref() == Some(&status.digest), "{status:#?}");
+            assert!(!at_same_index || member.audit.as_ref() == Some(&status.audit), "{status:#?}");
+        }
+    }
+    let records = cluster.node(follower).audit_page(0, 100).await.expect("read");
+    assert_eq!(records.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_critical_flag_written_through_one_node_is_never_stale_on_another() {
+    let cluster = Cluster::found(3).await;
+    cluster.create_shop(1).await;
+    let submitted = cluster.write(2, Some("shop"), flag("kill", true)).await.expect("answered");
+    assert_eq!(submitted.not_yet_on, [0_u64; 0], "all members know that it is critical now");
+    for round in 0..100_u64 {
+        let (writer, reader) = (round % 3 + 1, (round + 1) % 3 + 1);
+        let operation = if round % 2 == 0 { "flag.disable" } else { "flag.enable" };
+        let operations = json!([{"op": operation, "flag": "kill", "environment": "production"}]);
+        let revision = cluster.accepted(writer, cluster.write(writer, Some("shop"), operations).await);
+        let confirmation = cluster.node(reader).reads().confirm(READ).await.expect("confirmed");
+        assert!(confirmation.published.state.revision() >= revision.revision, "stale in round {round}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_that_come_together_share_rounds() {
+    let cluster = Cluster::found(3).await;
+    let node = cluster.node(cluster.follower().await);
+    let before = node.reads().rounds();
+    let reads = (0..500).map(|_| async { node.reads().confirm(READ).await.map(drop) });
+    for read in futures_util::future::join_all(reads).await {
+        read.expect("confirmed");
+    }
+    let rounds = node.reads().rounds() - before;
+    assert!(rounds <= 20, "{rounds} rounds for 500 reads");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_one_change_however_often_it_is_sent() {
+    let cluster = Cluster::found(3).await;
+    cluster.create_shop(1).await;
+    let first = with_key(cluster.submission(Some("shop"), flag("checkout", false)), "once");
+    let mut outcomes = Vec::new();
+    for id in [1, 2, 3] {
+        outcomes.push(cluster.node(id).submit(first.clone(), WRITE).await.expect("answered").reply);
+    }
+    assert!(!outcomes[0].replayed && outcomes[1].replayed && outcomes[2].replayed);
+    assert!(outcomes.iter().all(|reply| reply.outcome == outcomes[0].outcome));
+    let other = with_key(cluster.submission(Some("shop"), flag("search", false)), "once");
+    let reply = cluster.node(2).submit(other, WRITE).await.expect("answered").reply;
+    assert_eq!(reply.outcome, Outcome::Refused { rejection: Rejection::IdempotencyMismatch });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_leader_checks_credentials_again_and_a_dry_run_changes_nothing() {
+    let cluster = Cluster::found(3).await;
+    let follower = cluster.follower().await;
+    cluster.create_shop(follower).await;
+    let stranger = Secret::new(TokenKind::Admin, [9; 32]);
+    let forged = cluster.submission_as(stranger, Some("shop"), flag("checkout", false));
+    for id in [1, 2, 3] {
+        let refused = cluster.node(id).submit(forged.clone(), WRITE).await;
+        assert_eq!(refused, Err(SubmitError::Unauthenticated(TokenFault::Unknown)), "through node {id}");
+    }
+
+    let before = cluster.node(follower).published().state.sequence();
+    let foreseen = Submission { dry_run: true, ..cluster.submission(Some("shop"), flag("checkout", false)) };
+    let answer = cluster.node(follower).submit(foreseen, WRITE).await.expect("answered");
+    assert!(matches!(answer.reply.outcome, Outcome::Accepted { revision: 3, .. }), "{answer:?}");
+    let confirmation = cluster.node(follower).reads().confirm(READ).await.expect("confirmed");
+    assert_eq!(confirmation.published.state.sequence(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rejections_beyond_ten_a_second_are_not_recorded() {
+    let cluster = Cluster::found(1).await;
+    let sequence = || cluster.node(1).published().state.sequence();
+    let before = sequence();
+    let begun = Instant::now();
+    let mut limited = 0;
+    let mut recorded = 0;
+    for _ in 0..40 {
+        // There is no such project.
+        match cluster.write(1, Some("shop"), flag("checkout", false)).await {
+            Ok(submitted) => {
+                assert!(matches!(submitted.reply.outcome, Outcome::Rejected { .. }));
+                recorded += 1;
+            }
+            Err(SubmitError::TooManyRejections) => limited += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    let seconds = begun.elapsed().as_secs() + 1;
+    assert!(
+        recorded <= 10 * seconds && limited > 0,
+        "{recorded} recorded and {limited} limited in {seconds} s"
+    );
+    assert_eq!(sequence() - before, recorded);
+    // Good changes of the same token go on.
+    cluster.create_shop(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_stops_hands_over_and_finds_its_way_back() {
+    let mut cluster = Cluster::found(3).await;
+    cluster.create_shop(1).await;
+    let leader = cluster.leader().await;
+    let term = cluster.node(leader).raft_status().term;
+    cluster.stop(leader).await;
+
+    // Another one leads already: no election had to be waited for.
+    let follower = cluster.follower().await;
+    let status = cluster.node(follower).raft_status();
+    assert!(status.term > term && status.leader.is_some_and(|id| id != leader), "{status:?}");
+    let submitted = cluster.write(follower, Some("shop"), flag("kill", true)).await.expect("answered");
+    assert!(submitted.published_here);
+    assert_eq!(submitted.not_yet_on, [leader], "the one that is away can't know of the critical flag");
+
+    let node = cluster.start(leader, true).await;
+    cluster.until("the node to be ready again", |_| node.reads().readiness().ready).await;
+    let confirmation = node.reads().confirm(READ).await.expect("confirmed");
+    assert!(confirmation.published.state.revision() >= 3);
+    let history = confirmation.published.state.history();
+    assert_eq!(history, cluster.node(follower).published().state.history(), "nothing was founded anew");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_quorum_writes_end_by_their_deadline_and_critical_reads_at_once() {
+    let mut cluster = Cluster::found(3).await;
+    let shop = cluster.create_shop(1).await;
+    let leader = cluster.leader().await;
+    // The leader itself stays: it is the one that a write could be left hanging in.
+    let others: Vec<u64> = [1, 2, 3].into_iter().filter(|id| *id != leader).collect();
+    for id in &others {
+        cluster.stop(*id).await;
+    }
+    let survivor = cluster.node(leader);
+    cluster
+        .until("the leader to notice", |_| survivor.reads().age_ms().is_some_and(|age_ms| age_ms > 500))
+        .await;
+
+    let begun = Instant::now();
+    let refused = cluster.write(leader, Some("shop"), flag("checkout", false)).await;
+    assert!(
+        matches!(
+            refused,
+            Err(SubmitError::NotEntered { why: NotEntered::NoQuorum | NotEntered::NoLeader, .. })
+        ),
+        "{refused:?}"
+    );
+    assert!(begun.elapsed() < WRITE + Duration::from_millis(200), "{:?}", begun.elapsed());
+
+    let begun = Instant::now();
+    assert!(survivor.reads().confirm(READ).await.is_err());
+    assert!(begun.elapsed() < Duration::from_millis(600), "{:?}", begun.elapsed());
+    let begun = Instant::now();
+    assert_eq!(survivor.reads().confirm(READ).await.expect_err("no quorum"), Unconfirmed::Suspect);
+    assert!(begun.elapsed() < Duration::from_millis(50), "{:?}", begun.elapsed());
+    // What is published stays readable, and says how old it is.
+    assert!(survivor.published().state.revision() >= shop.revision);
+    let status = survivor.cluster_status().await;
+    let unreachable = status.members.iter().filter(|member| member.state == MemberState::Unreachable);
+    assert_eq!(unreachable.map(|member| member.id).collect::<Vec<_>>(), others);
+
+    cluster.start(others[0], false).await;
+    cluster.until("confirmed reads", |_| cluster.nodes().all(|node| node.reads().readiness().ready)).await;
+    let written = cluster.write(leader, Some("shop"), flag("checkout", false)).await;
+    cluster.accepted(leader, written);
+    cluster.node(leader).reads().confirm(READ).await.expect("confirmed again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_comes_back_with_an_empty_folder_is_refused() {
+    let mut cluster = Cluster::found(3).await;
+    cluster.create_shop(1).await;
+    cluster.stop(3).await;
+    fs::remove_dir_all(cluster.folder(3)).expect("removed");
+    let wiped = cluster.start(3, false).await;
+    let failure = tokio::time::timeout(Duration::from_secs(20), wiped.failed()).await.expect("it gives up");
+    assert!(failure.to_string().contains("another data folder"), "{failure}");
+    assert!(!wiped.reads().readiness().ready);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_cluster_is_founded_with_a_peer_that_has_one() {
+    let mut cluster = Cluster::prepare(2);
+    // Node 2 founds a cluster of its own.
+    let mut alone = cluster.config(2, true);
+    alone.peers.members.remove(&1);
+    let other = flagraft_node::node::Node::start(alone).await.expect("started");
+    cluster.until("the other cluster", |_| other.published().state.history().is_some()).await;
+
+    let founder = cluster.start(1, true).await;
+    let failure = tokio::time::timeout(Duration::from_secs(20), founder.failed()).await.expect("it gives up");
+    assert!(failure.to_string().contains("belongs to cluster"), "{failure}");
+    assert!(founder.published().state.history().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_credentials_become_one_record() {
+    let cluster = Cluster::prepare(1);
+    let mut config = cluster.config(1, true);
+    config.writes.denials_interval = Duration::from_millis(50);
+    let node = flagraft_node::node::Node::start(config).await.expect("started");
+    cluster.until("the founding", |_| node.published().state.history().is_some()).await;
+    let before = node.published().state.sequence();
+    for _ in 0..1_000 {
+        node.count_denial();
+    }
+    cluster.until("the record", |_| node.published().state.sequence() > before).await;
+    // A second batch may catch what was counted after the first was taken.
+    let records = node.audit_page(before, 10).await.expect("read");
+    assert!(records.len() <= 2);
+    let counted: u64 = records
+        .iter()
+        .map(|row| {
+            let record: serde_json::Value = serde_json::from_slice(&row.bytes).expect("JSON");
+            assert_eq!(record["kind"], "denied");
+            record["denials"]["count"].as_u64().expect("a number")
+        })
+        .sum();
+    assert!((1..=1_000).contains(&counted));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_node_that_the_cluster_does_not_know_gives_up() {
+    let cluster = Cluster::found(1).await;
+    let mut config = cluster.config(1, false);
+    // It names the cluster's node as its peer, and nobody there ever heard of it.
+    config.node_id = 7;
+    config.data_dir = cluster.folder(7);
+    config.peers.listen.set_port(0);
+    config.peers.members.insert(7, "127.0.0.1:0".to_owned());
+    config.waits.join_grace = Duration::from_millis(200);
+    config.waits.question_pause = Duration::from_millis(20);
+    let node = flagraft_node::node::Node::start(config).await.expect("started");
+    let failure = tokio::time::timeout(Duration::from_secs(20), node.failed()).await.expect("it gives up");
+    assert!(failure.to_string().contains("does not know this node"), "{failure}");
+}

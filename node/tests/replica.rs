@@ -1,0 +1,211 @@
+//! Three replicas on real disks, over real peer listeners.
+
+mod common;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use common::{Cluster, PATIENCE, proposal};
+use flagraft_node::raft::{ProposeError, RaftTuning, ReadIndexError};
+
+/// Times for a machine that runs many tests at once.
+fn tuning() -> RaftTuning {
+    RaftTuning::default()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_reach_every_member_and_survive_all_of_them() {
+    let mut cluster = Cluster::found(3, tuning()).await;
+    cluster.write(0..200).await;
+    cluster.assert_same().await;
+
+    let follower = cluster.members.keys().copied().find(|id| *id != 0).expect("three");
+    let leader = cluster.leader().await;
+    let other = cluster.members.keys().copied().find(|id| *id != leader).expect("three");
+    let refused = cluster.members[&other].replica.propose(proposal(1_000)).await;
+    assert_eq!(refused.expect_err("not the leader"), ProposeError::NotLeader { leader: Some(leader) });
+    let refused = cluster.members[&other].replica.read_index().await;
+    assert_eq!(refused.expect_err("not the leader"), ReadIndexError::NotLeader { leader: Some(leader) });
+    assert!(follower > 0);
+
+    for id in [1, 2, 3] {
+        cluster.stop(id).await;
+    }
+    for id in [1, 2, 3] {
+        cluster.start(id).await;
+    }
+    cluster.write(200..210).await;
+    cluster.assert_same().await;
+    assert_eq!(cluster.members[&1].replica.published().state.sequence(), 210);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_is_not_a_second_record() {
+    let cluster = Cluster::found(1, tuning()).await;
+    let replica = &cluster.members[&1].replica;
+    let first = replica.propose(proposal(5)).await.expect("accepted");
+    let again = replica.propose(proposal(5)).await.expect("accepted");
+    assert!(!first.replayed && again.replayed);
+    assert_eq!(first.outcome, again.outcome);
+    assert_eq!(replica.published().state.sequence(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lagging_member_catches_up_by_snapshot() {
+    let tuning = RaftTuning {
+        snapshot_after_entries: 100,
+        keep_entries: 20,
+        purge_batch_entries: 1,
+        snapshot_lag_entries: 200,
+        ..tuning()
+    };
+    let mut cluster = Cluster::found(3, tuning).await;
+    cluster.write(0..50).await;
+    cluster.assert_same().await;
+    let leader = cluster.leader().await;
+    let lagging = if leader == 3 { 2 } else { 3 };
+    let behind = cluster.members[&lagging].replica.status().last_log.expect("a log");
+    cluster.stop(lagging).await;
+
+    let mut written = 50;
+    let purged = async {
+        while cluster.members[&leader].replica.status().purged.is_none_or(|purged| purged <= behind) {
+            cluster.write(written..written + 50).await;
+            written += 50;
+        }
+    };
+    tokio::time::timeout(PATIENCE, purged).await.expect("the leader purges its log");
+
+    cluster.start(lagging).await;
+    cluster.assert_same().await;
+    let status = cluster.members[&lagging].replica.status();
+    assert!(status.purged.is_some_and(|purged| purged > behind), "by snapshot, not by entries: {status:?}");
+
+    // What was installed stands up to the checks at start-up, and Raft goes on from it.
+    cluster.stop(lagging).await;
+    cluster.start(lagging).await;
+    cluster.write(written..written + 10).await;
+    cluster.assert_same().await;
+    for member in cluster.members.values() {
+        assert_eq!(*member.fatal.lock().expect("unpoisoned"), Vec::<String>::new());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restarted_member_is_picked_up_quickly() {
+    let mut cluster = Cluster::found(3, tuning()).await;
+    let leader = cluster.leader().await;
+    let other = if leader == 3 { 2 } else { 3 };
+    cluster.stop(other).await;
+    // Long enough for openraft to have stretched its pauses between attempts.
+    for number in 0..40 {
+        cluster.members[&leader].replica.propose(proposal(number)).await.expect("two of three");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    cluster.start(other).await;
+    let started = Instant::now();
+    let index = cluster.members[&leader].replica.read_index().await.expect("a quorum");
+    tokio::time::timeout(PATIENCE, cluster.members[&other].replica.await_published(index)).await.expect("in time");
+    println!("a restarted member has caught up after {:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leadership_is_handed_over_and_reads_are_confirmed_there() {
+    let cluster = Cluster::found(3, tuning()).await;
+    cluster.write(0..10).await;
+    let old = cluster.leader().await;
+    cluster.members[&old].replica.transfer_leadership(None).await.expect("handed over");
+    let new = cluster.leader().await;
+    assert_ne!(new, old);
+    let index = cluster.members[&new].replica.read_index().await.expect("confirmed");
+    assert!(index >= 10);
+    cluster.write(10..20).await;
+    cluster.assert_same().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_quorum_nothing_is_confirmed() {
+    let mut cluster = Cluster::found(3, tuning()).await;
+    cluster.write(0..5).await;
+    let leader = cluster.leader().await;
+    for id in [1, 2, 3] {
+        if id != leader {
+            cluster.stop(id).await;
+        }
+    }
+    let alone = &cluster.members[&leader].replica;
+    let write = tokio::time::timeout(Duration::from_secs(2), alone.propose(proposal(100))).await;
+    assert!(!matches!(write, Ok(Ok(_))), "acknowledged without a quorum: {write:?}");
+    let read = tokio::time::timeout(Duration::from_secs(2), alone.read_index()).await;
+    assert!(!matches!(read, Ok(Ok(_))), "confirmed without a quorum: {read:?}");
+    assert_eq!(alone.published().state.sequence(), 5, "what was published stays readable");
+
+    for id in [1, 2, 3] {
+        if id != leader {
+            cluster.start(id).await;
+        }
+    }
+    cluster.write(200..205).await;
+    cluster.assert_same().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failing_disk_ends_the_node_and_loses_nothing_acknowledged() {
+    let mut cluster = Cluster::found(1, tuning()).await;
+    cluster.write(0..10).await;
+    cluster.stop(1).await;
+    cluster.homes.get_mut(&1).expect("node 1").fail_sync_after = Some(12);
+    cluster.start(1).await;
+
+    let member = &cluster.members[&1];
+    let mut acknowledged = 10;
+    let failure = async {
+        for number in 10_u64.. {
+            match member.replica.propose(proposal(number)).await {
+                Ok(_) => acknowledged += 1,
+                Err(ProposeError::NotLeader { .. }) => tokio::time::sleep(Duration::from_millis(20)).await,
+                Err(error) => return error,
+            }
+        }
+        unreachable!("the disk fails in time")
+    };
+    let failure = tokio::time::timeout(PATIENCE, failure).await.expect("in time");
+    assert_eq!(failure, ProposeError::OutcomeUnknown);
+    assert!(!member.fatal.lock().expect("unpoisoned").is_empty(), "the process would have ended");
+    for number in 5_000..5_010 {
+        assert!(member.replica.propose(proposal(number)).await.is_err(), "nothing is acknowledged after");
+    }
+
+    cluster.stop(1).await;
+    cluster.homes.get_mut(&1).expect("node 1").fail_sync_after = None;
+    cluster.start(1).await;
+    cluster.leader().await;
+    let replica = &cluster.members[&1].replica;
+    let index = replica.read_index().await.expect("confirmed");
+    replica.await_published(index).await;
+    assert!(replica.published().state.sequence() >= acknowledged);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_sync_serves_many_writers() {
+    let cluster = Cluster::found(1, tuning()).await;
+    cluster.leader().await;
+    let replica = Arc::new(cluster.members[&1].replica.clone());
+    let started = Instant::now();
+    let writers = (0..64_u64).map(|writer| {
+        let replica = Arc::clone(&replica);
+        tokio::spawn(async move {
+            for number in 0..20 {
+                replica.propose(proposal(writer * 100 + number)).await.expect("accepted");
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.expect("no panic");
+    }
+    println!("1280 writes by 64 writers took {:?}", started.elapsed());
+    assert_eq!(replica.published().state.sequence(), 1_280);
+}
