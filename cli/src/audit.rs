@@ -1,0 +1,228 @@
+//! `flagraft audit list`: who changed what, when and why.
+
+use std::collections::BTreeSet;
+
+use clap::{Args, Subcommand};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::{
+    client::Call,
+    failure::{Exit, Failure},
+    output::{self, cell, table},
+    session::{Global, Session},
+};
+
+/// Records that are read at once.
+const WINDOW: u64 = 1_000;
+
+/// Commands on the audit log.
+#[derive(Subcommand, Debug)]
+pub enum AuditCommand {
+    /// List audit records, the newest first; with --output json, one a line as it is stored
+    List(ListArgs),
+}
+
+/// Which records.
+#[derive(Args, Debug)]
+pub struct ListArgs {
+    #[command(flatten)]
+    selection: Selection,
+    /// How many records to show
+    #[arg(long, default_value_t = 50)]
+    limit: usize,
+}
+
+/// What records have to be about.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Selection {
+    /// Only records of this project
+    #[arg(short, long, env = "FLAGRAFT_PROJECT")]
+    pub project: Option<String>,
+    /// Only records that touch this environment
+    #[arg(short, long, env = "FLAGRAFT_ENVIRONMENT")]
+    pub environment: Option<String>,
+    /// Only records that name this flag
+    #[arg(long)]
+    pub flag: Option<String>,
+    /// Only records of this kind
+    #[arg(long, value_parser = ["change", "rejected", "denied", "access", "evaluations", "system"])]
+    pub kind: Option<String>,
+}
+
+impl Selection {
+    /// Whether a record is one of them, as far as the API does not choose itself.
+    fn takes(&self, record: &Value) -> bool {
+        let touches = |environment: &String| {
+            record["touches"]["environments"]
+                .as_array()
+                .is_some_and(|all| all.iter().any(|e| e == environment.as_str()))
+        };
+        self.environment.as_ref().is_none_or(touches)
+            && self.flag.as_ref().is_none_or(|flag| {
+                operations(record).any(|o| object_key(o) == Some(flag.as_str()) && is_about_flag(o))
+            })
+    }
+}
+
+/// Runs a command on the audit log.
+pub async fn run(command: AuditCommand, global: &Global) -> Result<(), Failure> {
+    let AuditCommand::List(args) = command;
+    let session = global.management()?;
+    let records = newest(&session, &args.selection, args.limit).await?;
+    show(&session, &records, "no records")
+}
+
+/// The newest records, the newest first, as they are stored.
+///
+/// The log is read backwards, a window at a time, until there are enough: what is asked for is mostly recent.
+pub async fn newest(session: &Session, selection: &Selection, limit: usize) -> Result<Vec<String>, Failure> {
+    let status = session.client.send(&Call::get(["api", "v1", "cluster"])).await?;
+    let mut end = status.body["audit"]["size"].as_u64().ok_or_else(|| {
+        Failure::new(Exit::Other, "the node does not say how long the audit log is; is this a Flagraft node?")
+    })?;
+    let mut records = Vec::new();
+    while end > 0 && records.len() < limit {
+        let from = end.saturating_sub(WINDOW);
+        let call = Call::get(["api", "v1", "audit"])
+            .query("from", Some(from.to_string()))
+            .query("limit", Some((end - from).to_string()))
+            .query("project", selection.project.clone())
+            .query("kind", selection.kind.clone());
+        let window = session.client.send(&call).await?.text;
+        for line in window.lines().rev() {
+            let record: Value = serde_json::from_str(line).map_err(|e| {
+                Failure::new(Exit::Other, format!("the node sent a record that is not JSON: {e}"))
+            })?;
+            if records.len() < limit && selection.takes(&record) {
+                records.push(line.to_owned());
+            }
+        }
+        end = from;
+    }
+    Ok(records)
+}
+
+/// Writes records: a table for people, the stored JSON for programs, one a line.
+pub fn show(session: &Session, records: &[String], empty: &str) -> Result<(), Failure> {
+    if session.output.is_json() {
+        return if records.is_empty() { Ok(()) } else { output::line(&records.join("\n")) };
+    }
+    let rows = records
+        .iter()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .map(|record| row(&record))
+        .collect();
+    output::line(&table(&["RECORD", "TIME (UTC)", "WHO", "OUTCOME", "WHAT", "WHY", "TICKET"], rows, empty))
+}
+
+fn row(record: &Value) -> Vec<String> {
+    let time = record["time_ms"].as_i64().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    vec![
+        cell(&record["sequence"]),
+        time.map_or_else(|| "-".to_owned(), |t| t.strftime("%F %T").to_string()),
+        cell(&record["actor"]["id"]),
+        cell(&record["outcome"]),
+        what(record),
+        cell(&record["reason"]),
+        cell(&record["ticket"]),
+    ]
+}
+
+fn operations(record: &Value) -> impl Iterator<Item = &Value> {
+    record["operations"].as_array().into_iter().flatten().map(|recorded| &recorded["operation"])
+}
+
+/// What the operations did, in a few words: the first one whole, the others by their number.
+fn what(record: &Value) -> String {
+    let words: Vec<String> = operations(record).map(words).collect();
+    match words.as_slice() {
+        [] => match &record["denials"]["count"] {
+            Value::Null => cell(&record["kind"]),
+            count => format!("{count} requests without a good token"),
+        },
+        [one] => one.clone(),
+        [first, rest @ ..] => format!("{first} and {} more", rest.len()),
+    }
+}
+
+fn words(operation: &Value) -> String {
+    let mut words = vec![cell(&operation["op"])];
+    words.extend(object_key(operation).map(str::to_owned));
+    if let Some(environment) = operation["environment"]
+        .as_str()
+        .filter(|_| object_key(operation) != operation["environment"].as_str())
+    {
+        words.push(format!("in {environment}"));
+    }
+    // What others wrote must not move the cursor of who reads it.
+    cell(&Value::String(words.join(" ")))
+}
+
+/// The key of what an operation writes: of a `put` inside the object, else beside it.
+fn object_key(operation: &Value) -> Option<&str> {
+    let kind = operation["op"].as_str()?.split('.').next()?;
+    let named = match kind {
+        "rule" | "rollout" | "default" | "targets" => &operation["flag"],
+        kind => &operation[kind],
+    };
+    named.as_str().or_else(|| named["key"].as_str()).or_else(|| named["id"].as_str())
+}
+
+fn is_about_flag(operation: &Value) -> bool {
+    let kinds = BTreeSet::from(["flag", "rule", "rollout", "default", "targets"]);
+    operation["op"].as_str().and_then(|op| op.split('.').next()).is_some_and(|kind| kinds.contains(kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn record(operations: &[Value]) -> Value {
+        let recorded: Vec<Value> = operations.iter().map(|o| json!({"operation": o})).collect();
+        json!({"sequence": 7, "time_ms": 0, "operations": recorded, "touches": {"environments": ["dev"]}})
+    }
+
+    #[test]
+    fn operations_in_a_few_words() {
+        let cases = [
+            (json!({"op": "flag.disable", "flag": "a", "environment": "live"}), "flag.disable a in live"),
+            (json!({"op": "flag.put", "flag": {"key": "a"}}), "flag.put a"),
+            (
+                json!({"op": "rule.delete", "flag": "a", "environment": "live", "rule": "r"}),
+                "rule.delete a in live",
+            ),
+            (json!({"op": "environment.delete", "environment": "live"}), "environment.delete live"),
+            (json!({"op": "token.create", "token": {"id": "tok_1"}}), "token.create tok_1"),
+            (json!({"op": "segment.members.add", "segment": "s"}), "segment.members.add s"),
+        ];
+        for (operation, words) in &cases {
+            assert_eq!(what(&record(std::slice::from_ref(operation))), *words);
+        }
+        assert_eq!(
+            what(&record(&[cases[0].0.clone(), cases[1].0.clone()])),
+            "flag.disable a in live and 1 more"
+        );
+        assert_eq!(
+            what(&json!({"kind": "denied", "denials": {"count": 3}})),
+            "3 requests without a good token"
+        );
+        assert_eq!(row(&record(&[]))[1], "1970-01-01 00:00:00");
+    }
+
+    #[test]
+    fn records_are_chosen_by_flag_and_environment() {
+        let record = record(&[json!({"op": "flag.disable", "flag": "a", "environment": "dev"})]);
+        let selects = |flag: Option<&str>, environment: Option<&str>| {
+            let owned = |text: Option<&str>| text.map(str::to_owned);
+            Selection { flag: owned(flag), environment: owned(environment), ..Selection::default() }
+                .takes(&record)
+        };
+        assert!(selects(None, None) && selects(Some("a"), None) && selects(Some("a"), Some("dev")));
+        assert!(!selects(Some("b"), None) && !selects(Some("a"), Some("live")));
+        let segment = self::record(&[json!({"op": "segment.delete", "segment": "a"})]);
+        assert!(!Selection { flag: Some("a".to_owned()), ..Selection::default() }.takes(&segment));
+    }
+}

@@ -1,0 +1,125 @@
+//! `flagraft cluster status`: who leads, who follows, and whether they agree.
+
+use std::collections::BTreeMap;
+
+use clap::Subcommand;
+use serde_json::Value;
+
+use crate::{
+    client::Call,
+    failure::{Exit, Failure},
+    output::{cell, table},
+    session::Global,
+};
+
+/// Commands on the cluster.
+#[derive(Subcommand, Debug)]
+pub enum ClusterCommand {
+    /// Show the members; exits with 8 if two of them differ at the same point of the log
+    Status,
+}
+
+/// Runs a command on the cluster.
+pub async fn run(command: ClusterCommand, global: &Global) -> Result<(), Failure> {
+    let ClusterCommand::Status = command;
+    let session = global.management()?;
+    let body = session.client.send(&Call::get(["api", "v1", "cluster"])).await?.body;
+    session.output.show(&body, describe)?;
+    let differing = disagreements(&body);
+    if differing.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::VerificationFailed, format!("members differ: {}", differing.join(", ")))
+        .next("stop writing, keep the data folders, and look at the log of the node that is alone"))
+}
+
+fn describe(body: &Value) -> String {
+    let members = body["members"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let row = |member: &Value| {
+        let leads = !body["leader"].is_null() && member["id"] == body["leader"];
+        let age = match &member["age_ms"] {
+            Value::Null => "unknown".to_owned(),
+            age => format!("{age} ms"),
+        };
+        let digest: String = cell(&member["digest"]).chars().take(12).collect();
+        vec![
+            format!("{}{}", cell(&member["id"]), if leads { " *" } else { "" }),
+            cell(&member["role"]),
+            cell(&member["state"]),
+            cell(&member["address"]),
+            cell(&member["applied"]),
+            cell(&member["revision"]),
+            age,
+            digest,
+        ]
+    };
+    let rows = members.iter().map(row).collect();
+    let headers = ["NODE", "ROLE", "STATE", "ADDRESS", "APPLIED", "REVISION", "AGE", "DIGEST"];
+    let leader = match &body["leader"] {
+        Value::Null => "no leader: writes and critical reads wait for one".to_owned(),
+        leader => format!("node {leader} leads (*) in term {}", body["term"]),
+    };
+    format!(
+        "cluster {}, history {}: {leader}\nrevision {}, {} audit records, root {}\n\n{}",
+        cell(&body["cluster"]),
+        cell(&body["history"]),
+        cell(&body["revision"]),
+        cell(&body["audit"]["size"]),
+        cell(&body["audit"]["root"]).chars().take(12).collect::<String>(),
+        table(&headers, rows, "no members")
+    )
+}
+
+/// Members that publish the same entry and yet hold another state or another audit log.
+fn disagreements(body: &Value) -> Vec<String> {
+    let mut first: BTreeMap<u64, &Value> = BTreeMap::new();
+    let mut found = Vec::new();
+    for member in body["members"].as_array().into_iter().flatten() {
+        let Some(index) = member["index"].as_u64() else { continue };
+        if member["digest"].is_null() {
+            continue;
+        }
+        let other = *first.entry(index).or_insert(member);
+        if other["digest"] != member["digest"] || other["audit"] != member["audit"] {
+            found.push(format!("nodes {} and {} at entry {index}", other["id"], member["id"]));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_members_at_the_same_entry_are_compared() {
+        let member = |id: u64, index: Option<u64>, digest: Option<&str>| json!({"id": id, "index": index, "digest": digest});
+        let members = |list: Vec<Value>| json!({ "members": list });
+        let equal = members(vec![
+            member(1, Some(9), Some("aa")),
+            member(2, Some(9), Some("aa")),
+            member(3, Some(8), Some("bb")),
+            member(4, None, None),
+            member(5, Some(9), None),
+        ]);
+        assert_eq!(disagreements(&equal), Vec::<String>::new());
+        let differing = members(vec![member(1, Some(9), Some("aa")), member(2, Some(9), Some("ab"))]);
+        assert_eq!(disagreements(&differing), ["nodes 1 and 2 at entry 9"]);
+    }
+
+    #[test]
+    fn the_leader_is_marked_and_its_absence_said() {
+        let body = json!({
+            "cluster": "c", "history": "h", "node": 1, "leader": 2, "term": 3, "revision": 4,
+            "digest": "d", "audit": {"size": 5, "root": "r"},
+            "members": [{"id": 1, "role": "voter", "age_ms": null}, {"id": 2, "role": "voter", "age_ms": 7}],
+        });
+        let text = describe(&body);
+        assert!(text.contains("node 2 leads (*) in term 3"), "{text}");
+        assert!(text.lines().any(|l| l.starts_with("2 *")), "{text}");
+        assert!(text.contains("unknown") && text.contains("7 ms"), "{text}");
+        assert!(describe(&json!({"leader": null, "members": []})).contains("no leader"));
+    }
+}

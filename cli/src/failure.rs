@@ -1,0 +1,128 @@
+//! What a command that fails tells a person, a program and the shell.
+
+use std::fmt;
+
+use serde_json::{Value, json};
+
+/// The exit codes that scripts may rely on. 0 is success and has no variant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// None of the others: a local file, an answer that makes no sense, a node that broke.
+    Other = 1,
+    /// The command line or an input file is wrong. The same code that clap uses.
+    Usage = 2,
+    /// The flag, project, environment, segment, token or request does not exist, or is another tenant's.
+    NotFound = 3,
+    /// The cluster looked at the change and said no, or the object has changed meanwhile.
+    Rejected = 4,
+    /// No token, a wrong one, or one without the right.
+    Auth = 5,
+    /// No node could do it now, and nothing has changed.
+    Unavailable = 6,
+    /// The change may or may not have happened: the answer was lost.
+    OutcomeUnknown = 7,
+    /// Something that must be equal is not, such as the digests of two members.
+    VerificationFailed = 8,
+}
+
+/// A failed command: what happened and what to do next.
+#[derive(Debug)]
+pub struct Failure {
+    /// The process's exit code.
+    pub exit: Exit,
+    /// A stable word for programs: the one of the API's error envelope where there is one.
+    pub code: String,
+    /// What happened, as a sentence without its full stop.
+    pub message: String,
+    /// What to do next, if there is something.
+    pub next: Option<String>,
+    /// The envelope's `details`, such as the JSON pointer to the fault.
+    pub details: Option<Value>,
+    /// The request id of a change, where its outcome is unknown.
+    pub request_id: Option<String>,
+}
+
+impl Failure {
+    /// A failure with the exit code's own name as its code.
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+        let code = match exit {
+            Exit::Other => "failed",
+            Exit::Usage => "usage",
+            Exit::NotFound => "not_found",
+            Exit::Rejected => "rejected",
+            Exit::Auth => "unauthenticated",
+            Exit::Unavailable => "unavailable",
+            Exit::OutcomeUnknown => "outcome_unknown",
+            Exit::VerificationFailed => "verification_failed",
+        };
+        Self {
+            exit,
+            code: code.to_owned(),
+            message: message.into(),
+            next: None,
+            details: None,
+            request_id: None,
+        }
+    }
+
+    /// A wrong command line or input file.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+
+    /// The same failure, saying what to do next.
+    pub fn next(mut self, next: impl Into<String>) -> Self {
+        self.next = Some(next.into());
+        self
+    }
+
+    /// The failure in the shape of the API's error envelope, for `--output json`.
+    pub fn to_json(&self) -> Value {
+        let mut error = json!({"code": self.code, "message": self.to_string(), "exit": self.exit as u8});
+        if let Some(details) = &self.details {
+            error["details"] = details.clone();
+        }
+        if let Some(id) = &self.request_id {
+            error["request_id"] = json!(id);
+        }
+        json!({ "error": error })
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.message.trim_end_matches('.'))?;
+        if let Some(path) = self.details.as_ref().and_then(|d| d.get("path")).and_then(Value::as_str)
+            && !path.is_empty()
+        {
+            write!(f, " (at {path})")?;
+        }
+        match &self.next {
+            Some(next) => write!(f, "; {next}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_what_happened_where_and_what_to_do_next() {
+        let mut failure =
+            Failure::new(Exit::Rejected, "no variant is named \"onn\".").next("use one of on, off");
+        failure.details = Some(json!({"path": "/flag/off_variant"}));
+        assert_eq!(
+            failure.to_string(),
+            "no variant is named \"onn\" (at /flag/off_variant); use one of on, off"
+        );
+        assert_eq!(
+            failure.to_json(),
+            json!({"error": {
+                "code": "rejected", "exit": 4, "details": {"path": "/flag/off_variant"},
+                "message": "no variant is named \"onn\" (at /flag/off_variant); use one of on, off",
+            }})
+        );
+    }
+}

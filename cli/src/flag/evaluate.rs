@@ -1,0 +1,106 @@
+//! `flag eval`: what a service would get, over OFREP like any OpenFeature client.
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::{
+    client::{Answer, Call},
+    failure::{Exit, Failure},
+    input,
+    output::{cell, table},
+    session::Session,
+};
+
+/// What to evaluate, for whom.
+#[derive(Args, Debug)]
+pub struct EvalArgs {
+    /// The flag's key; without it, every flag that the token may see
+    key: Option<String>,
+    /// The project that the token is expected to be for
+    #[arg(short, long, env = "FLAGRAFT_PROJECT")]
+    project: Option<String>,
+    /// The environment that the token is expected to be for
+    #[arg(short, long, env = "FLAGRAFT_ENVIRONMENT")]
+    environment: Option<String>,
+    /// The user or thing to evaluate for
+    #[arg(short = 'k', long, value_name = "ID")]
+    targeting_key: Option<String>,
+    /// An attribute, NAME=VALUE; repeat for more. The value is JSON where it reads as JSON, else text
+    #[arg(short, long = "attribute", value_name = "NAME=VALUE")]
+    attributes: Vec<String>,
+    /// All attributes as a JSON object, @FILE, or `-` for standard input
+    #[arg(short, long, value_name = "JSON")]
+    context: Option<String>,
+}
+
+/// Evaluates. The token says in which project and environment.
+pub async fn run(session: &Session, args: &EvalArgs) -> Result<(), Failure> {
+    let context = input::context(args.context.as_deref(), &args.attributes, args.targeting_key.as_deref())?;
+    let mut path = vec!["ofrep", "v1", "evaluate", "flags"];
+    path.extend(args.key.as_deref());
+    let answer = session.client.send(&Call::ask(path, json!({"context": context}))).await?;
+    expected(args, &answer.body)?;
+    session.output.show(&answer.body, |body| match body.get("flags").and_then(Value::as_array) {
+        Some(flags) => bulk(flags, &answer),
+        None => single(body, &answer),
+    })
+}
+
+/// Refuses an answer from another place than the one asked about: the token, not the options, decides where.
+fn expected(args: &EvalArgs, body: &Value) -> Result<(), Failure> {
+    let Some((project, environment)) =
+        body["metadata"]["flagSetId"].as_str().and_then(|id| id.split_once('/'))
+    else {
+        return Ok(());
+    };
+    let differs =
+        |wanted: &Option<String>, found: &str| wanted.as_deref().is_some_and(|wanted| wanted != found);
+    if differs(&args.project, project) || differs(&args.environment, environment) {
+        let message = format!("the token evaluates in environment {environment} of project {project}");
+        return Err(Failure::new(Exit::Auth, message)
+            .next("give a token for the one you mean, or leave -p and -e out"));
+    }
+    Ok(())
+}
+
+fn single(body: &Value, answer: &Answer) -> String {
+    let variant = match body["variant"].as_str() {
+        Some("") | None => "none: the caller's code default".to_owned(),
+        Some(variant) => variant.to_owned(),
+    };
+    let value = body.get("value").map_or_else(|| "none".to_owned(), Value::to_string);
+    format!(
+        "{} = {value}\nvariant  {variant}\nreason   {}\n{}",
+        cell(&body["key"]),
+        cell(&body["reason"]),
+        provenance(answer)
+    )
+}
+
+fn bulk(flags: &[Value], answer: &Answer) -> String {
+    let row = |flag: &Value| {
+        let value = flag.get("value").map_or_else(|| "-".to_owned(), Value::to_string);
+        let reason = if flag.get("errorCode").is_some() { &flag["errorCode"] } else { &flag["reason"] };
+        vec![cell(&flag["key"]), value, cell(&flag["variant"]), cell(reason)]
+    };
+    let rows = flags.iter().map(row).collect();
+    format!("{}\n\n{}", table(&["FLAG", "VALUE", "VARIANT", "REASON"], rows, "no flags"), provenance(answer))
+}
+
+/// Which state answered, how old it was, and which node it was.
+fn provenance(answer: &Answer) -> String {
+    let header = |name: &str| match answer.header(name) {
+        "" => "-".to_owned(),
+        text => text.to_owned(),
+    };
+    let age = match answer.header("flagraft-age-ms") {
+        "" | "null" => "unknown".to_owned(),
+        age => format!("at most {age} ms"),
+    };
+    format!(
+        "revision {}, {}, age {age}, node {}",
+        header("flagraft-revision"),
+        header("flagraft-consistency"),
+        header("flagraft-node")
+    )
+}

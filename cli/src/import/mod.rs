@@ -1,0 +1,379 @@
+//! `flagraft import`: flags from flagd, or a project that `export` wrote.
+//!
+//! Nothing is written until the whole file is understood. Then the objects go in as changes of at most 100
+//! operations, each of them all or nothing, what is needed first; a run that was cut off is resumed by running it
+//! again, because what is there already, exactly as in the file, is left out.
+
+#[cfg(test)]
+mod catalog;
+mod flagd;
+mod jsonlogic;
+mod plan;
+mod report;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::IsTerminal as _,
+};
+
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use self::{
+    plan::{Action, Item, Kind, OnConflict},
+    report::Report,
+};
+use crate::{
+    client::{Call, change_body},
+    export::{segments, without_system},
+    failure::{Exit, Failure},
+    input,
+    session::{Global, Session, Why},
+};
+
+/// What a file is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// flagd's flag definitions, into one environment
+    Flagd,
+    /// What `flagraft export` writes: a project with its environments, segments and flags
+    Flagraft,
+}
+
+/// What to import and where to.
+#[derive(Args, Debug)]
+pub struct ImportArgs {
+    /// The file (`-`: standard input)
+    file: String,
+    /// What the file is written in
+    #[arg(long, value_enum)]
+    format: Format,
+    /// The project; without it, the one that a file of Flagraft's own names
+    #[arg(short, long, env = "FLAGRAFT_PROJECT", required_if_eq("format", "flagd"))]
+    project: Option<String>,
+    /// The environment that flagd's flags are for
+    #[arg(short, long, env = "FLAGRAFT_ENVIRONMENT", required_if_eq("format", "flagd"))]
+    environment: Option<String>,
+    #[command(flatten)]
+    why: Why,
+    /// What to do with an object that exists and differs from the file's
+    #[arg(long, value_enum, default_value_t)]
+    on_conflict: OnConflict,
+    /// Import the others where some flags can't be translated exactly
+    #[arg(long)]
+    skip_untranslatable: bool,
+    /// Create the project and the environment if they do not exist
+    #[arg(long)]
+    create: bool,
+    /// Only say what would happen
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// The file's objects, in the order in which they go in.
+struct Source {
+    objects: Vec<(Kind, Value)>,
+    /// Flags that can't be translated, and why.
+    untranslatable: BTreeMap<String, String>,
+    /// What to know about a flag's translation.
+    notes: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// Imports a file.
+pub async fn run(args: ImportArgs, global: &Global) -> Result<(), Failure> {
+    let text = input::read(&args.file)?;
+    let document: Value =
+        serde_json::from_str(&text).map_err(|e| Failure::usage(format!("{} is not JSON: {e}", args.file)))?;
+    let named = args.project.as_deref().or_else(|| document["project"]["key"].as_str());
+    let Some(project) = named.map(str::to_owned) else {
+        return Err(Failure::usage("the file names no project").next("name one with --project"));
+    };
+    let source = read(&args, &document, &project)?;
+    if !source.untranslatable.is_empty() && !args.skip_untranslatable {
+        return Err(untranslatable(&source.untranslatable));
+    }
+    let session = global.management()?;
+    let target = Target { session: &session, project: &project, why: &args.why, file: text.as_bytes() };
+    let existing = Existing::read(&session, &project).await?;
+    let objects = with_tenancy(&args, &project, source.objects.clone(), &existing)?;
+    let items = plan::items(objects, |kind, key| existing.get(kind, key), args.on_conflict);
+    refuse_conflicts(&items)?;
+    let batches = plan::batches(&items);
+    let written = if args.dry_run {
+        target.dry_run(&batches).await?
+    } else {
+        target.write(&batches, session.output.is_json()).await?
+    };
+    let report = Report { args: &args, source: &source, items: &items, batches: batches.len(), written };
+    session.output.show(&report.to_json(), |_| report.to_text())
+}
+
+/// Loads what `export` wrote, without a word, leaving alone what exists.
+pub async fn load(session: &Session, project: &str, text: &str, why: &Why) -> Result<(), Failure> {
+    let document =
+        serde_json::from_str(text).map_err(|e| Failure::usage(format!("the catalog is not JSON: {e}")))?;
+    let existing = Existing::read(session, project).await?;
+    let objects = exported(&document, project)?;
+    let items = plan::items(objects, |kind, key| existing.get(kind, key), OnConflict::Skip);
+    let target = Target { session, project, why, file: text.as_bytes() };
+    target.write(&plan::batches(&items), true).await.map(drop)
+}
+
+fn read(args: &ImportArgs, document: &Value, project: &str) -> Result<Source, Failure> {
+    let mut source = Source { objects: Vec::new(), untranslatable: BTreeMap::new(), notes: BTreeMap::new() };
+    match args.format {
+        Format::Flagd => {
+            let environment = args.environment.as_deref().unwrap_or_default();
+            for imported in flagd::read(document, environment)? {
+                match imported.flag {
+                    Ok(flag) => {
+                        source.objects.push((Kind::Flag, flag));
+                        source.notes.insert(imported.key, imported.notes);
+                    }
+                    Err(why) => {
+                        source.untranslatable.insert(imported.key, why);
+                    }
+                }
+            }
+        }
+        Format::Flagraft => source.objects = exported(document, project)?,
+    }
+    Ok(source)
+}
+
+/// The objects of a file that `export` wrote.
+fn exported(document: &Value, project: &str) -> Result<Vec<(Kind, Value)>, Failure> {
+    let wrong = |what: &str| Failure::usage(format!("the file is no export of Flagraft: {what}"));
+    let mut objects = Vec::new();
+    if let Some(found) = document.get("project") {
+        let mut found = without_system(found.clone());
+        if !found.is_object() {
+            return Err(wrong("`project` is no object"));
+        }
+        // The file's project may be imported under another key.
+        found["key"] = json!(project);
+        objects.push((Kind::Project, found));
+    }
+    let list = |field: &str| match document.get(field) {
+        None => Ok(Vec::new()),
+        Some(Value::Array(items)) if items.iter().all(|i| i["key"].is_string()) => {
+            Ok(items.iter().cloned().map(without_system).collect())
+        }
+        Some(_) => Err(wrong(&format!("`{field}` is no list of objects with keys"))),
+    };
+    objects.extend(list("environments")?.into_iter().map(|e| (Kind::Environment, e)));
+    let segments = plan::needed_first(list("segments")?, plan::contained_segments);
+    objects.extend(segments.into_iter().map(|s| (Kind::Segment, s)));
+    let flags = plan::needed_first(list("flags")?, plan::prerequisites);
+    objects.extend(flags.into_iter().map(|f| (Kind::Flag, f)));
+    match objects.is_empty() {
+        true => Err(wrong("it has no project, environments, segments or flags")),
+        false => Ok(objects),
+    }
+}
+
+/// What the project holds before the import.
+#[derive(Default)]
+struct Existing {
+    objects: BTreeMap<(Kind, String), Value>,
+}
+
+impl Existing {
+    async fn read(session: &Session, project: &str) -> Result<Self, Failure> {
+        let mut existing = Self::default();
+        match session.client.send(&Call::get(["api", "v1", "projects", project])).await {
+            Ok(answer) => existing.add(Kind::Project, answer.body),
+            Err(failure) if failure.exit == Exit::NotFound => return Ok(existing),
+            Err(failure) => return Err(failure),
+        }
+        let path = |tail: &'static str| ["api", "v1", "projects", project, tail];
+        for environment in session.client.list(Call::get(path("environments"))).await? {
+            existing.add(Kind::Environment, environment);
+        }
+        for segment in segments(session, project).await? {
+            existing.add(Kind::Segment, segment);
+        }
+        for archived in ["false", "true"] {
+            for flag in
+                session.client.list(Call::get(path("flags")).query("archived", Some(archived))).await?
+            {
+                existing.add(Kind::Flag, flag);
+            }
+        }
+        Ok(existing)
+    }
+
+    fn add(&mut self, kind: Kind, object: Value) {
+        let key = object["key"].as_str().unwrap_or_default().to_owned();
+        self.objects.insert((kind, key), object);
+    }
+
+    fn get(&self, kind: Kind, key: &str) -> Option<&Value> {
+        self.objects.get(&(kind, key.to_owned()))
+    }
+}
+
+/// The objects, after the project and environments that they need and that do not exist.
+///
+/// A file that defines them is their definition. A flagd file knows of neither: those are made only if asked for,
+/// because a typing error would make them too.
+fn with_tenancy(
+    args: &ImportArgs,
+    project: &str,
+    objects: Vec<(Kind, Value)>,
+    existing: &Existing,
+) -> Result<Vec<(Kind, Value)>, Failure> {
+    let defines =
+        |kind: Kind, key: &str| objects.iter().any(|(k, object)| *k == kind && object["key"] == *key);
+    let mut made = Vec::new();
+    let mut need = |kind: Kind, key: &str, create: String| {
+        if existing.get(kind, key).is_some() || defines(kind, key) {
+            return Ok(());
+        }
+        if !args.create {
+            return Err(Failure::new(Exit::NotFound, format!("there is no {} {key}", kind.name()))
+                .next(format!("give --create, or first run: {create}")));
+        }
+        made.push((kind, json!({"key": key})));
+        Ok(())
+    };
+    need(Kind::Project, project, format!("flagraft project put {project} --reason WHY"))?;
+    if let (Format::Flagd, Some(environment)) = (args.format, &args.environment) {
+        let create = format!("flagraft environment put {environment} --project {project} --reason WHY");
+        need(Kind::Environment, environment, create)?;
+    }
+    made.extend(objects);
+    Ok(made)
+}
+
+fn untranslatable(flags: &BTreeMap<String, String>) -> Failure {
+    let list: String = flags.iter().map(|(flag, why)| format!("\n  {flag}: {why}")).collect();
+    let plural = if flags.len() == 1 { "flag has" } else { "flags have" };
+    let mut failure = Failure::new(
+        Exit::Rejected,
+        format!("{} {plural} no exact equal here, so nothing was written:{list}\n", flags.len()),
+    )
+    .next("give --skip-untranslatable to import the others");
+    failure.code = "untranslatable".to_owned();
+    failure.details = Some(json!({ "untranslatable": flags }));
+    failure
+}
+
+fn refuse_conflicts(items: &[Item]) -> Result<(), Failure> {
+    let conflicts: Vec<String> = items
+        .iter()
+        .filter(|item| item.action == Action::Conflict)
+        .map(|item| format!("{} {}", item.kind.name(), item.key))
+        .collect();
+    if conflicts.is_empty() {
+        return Ok(());
+    }
+    let mut failure = Failure::new(
+        Exit::Rejected,
+        format!("nothing was written: these exist and differ from the file: {}", conflicts.join(", ")),
+    )
+    .next("give --on-conflict skip to leave them, or --on-conflict replace to replace them");
+    failure.code = "conflict".to_owned();
+    failure.details = Some(json!({ "conflicts": conflicts }));
+    Err(failure)
+}
+
+/// What an import did.
+#[derive(Default)]
+struct Written {
+    /// The revision of the last change; `None` when there was nothing to do.
+    revision: Option<u64>,
+    /// Batches of which an earlier run had done everything.
+    already: usize,
+}
+
+/// Where an import goes, and why.
+struct Target<'a> {
+    session: &'a Session,
+    project: &'a str,
+    why: &'a Why,
+    file: &'a [u8],
+}
+
+impl Target<'_> {
+    fn body(&self, batch: &[Item]) -> Option<Value> {
+        let operations: Vec<Value> = batch.iter().filter_map(Item::operation).collect();
+        if operations.is_empty() {
+            return None;
+        }
+        let mut body = change_body(&self.why.reason, self.why.ticket.as_deref(), operations);
+        body["caused_by"] = json!({"kind": "import", "id": plan::file_id(self.file)});
+        Some(body)
+    }
+
+    fn call(&self, body: Value) -> Result<Call, Failure> {
+        Call::write(Method::POST, ["api", "v1", "projects", self.project, "changes"], Some(body))
+    }
+
+    /// Asks the cluster whether it would accept the import. Only one batch can be judged: each later one rests on
+    /// those before it.
+    async fn dry_run(&self, batches: &[&[Item]]) -> Result<Written, Failure> {
+        if let Some(mut body) = batches.first().and_then(|batch| self.body(batch)) {
+            body["dry_run"] = json!(true);
+            self.session.client.send(&self.call(body)?).await?;
+        }
+        Ok(Written::default())
+    }
+
+    async fn write(&self, batches: &[&[Item]], quiet: bool) -> Result<Written, Failure> {
+        let mut written = Written::default();
+        let progress = progress(batches, quiet);
+        for (index, batch) in batches.iter().enumerate() {
+            match self.body(batch) {
+                None => written.already += 1,
+                Some(body) => {
+                    let key = plan::batch_key(self.file, self.project, index, &body);
+                    let sent = self.session.client.send(&self.call(body)?.with_key(key)).await;
+                    let answer = sent.map_err(|failure| cut_off(failure, &progress, index, batches.len()))?;
+                    written.revision = answer.body["revision"].as_u64();
+                }
+            }
+            progress.inc(batch.len() as u64);
+        }
+        progress.finish_and_clear();
+        Ok(written)
+    }
+}
+
+/// A failure in the middle of an import, saying what is in and how to go on.
+fn cut_off(mut failure: Failure, progress: &ProgressBar, done: usize, batches: usize) -> Failure {
+    progress.finish_and_clear();
+    if batches > 1 {
+        let cause = failure.message;
+        failure.message = format!("batch {} of {batches} failed: {cause}", done + 1);
+        let resume = format!("{done} batches are in; run the same command again to resume");
+        failure.next = Some(match failure.next {
+            Some(next) => format!("{next}; {resume}"),
+            None => resume,
+        });
+    }
+    failure
+}
+
+/// A bar where there is something to wait for and somebody to see it. Several batches are announced in any case.
+fn progress(batches: &[&[Item]], quiet: bool) -> ProgressBar {
+    let operations: usize = batches.iter().map(|batch| batch.len()).sum();
+    if batches.len() < 2 || quiet {
+        return ProgressBar::hidden();
+    }
+    eprintln!("{operations} operations go in as {} changes, each of them all or nothing", batches.len());
+    let bar = ProgressBar::new(operations as u64);
+    if !std::io::stderr().is_terminal() {
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    match ProgressStyle::with_template("{wide_bar} {pos}/{len} {eta}") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+#[cfg(test)]
+#[path = "import_tests.rs"]
+mod tests;

@@ -1,0 +1,117 @@
+//! What an import tells: a table and notes for people, lists by action for programs.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    Format, ImportArgs, Source, Written,
+    plan::{Action, Item, Kind},
+};
+use crate::output::table;
+
+const ACTIONS: [(Action, &str); 5] = [
+    (Action::Create, "created"),
+    (Action::Configure, "configured"),
+    (Action::Replace, "replaced"),
+    (Action::Skip, "skipped"),
+    (Action::Unchanged, "unchanged"),
+];
+
+/// All that is known at the end of an import.
+pub(super) struct Report<'a> {
+    pub(super) args: &'a ImportArgs,
+    pub(super) source: &'a Source,
+    pub(super) items: &'a [Item],
+    pub(super) batches: usize,
+    pub(super) written: Written,
+}
+
+impl Report<'_> {
+    pub(super) fn to_json(&self) -> Value {
+        let notes: BTreeMap<_, _> = self.source.notes.iter().filter(|(_, notes)| !notes.is_empty()).collect();
+        let mut report = json!({
+            "dry_run": self.args.dry_run,
+            "batches": self.batches,
+            "batches_already_in": self.written.already,
+            "revision": self.written.revision,
+            "untranslatable": self.source.untranslatable,
+            "notes": notes,
+        });
+        for kind in [Kind::Project, Kind::Environment, Kind::Segment, Kind::Flag] {
+            let of_action = |action: Action| -> Vec<&str> {
+                let items = self.items.iter().filter(|item| item.kind == kind && item.action == action);
+                items.map(|item| item.key.as_str()).collect()
+            };
+            let lists: Map<String, Value> = ACTIONS
+                .iter()
+                .map(|(action, name)| ((*name).to_owned(), json!(of_action(*action))))
+                .collect();
+            report[format!("{}s", kind.name())] = Value::Object(lists);
+        }
+        report
+    }
+
+    pub(super) fn to_text(&self) -> String {
+        let rows = self.items.iter().map(|item| {
+            let environments = item.object["environments"].as_object().filter(|_| item.kind == Kind::Flag);
+            let rules = environments
+                .map(|e| e.values().map(|e| e["rules"].as_array().map_or(0, Vec::len)).sum::<usize>());
+            vec![
+                item.kind.name().to_owned(),
+                item.key.clone(),
+                item.object["type"].as_str().unwrap_or_default().to_owned(),
+                rules.map(|rules| rules.to_string()).unwrap_or_default(),
+                ACTIONS
+                    .iter()
+                    .find(|(action, _)| *action == item.action)
+                    .map_or("", |(_, name)| name)
+                    .to_owned(),
+            ]
+        });
+        let table = table(
+            &["WHAT", "KEY", "TYPE", "RULES", "RESULT"],
+            rows.collect(),
+            "the file holds nothing to import",
+        );
+        let notes: String = self.notes().into_iter().map(|note| format!("note: {note}\n")).collect();
+        let separator = if notes.is_empty() { "" } else { "\n" };
+        format!("{table}\n{separator}{notes}\n{}", self.conclusion())
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let Source { untranslatable, notes, .. } = self.source;
+        let mut all: Vec<String> =
+            untranslatable.iter().map(|(flag, why)| format!("{flag} is left out: {why}")).collect();
+        all.extend(
+            notes.iter().flat_map(|(flag, notes)| notes.iter().map(move |note| format!("{flag}: {note}"))),
+        );
+        if self.args.format == Format::Flagd {
+            if self.items.iter().any(|item| item.object["environments"].to_string().contains("\"attribute\""))
+            {
+                all.push(
+                    "an attribute that is a list matches a rule when one of its elements does; flagd's engines differ on lists"
+                        .to_owned(),
+                );
+            }
+            all.push(
+                "a disabled flag leaves callers with the default in their own code, as in flagd".to_owned(),
+            );
+        }
+        all
+    }
+
+    fn conclusion(&self) -> String {
+        match (self.args.dry_run, self.written.revision) {
+            (true, _) if self.batches > 1 => {
+                let batches = self.batches;
+                format!(
+                    "nothing was written; this would go in as {batches} changes, of which the first would be accepted"
+                )
+            }
+            (true, _) => "nothing was written; the cluster would accept this".to_owned(),
+            (false, Some(revision)) => format!("imported at revision {revision}"),
+            (false, None) => "nothing to do: everything is there already".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Standard output: tables for people, JSON for programs.
+
+use std::io::{self, Write as _};
+
+use clap::ValueEnum;
+use comfy_table::{ContentArrangement, Table, presets};
+use serde_json::Value;
+
+use crate::failure::{Exit, Failure};
+
+/// How answers are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Aligned text for people. May change between versions.
+    #[default]
+    Table,
+    /// JSON for programs: what the API answered.
+    Json,
+}
+
+/// Writes to standard output in the format that was asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Output {
+    /// The format.
+    pub format: Format,
+}
+
+impl Output {
+    /// Whether the reader is a program.
+    pub fn is_json(self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// Writes `value` for programs, or what `text` makes of it for people.
+    pub fn show(self, value: &Value, text: impl FnOnce(&Value) -> String) -> Result<(), Failure> {
+        match self.format {
+            Format::Json => line(&pretty(value)),
+            Format::Table => line(&text(value)),
+        }
+    }
+
+    /// Writes a sentence for people; programs get `value`.
+    pub fn say(self, value: &Value, sentence: impl Into<String>) -> Result<(), Failure> {
+        let sentence = sentence.into();
+        self.show(value, |_| sentence)
+    }
+}
+
+/// Writes a line to standard output. A reader that has gone away (`flagraft flag list | head -1`) ends the process
+/// quietly, as it does any other tool of a pipeline.
+pub fn line(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    match writeln!(stdout, "{}", text.trim_end()).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) => Err(Failure::new(Exit::Other, format!("could not write to standard output: {error}"))),
+    }
+}
+
+/// JSON as people like to read it.
+pub fn pretty(value: &Value) -> String {
+    format!("{value:#}")
+}
+
+/// Aligned columns. With no rows it is the sentence `empty`.
+pub fn table(headers: &[&str], rows: Vec<Vec<String>>, empty: &str) -> String {
+    if rows.is_empty() {
+        return empty.to_owned();
+    }
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(headers.iter().copied());
+    table.add_rows(rows);
+    // Columns are padded to the left edge of the next one; the spaces that end a line say nothing.
+    let lines: Vec<String> = table.to_string().lines().map(|l| l.trim().to_owned()).collect();
+    lines.join("\n")
+}
+
+/// A field of an answer as a table shows it: text bare, absent and `null` as `-`, lists joined by commas.
+pub fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) if text.is_empty() => "-".to_owned(),
+        // What others wrote must not move the cursor of who reads it.
+        Value::String(text) => text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect(),
+        Value::Bool(true) => "yes".to_owned(),
+        Value::Bool(false) => "no".to_owned(),
+        Value::Array(items) if items.is_empty() => "-".to_owned(),
+        Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(","),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn tables_align_and_name_what_is_missing() {
+        let rows = vec![
+            vec![cell(&json!("checkout-v2")), cell(&json!(true)), cell(&json!(["a", "b"]))],
+            vec![cell(&json!("x")), cell(&json!(null)), cell(&json!([]))],
+        ];
+        let text = table(&["FLAG", "CRITICAL", "TAGS"], rows, "no flags");
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 3);
+        let column = lines[0].find("CRITICAL").expect("a header");
+        assert_eq!(&lines[1][column..column + 3], "yes");
+        assert_eq!(&lines[2][column..=column], "-");
+        assert!(lines.iter().all(|l| !l.ends_with(' ')), "no trailing spaces: {text:?}");
+        assert_eq!(table(&["FLAG"], vec![], "no flags"), "no flags");
+    }
+
+    #[test]
+    fn control_characters_do_not_reach_the_terminal() {
+        assert_eq!(cell(&json!("a\u{1b}[2Jb")), "a [2Jb");
+    }
+}

@@ -1,0 +1,159 @@
+//! `flagraft segment ...`: groups of users that rules share.
+
+use clap::{Args, Subcommand, ValueEnum};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::{
+    client::Call,
+    failure::Failure,
+    input,
+    output::{cell, pretty, table},
+    session::{Global, ProjectArg, Session, Why},
+};
+
+/// Commands on segments.
+#[derive(Subcommand, Debug)]
+pub enum SegmentCommand {
+    /// List a project's segments
+    List(ProjectArg),
+    /// Show one segment
+    Get(SegmentArg),
+    /// Create or replace a segment from a JSON file
+    Put(PutArgs),
+    /// Delete a segment that no rule uses
+    Delete(DeleteArgs),
+    /// Add or remove members of a segment's lists
+    #[command(subcommand)]
+    Members(MembersCommand),
+}
+
+/// Commands on a segment's members.
+#[derive(Subcommand, Debug)]
+pub enum MembersCommand {
+    /// Add members to a list
+    Add(MembersArgs),
+    /// Remove members from a list
+    Remove(MembersArgs),
+}
+
+/// One segment.
+#[derive(Args, Debug)]
+pub struct SegmentArg {
+    /// The segment's key
+    key: String,
+    #[command(flatten)]
+    project: ProjectArg,
+}
+
+/// A segment's definition.
+#[derive(Args, Debug)]
+pub struct PutArgs {
+    #[command(flatten)]
+    segment: SegmentArg,
+    /// The segment as JSON (`-`: standard input)
+    #[arg(value_name = "FILE")]
+    file: String,
+    #[command(flatten)]
+    why: Why,
+}
+
+/// One segment, and why it goes.
+#[derive(Args, Debug)]
+pub struct DeleteArgs {
+    #[command(flatten)]
+    segment: SegmentArg,
+    #[command(flatten)]
+    why: Why,
+}
+
+/// Which of a segment's lists.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum List {
+    /// Those who are in, whatever the segment's condition says
+    #[default]
+    Included,
+    /// Those who are out, unless they are included
+    Excluded,
+}
+
+/// Members to add or remove.
+#[derive(Args, Debug)]
+pub struct MembersArgs {
+    #[command(flatten)]
+    segment: SegmentArg,
+    /// The members' targeting keys
+    #[arg(required_unless_present = "file")]
+    members: Vec<String>,
+    /// Read them from a file too, one a line (`-`: standard input)
+    #[arg(long, value_name = "FILE")]
+    file: Option<String>,
+    /// Which list
+    #[arg(long, value_enum, default_value_t)]
+    list: List,
+    #[command(flatten)]
+    why: Why,
+}
+
+/// Runs a command on segments.
+pub async fn run(command: SegmentCommand, global: &Global) -> Result<(), Failure> {
+    let session = global.management()?;
+    match command {
+        SegmentCommand::List(project) => list(&session, &project.project).await,
+        SegmentCommand::Get(segment) => {
+            let call =
+                Call::get(["api", "v1", "projects", &segment.project.project, "segments", &segment.key]);
+            let answer = session.client.send(&call).await?;
+            session.output.show(&answer.body, pretty)
+        }
+        SegmentCommand::Put(args) => put(&session, &args).await,
+        SegmentCommand::Delete(args) => {
+            let segment = &args.segment;
+            let path = ["api", "v1", "projects", &segment.project.project, "segments", &segment.key];
+            let call = args.why.on(Call::write(Method::DELETE, path, None)?);
+            session.finish(&call, format!("segment {} is deleted", segment.key)).await
+        }
+        SegmentCommand::Members(MembersCommand::Add(args)) => members(&session, &args, "add").await,
+        SegmentCommand::Members(MembersCommand::Remove(args)) => members(&session, &args, "remove").await,
+    }
+}
+
+async fn list(session: &Session, project: &str) -> Result<(), Failure> {
+    let segments = session.client.list(Call::get(["api", "v1", "projects", project, "segments"])).await?;
+    let row =
+        |segment: &Value| ["key", "name", "description", "when"].map(|field| cell(&segment[field])).to_vec();
+    session.output.show(&json!({"items": segments}), |_| {
+        let rows = segments.iter().map(row).collect();
+        table(&["SEGMENT", "NAME", "DESCRIPTION", "WHEN"], rows, "no segments")
+    })
+}
+
+async fn put(session: &Session, args: &PutArgs) -> Result<(), Failure> {
+    let mut segment = input::json_file(&args.file)?;
+    if !segment.is_object() {
+        return Err(Failure::usage(format!("{} holds no JSON object", args.file)));
+    }
+    let key = &args.segment.key;
+    segment["key"] = json!(key);
+    let path = ["api", "v1", "projects", &args.segment.project.project, "segments", key];
+    let body = args.why.body("segment", segment);
+    session.write(Method::PUT, &path, Some(body), format!("segment {key} is set")).await
+}
+
+async fn members(session: &Session, args: &MembersArgs, verb: &str) -> Result<(), Failure> {
+    let mut members = args.members.clone();
+    if let Some(file) = &args.file {
+        members
+            .extend(input::read(file)?.lines().map(str::trim).filter(|l| !l.is_empty()).map(str::to_owned));
+    }
+    let list = match args.list {
+        List::Included => "included",
+        List::Excluded => "excluded",
+    };
+    let operation = json!({
+        "op": format!("segment.members.{verb}"), "segment": args.segment.key, "list": list, "members": members,
+    });
+    let done = if verb == "add" { "added to" } else { "removed from" };
+    let did = format!("{} {done} the {list} of segment {}", members.len(), args.segment.key);
+    session.change(&args.segment.project.project, &args.why, vec![operation], did).await
+}

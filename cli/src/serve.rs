@@ -1,0 +1,62 @@
+//! `flagraft serve`: one node, from its settings to its graceful end. Here, and only here, the settings are parsed.
+
+mod logging;
+mod settings;
+
+use std::{future::Future, io};
+
+use flagraft_node::{node::StartError, server::Server};
+use tokio::signal::unix::{SignalKind, signal};
+
+pub use self::{
+    logging::LogFormat,
+    settings::ServeArgs,
+};
+use crate::{
+    dev,
+    failure::{Exit, Failure},
+};
+
+/// Runs a node until it is told to stop.
+pub fn run(args: ServeArgs) -> Result<(), Failure> {
+    logging::start(args.observing.log_format)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| Failure::new(Exit::Other, format!("could not start: {e}")))?;
+    if args.dev {
+        return runtime.block_on(dev::run(&args));
+    }
+    let config = args.config()?;
+    runtime.block_on(async {
+        // Asked for before the node starts: a signal while it does must not kill it half-way.
+        let stop = told_to_stop()?;
+        let server = Server::start(config).await.map_err(not_started)?;
+        ended(server, stop).await
+    })
+}
+
+/// Serves until `stop`, or until the node can't go on.
+pub async fn ended(server: Server, stop: impl Future<Output = ()>) -> Result<(), Failure> {
+    server.run_until(stop).await.map_err(|error| Failure::new(Exit::Other, error.to_string()))
+}
+
+/// Completes at the first SIGTERM or SIGINT.
+pub fn told_to_stop() -> Result<impl Future<Output = ()>, Failure> {
+    let failed = |e: io::Error| Failure::new(Exit::Other, format!("could not listen for signals: {e}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// Why a node did not start, in a sentence.
+pub fn not_started(error: StartError) -> Failure {
+    let exit = match error {
+        StartError::Config(_) => Exit::Usage,
+        _ => Exit::Other,
+    };
+    Failure::new(exit, error.to_string())
+}

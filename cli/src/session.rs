@@ -1,0 +1,296 @@
+//! What all client commands share: where the nodes are, which token to use, and the options that say what a command
+//! is about.
+
+use std::{env, fs, path::PathBuf, time::Duration};
+
+use clap::Args;
+use reqwest::{Method, Url};
+use serde_json::{Value, json};
+
+use crate::{
+    client::{Call, Client, change_body},
+    failure::{Exit, Failure},
+    output::{Format, Output},
+};
+
+/// The variable with the token for management.
+const ADMIN_TOKEN: &str = "FLAGRAFT_ADMIN_TOKEN";
+/// The variable with the token for evaluation.
+const TOKEN: &str = "FLAGRAFT_TOKEN";
+
+/// Options of every client command.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Connection and output")]
+pub struct Global {
+    /// The nodes' HTTP addresses, separated by commas; tried in order
+    #[arg(
+        long = "endpoint",
+        visible_alias = "endpoints",
+        env = "FLAGRAFT_ENDPOINTS",
+        value_name = "URL",
+        value_delimiter = ',',
+        default_value = "http://127.0.0.1:7401",
+        global = true
+    )]
+    endpoints: Vec<String>,
+    /// A file with the token. Otherwise FLAGRAFT_ADMIN_TOKEN, then FLAGRAFT_TOKEN; to evaluate, the reverse
+    #[arg(long, value_name = "FILE", global = true)]
+    token_file: Option<PathBuf>,
+    /// How answers are written
+    #[arg(long, value_enum, env = "FLAGRAFT_OUTPUT", default_value_t, global = true)]
+    pub output: Format,
+    /// How many seconds one node may take to answer
+    #[arg(long, env = "FLAGRAFT_TIMEOUT", value_name = "SECONDS", default_value_t = 10, global = true)]
+    timeout: u64,
+    /// For how many seconds to go on asking while every node says that it is unavailable
+    #[arg(long, env = "FLAGRAFT_RETRY", value_name = "SECONDS", default_value_t = 5, global = true)]
+    retry: u64,
+}
+
+/// What a token is needed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Management,
+    Evaluation,
+}
+
+/// A client and a way to answer.
+#[derive(Debug)]
+pub struct Session {
+    /// The nodes.
+    pub client: Client,
+    /// Standard output.
+    pub output: Output,
+}
+
+impl Global {
+    /// A session that reads and changes the catalog.
+    pub fn management(&self) -> Result<Session, Failure> {
+        self.session(Some(Purpose::Management))
+    }
+
+    /// A session that evaluates flags.
+    pub fn evaluation(&self) -> Result<Session, Failure> {
+        self.session(Some(Purpose::Evaluation))
+    }
+
+    /// A session that asks each node once and without a token: the one given, or all of them.
+    pub fn probe(&self, endpoint: Option<String>) -> Result<Session, Failure> {
+        let endpoints = endpoint.map_or_else(|| self.endpoints.clone(), |endpoint| vec![endpoint]);
+        Self { endpoints, retry: 0, ..self.clone() }.session(None)
+    }
+
+    fn session(&self, purpose: Option<Purpose>) -> Result<Session, Failure> {
+        let endpoints = self.endpoints.iter().map(|text| endpoint(text)).collect::<Result<Vec<_>, _>>()?;
+        let token = purpose.map(|purpose| self.token(purpose)).transpose()?;
+        let client = Client::new(
+            endpoints,
+            token.as_deref(),
+            Duration::from_secs(self.timeout.max(1)),
+            Duration::from_secs(self.retry),
+        )?;
+        Ok(Session { client, output: Output { format: self.output } })
+    }
+
+    fn token(&self, purpose: Purpose) -> Result<String, Failure> {
+        if let Some(path) = &self.token_file {
+            let text = fs::read_to_string(path).map_err(|e| {
+                Failure::new(Exit::Auth, format!("could not read the token file {}: {e}", path.display()))
+            })?;
+            let token = text.trim();
+            return match token {
+                "" => Err(Failure::new(Exit::Auth, format!("the token file {} is empty", path.display()))),
+                token => Ok(token.to_owned()),
+            };
+        }
+        let order = match purpose {
+            Purpose::Management => [ADMIN_TOKEN, TOKEN],
+            Purpose::Evaluation => [TOKEN, ADMIN_TOKEN],
+        };
+        first_token(order, |name| env::var(name).ok()).ok_or_else(|| {
+            Failure::new(Exit::Auth, "there is no token")
+                .next(format!("set {} or {}, or give --token-file FILE", order[0], order[1]))
+        })
+    }
+}
+
+/// The first of the variables that is set and not empty.
+fn first_token(order: [&str; 2], get: impl Fn(&str) -> Option<String>) -> Option<String> {
+    order.into_iter().filter_map(get).map(|t| t.trim().to_owned()).find(|t| !t.is_empty())
+}
+
+fn endpoint(text: &str) -> Result<Url, Failure> {
+    let bad = |why: &str| {
+        // Not the text itself: a password may be in it.
+        Failure::usage(format!("an endpoint {why}"))
+            .next("give URLs like http://127.0.0.1:7401 with --endpoint or FLAGRAFT_ENDPOINTS")
+    };
+    let url = Url::parse(text.trim()).map_err(|e| bad(&format!("is no URL ({e})")))?;
+    if url.scheme() == "https" {
+        return Err(bad("begins with https, which this client does not speak"));
+    }
+    if url.scheme() != "http" || url.cannot_be_a_base() {
+        return Err(bad("does not begin with http://"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(bad("holds a user name or password"));
+    }
+    Ok(url)
+}
+
+/// The project that a command is about.
+#[derive(Args, Clone, Debug)]
+pub struct ProjectArg {
+    /// The project
+    #[arg(short, long, env = "FLAGRAFT_PROJECT")]
+    pub project: String,
+}
+
+/// The environment that a command is about.
+#[derive(Args, Clone, Debug)]
+pub struct EnvironmentArg {
+    /// The environment
+    #[arg(short, long, env = "FLAGRAFT_ENVIRONMENT")]
+    pub environment: String,
+}
+
+/// Why a change is made.
+#[derive(Args, Clone, Debug)]
+pub struct Why {
+    /// Why: kept in the audit log
+    #[arg(short, long)]
+    pub reason: String,
+    /// The ticket, where the environment's policy asks for one
+    #[arg(short, long)]
+    pub ticket: Option<String>,
+}
+
+impl Why {
+    /// A body with the reason, the ticket and one more field.
+    pub fn body(&self, field: &str, value: Value) -> Value {
+        let mut body = self.bare();
+        body[field] = value;
+        body
+    }
+
+    /// A body with the reason and the ticket.
+    pub fn bare(&self) -> Value {
+        let mut body = json!({"reason": self.reason});
+        if let Some(ticket) = &self.ticket {
+            body["ticket"] = json!(ticket);
+        }
+        body
+    }
+
+    /// The reason and the ticket in the query of a `DELETE`.
+    pub fn on(&self, call: Call) -> Call {
+        call.query("reason", Some(self.reason.clone())).query("ticket", self.ticket.clone())
+    }
+}
+
+impl Session {
+    /// Makes one change of some operations in a project and says what it did.
+    pub async fn change(
+        &self,
+        project: &str,
+        why: &Why,
+        operations: Vec<Value>,
+        did: impl AsRef<str>,
+    ) -> Result<(), Failure> {
+        let body = change_body(&why.reason, why.ticket.as_deref(), operations);
+        self.write(Method::POST, &["api", "v1", "projects", project, "changes"], Some(body), did).await
+    }
+
+    /// Makes one write and says what it did.
+    pub async fn write(
+        &self,
+        method: Method,
+        path: &[&str],
+        body: Option<Value>,
+        did: impl AsRef<str>,
+    ) -> Result<(), Failure> {
+        self.finish(&Call::write(method, path, body)?, did).await
+    }
+
+    /// Makes a prepared write and says what it did.
+    pub async fn finish(&self, call: &Call, did: impl AsRef<str>) -> Result<(), Failure> {
+        let answer = self.client.send(call).await?;
+        self.output.say(&answer.body, receipt(&answer.body, did.as_ref()))
+    }
+}
+
+/// What a person is told of a change: what was done, and where it stands in the log.
+pub fn receipt(body: &Value, did: &str) -> String {
+    let number = |name: &str| body.get(name).and_then(Value::as_u64);
+    let mut text = match body.get("outcome").and_then(Value::as_str) {
+        Some("unchanged") => format!("{did}: nothing to change, it was so already"),
+        _ if body.get("dry_run") == Some(&Value::Bool(true)) => {
+            format!("{did}: would be accepted; nothing was written")
+        }
+        _ => did.to_owned(),
+    };
+    if let Some(revision) = number("revision") {
+        text.push_str(&format!(" (revision {revision}"));
+        if let Some(sequence) = number("sequence") {
+            text.push_str(&format!(", audit record {sequence}"));
+        }
+        text.push(')');
+    }
+    if let Some(missing) = body.get("not_yet_on").and_then(Value::as_array).filter(|nodes| !nodes.is_empty())
+    {
+        let nodes: Vec<String> = missing.iter().map(Value::to_string).collect();
+        text.push_str(&format!(
+            "\nnot yet published on node {}: until it is, that node gives the safe variant of a critical flag",
+            nodes.join(", ")
+        ));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_looked_up_in_the_order_of_their_purpose() {
+        let get = |name: &str| match name {
+            ADMIN_TOKEN => Some("admin\n".to_owned()),
+            TOKEN => Some("  ".to_owned()),
+            _ => None,
+        };
+        assert_eq!(
+            first_token([TOKEN, ADMIN_TOKEN], get).as_deref(),
+            Some("admin"),
+            "an empty variable is none"
+        );
+        assert_eq!(first_token([ADMIN_TOKEN, TOKEN], |n| Some(n.to_owned())).as_deref(), Some(ADMIN_TOKEN));
+        assert_eq!(first_token([ADMIN_TOKEN, TOKEN], |_| None), None);
+    }
+
+    #[test]
+    fn endpoints_are_plain_http_without_secrets() {
+        for good in ["http://127.0.0.1:7401", " http://node1:80/ ", "http://[::1]:7401"] {
+            assert!(endpoint(good).is_ok(), "{good}");
+        }
+        for bad in
+            ["", "127.0.0.1:7401", "https://node1", "ftp://node1", "http://u:pw@node1", "http://:pw@node1"]
+        {
+            let failure = endpoint(bad).expect_err(bad);
+            assert_eq!(failure.exit, Exit::Usage);
+            assert!(!failure.to_string().contains("pw"), "{failure}");
+        }
+    }
+
+    #[test]
+    fn receipts() {
+        let body = json!({"revision": 42, "sequence": 57, "request_id": "r", "not_yet_on": [3]});
+        let text = receipt(&body, "disabled checkout-v2 in production");
+        assert!(
+            text.starts_with("disabled checkout-v2 in production (revision 42, audit record 57)\n"),
+            "{text}"
+        );
+        assert!(text.contains("node 3"));
+        let text = receipt(&json!({"revision": 42, "outcome": "unchanged"}), "enabled x");
+        assert_eq!(text, "enabled x: nothing to change, it was so already (revision 42)");
+    }
+}
