@@ -27,8 +27,8 @@ pub enum ChangeCommand {
 /// A file of operations.
 #[derive(Args, Debug)]
 pub struct ApplyArgs {
-    /// A JSON file (`-`: standard input): a list of operations, or an object with `operations` and, if not given
-    /// as options, `reason`, `ticket` and `expect_revision`
+    /// A JSON file (`-`: standard input): a list of operations, or an object with `operations` and, if not
+    /// given as options, `reason`, `ticket` and `expect_revision`
     file: String,
     #[command(flatten)]
     project: ProjectArg,

@@ -1,9 +1,9 @@
 //! The HTTP client of all commands: which node is asked, with which token, and what its answer means.
 //!
-//! Endpoints are tried in order. One that can't be reached, breaks off or answers 503 is followed by the next; every
-//! write carries an `Idempotency-Key` that stays the same over its retries, so that a write whose first answer was
-//! lost happens once. Where nothing but 503 comes back - a leader is being elected - the round is repeated for a
-//! few seconds.
+//! Endpoints are tried in order. One that can't be reached, breaks off or answers 503 is followed by the
+//! next; every write carries an `Idempotency-Key` that stays the same over its retries, so that a write whose
+//! first answer was lost happens once. Where nothing but 503 comes back - a leader is being elected - the
+//! round is repeated for a few seconds.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -305,7 +305,10 @@ fn exhausted(call: &Call, maybe_entered: bool, unavailable: Option<&Answer>, fau
     if let (true, Some(id)) = (maybe_entered, &call.idempotency_key) {
         let mut failure = Failure::new(
             Exit::OutcomeUnknown,
-            format!("the connection was lost before the answer came, so the change may or may not have happened: {}", faults.join(", ")),
+            format!(
+                "the connection was lost before the answer came, so the change may or may not have happened: {}",
+                faults.join(", ")
+            ),
         )
         .next(how_to_ask(id));
         failure.request_id = Some(id.clone());
@@ -339,7 +342,7 @@ fn judge(answer: &Answer) -> Failure {
     }
     let mut failure = Failure { code, ..Failure::new(exit, message) };
     let error = answer.body.get("error");
-    failure.details = error.and_then(|e| e.get("details")).filter(|d| !d.is_null()).cloned();
+    failure.details = error.and_then(|e| e.get("details")).filter(|d| !d.is_null()).cloned().map(Box::new);
     failure.request_id = [
         error.and_then(|e| e.get("request_id")),
         failure.details.as_ref().and_then(|d| d.get("request_id")),
@@ -353,6 +356,7 @@ fn judge(answer: &Answer) -> Failure {
         (Exit::Auth, _) if answer.status == StatusCode::UNAUTHORIZED => {
             Some("give a token with --token-file, FLAGRAFT_ADMIN_TOKEN or FLAGRAFT_TOKEN".to_owned())
         }
+        (Exit::Rejected, _) if failure.code == "policy" => Some("here that is --ticket".to_owned()),
         (Exit::OutcomeUnknown, Some(id)) => Some(how_to_ask(id)),
         (Exit::Unavailable, _) => {
             let seconds = answer.header(RETRY_AFTER.as_str());

@@ -45,8 +45,8 @@ pub async fn run(args: ExportArgs, global: &Global) -> Result<(), Failure> {
 
 /// Reads a project as the file's object.
 ///
-/// The parts are read one after the other; where a change falls between two of them the revisions of the lists
-/// differ, and the read begins again, so that the file is one state.
+/// The parts are read one after the other; where a change falls between two of them the revisions of the
+/// lists differ, and the read begins again, so that the file is one state.
 pub async fn read(session: &Session, project: &str) -> Result<Value, Failure> {
     const TRIES: usize = 5;
     let path = |tail: &'static str| ["api", "v1", "projects", project, tail];
@@ -69,7 +69,8 @@ pub async fn read(session: &Session, project: &str) -> Result<Value, Failure> {
         .next("try again when fewer changes are made"))
 }
 
-/// All segments of a project, with their members: lists of segments leave those out, for there may be a million.
+/// All segments of a project, with their members: lists of segments leave those out, for there may be a
+/// million.
 pub async fn segments(session: &Session, project: &str) -> Result<Vec<Value>, Failure> {
     let path = ["api", "v1", "projects", project, "segments"];
     let mut segments = Vec::new();

@@ -36,8 +36,8 @@ pub struct Failure {
     pub message: String,
     /// What to do next, if there is something.
     pub next: Option<String>,
-    /// The envelope's `details`, such as the JSON pointer to the fault.
-    pub details: Option<Value>,
+    /// The envelope's `details`, such as the JSON pointer to the fault. Boxed: every result carries its room.
+    pub details: Option<Box<Value>>,
     /// The request id of a change, where its outcome is unknown.
     pub request_id: Option<String>,
 }
@@ -80,7 +80,7 @@ impl Failure {
     pub fn to_json(&self) -> Value {
         let mut error = json!({"code": self.code, "message": self.to_string(), "exit": self.exit as u8});
         if let Some(details) = &self.details {
-            error["details"] = details.clone();
+            error["details"] = Value::clone(details);
         }
         if let Some(id) = &self.request_id {
             error["request_id"] = json!(id);
@@ -98,6 +98,8 @@ impl fmt::Display for Failure {
             write!(f, " (at {path})")?;
         }
         match &self.next {
+            // After a list of lines it is a line of its own.
+            Some(next) if self.message.contains('\n') => write!(f, "\n{next}"),
             Some(next) => write!(f, "; {next}"),
             None => Ok(()),
         }
@@ -112,7 +114,7 @@ mod tests {
     fn says_what_happened_where_and_what_to_do_next() {
         let mut failure =
             Failure::new(Exit::Rejected, "no variant is named \"onn\".").next("use one of on, off");
-        failure.details = Some(json!({"path": "/flag/off_variant"}));
+        failure.details = Some(Box::new(json!({"path": "/flag/off_variant"})));
         assert_eq!(
             failure.to_string(),
             "no variant is named \"onn\" (at /flag/off_variant); use one of on, off"

@@ -63,8 +63,8 @@ pub fn weights(text: &str) -> Result<Value, Failure> {
 
 /// The attributes of an evaluation: JSON first, then single ones over it, then the targeting key.
 ///
-/// A single attribute's value is JSON where it reads as JSON (`true`, `7`, `["a"]`) and text otherwise; quote a
-/// number to make it text: `zip='"01067"'`.
+/// A single attribute's value is JSON where it reads as JSON (`true`, `7`, `["a"]`) and text otherwise; quote
+/// a number to make it text: `zip='"01067"'`.
 pub fn context(
     json: Option<&str>,
     attributes: &[String],
@@ -113,7 +113,10 @@ mod tests {
             context(Some(r#"{"age": 6, "plan": "pro"}"#), &attributes, Some("u1")).expect("context");
         assert_eq!(
             Value::Object(context),
-            json!({"beta": true, "age": 7, "country": "DE", "zip": "01067", "note": "a=b", "empty": "", "plan": "pro", "targetingKey": "u1"})
+            json!({
+                "beta": true, "age": 7, "country": "DE", "zip": "01067", "note": "a=b", "empty": "", "plan": "pro",
+                "targetingKey": "u1",
+            })
         );
     }
 

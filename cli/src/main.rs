@@ -12,6 +12,8 @@ mod dev;
 mod environment;
 mod export;
 mod failure;
+#[cfg(test)]
+mod fake;
 mod flag;
 mod health;
 mod import;
@@ -148,34 +150,5 @@ async fn ask(command: Command, global: &Global) -> Result<(), Failure> {
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::CommandFactory as _;
-
-    use super::*;
-
-    /// clap checks the definition of every command only when it is built so.
-    #[test]
-    fn the_command_line_is_sound() {
-        Arguments::command().debug_assert();
-    }
-
-    #[test]
-    fn every_option_and_command_is_documented() {
-        let mut open = vec![Arguments::command()];
-        while let Some(command) = open.pop() {
-            let name = command.get_name().to_owned();
-            assert!(command.get_about().is_some(), "{name} says nothing");
-            for argument in command.get_arguments() {
-                assert!(argument.get_help().is_some(), "{name} {} says nothing", argument.get_id());
-            }
-            open.extend(command.get_subcommands().cloned());
-        }
-    }
-
-    /// A secret in the arguments would be in the list of processes and in the shell's history.
-    #[test]
-    fn no_option_takes_a_secret() {
-        let line = ["flagraft", "flag", "list", "-p", "demo", "--token", "fr_adm_x"];
-        assert!(Arguments::try_parse_from(line).is_err());
-    }
-}
+#[path = "main_tests.rs"]
+mod tests;

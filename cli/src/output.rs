@@ -46,8 +46,8 @@ impl Output {
     }
 }
 
-/// Writes a line to standard output. A reader that has gone away (`flagraft flag list | head -1`) ends the process
-/// quietly, as it does any other tool of a pipeline.
+/// Writes a line to standard output. A reader that has gone away (`flagraft flag list | head -1`) ends the
+/// process quietly, as it does any other tool of a pipeline.
 pub fn line(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     match writeln!(stdout, "{}", text.trim_end()).and_then(|()| stdout.flush()) {

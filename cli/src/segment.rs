@@ -143,17 +143,63 @@ async fn put(session: &Session, args: &PutArgs) -> Result<(), Failure> {
 async fn members(session: &Session, args: &MembersArgs, verb: &str) -> Result<(), Failure> {
     let mut members = args.members.clone();
     if let Some(file) = &args.file {
-        members
-            .extend(input::read(file)?.lines().map(str::trim).filter(|l| !l.is_empty()).map(str::to_owned));
+        let text = input::read(file)?;
+        members.extend(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned));
     }
     let list = match args.list {
         List::Included => "included",
         List::Excluded => "excluded",
     };
-    let operation = json!({
-        "op": format!("segment.members.{verb}"), "segment": args.segment.key, "list": list, "members": members,
-    });
+    let (project, segment) = (&args.segment.project.project, &args.segment.key);
     let done = if verb == "add" { "added to" } else { "removed from" };
-    let did = format!("{} {done} the {list} of segment {}", members.len(), args.segment.key);
-    session.change(&args.segment.project.project, &args.why, vec![operation], did).await
+    let changes = chunks(&members);
+    if changes.len() > 1 {
+        let (members, changes) = (members.len(), changes.len());
+        eprintln!("{members} members go in as {changes} changes; if it is cut off, run it again");
+    }
+    for chunk in changes {
+        let operation = json!({
+            "op": format!("segment.members.{verb}"), "segment": segment, "list": list, "members": chunk,
+        });
+        let did = format!("{} {done} the {list} of segment {segment}", chunk.len());
+        session.change(project, &args.why, vec![operation], did).await?;
+    }
+    Ok(())
+}
+
+/// Cuts members into changes that a node takes. Adding what is there already changes nothing, so a run that was cut
+/// off is resumed by running it again.
+fn chunks(members: &[String]) -> Vec<&[String]> {
+    /// Bytes of members in one change. A node takes 1 MiB; the rest is for quotes, escapes and what is around them.
+    const CHUNK_BYTES_MAX: usize = 512 * 1024;
+    let (mut chunks, mut start, mut bytes) = (Vec::new(), 0, 0_usize);
+    for (i, member) in members.iter().enumerate() {
+        let size = Value::from(member.as_str()).to_string().len() + 1;
+        if i > start && bytes + size > CHUNK_BYTES_MAX {
+            chunks.push(&members[start..i]);
+            (start, bytes) = (i, 0);
+        }
+        bytes += size;
+    }
+    chunks.push(&members[start..]);
+    chunks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_members_are_cut_into_changes_and_none_is_lost() {
+        let members: Vec<String> = (0..100_000).map(|i| format!("customer-{i:06}")).collect();
+        let chunks = chunks(&members);
+        assert!(chunks.len() > 1);
+        assert!(chunks.iter().all(|chunk| json!(chunk).to_string().len() <= 600 * 1024));
+        assert_eq!(chunks.concat(), members);
+        assert_eq!(
+            super::chunks(&[]).len(),
+            1,
+            "even nothing is asked for, so that the cluster says what is wrong"
+        );
+    }
 }

@@ -1,4 +1,5 @@
-//! `flagraft serve`: one node, from its settings to its graceful end. Here, and only here, the settings are parsed.
+//! `flagraft serve`: one node, from its settings to its graceful end. Here, and only here, the settings are
+//! parsed.
 
 mod logging;
 mod settings;
@@ -8,10 +9,7 @@ use std::{future::Future, io};
 use flagraft_node::{node::StartError, server::Server};
 use tokio::signal::unix::{SignalKind, signal};
 
-pub use self::{
-    logging::LogFormat,
-    settings::ServeArgs,
-};
+pub use self::{logging::LogFormat, settings::ServeArgs};
 use crate::{
     dev,
     failure::{Exit, Failure},
@@ -19,7 +17,7 @@ use crate::{
 
 /// Runs a node until it is told to stop.
 pub fn run(args: ServeArgs) -> Result<(), Failure> {
-    logging::start(args.observing.log_format)?;
+    logging::start(args.observing.log_format, args.dev)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Failure::new(Exit::Other, format!("could not start: {e}")))?;
     if args.dev {

@@ -1,5 +1,5 @@
-//! What all client commands share: where the nodes are, which token to use, and the options that say what a command
-//! is about.
+//! What all client commands share: where the nodes are, which token to use, and the options that say what a
+//! command is about.
 
 use std::{env, fs, path::PathBuf, time::Duration};
 

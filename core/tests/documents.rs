@@ -615,11 +615,7 @@ fn the_least_that_a_flag_says_and_what_it_then_has() {
 /// A condition of 127 levels gets through the JSON parser. Reading it must fit a thread's stack, also one of an
 /// unoptimised build.
 #[test]
-#[expect(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    reason = "only a thread has a stack of its own"
-)]
+#[expect(clippy::disallowed_types, reason = "only a thread has a stack of its own")]
 fn a_deep_document_does_not_overflow_the_stack() {
     let depth = 100;
     let condition =

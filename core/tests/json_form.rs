@@ -22,7 +22,7 @@ fn numbers_are_integers_or_doubles() {
         let value: Value = serde_json::from_str(text).expect("JSON");
         let written: Value = serde_json::from_str(form).expect("JSON");
         assert_eq!(value, written, "{text}");
-        assert!(value.as_f64().is_some() && value.to_string() != *text, "{text} is written {value}");
+        assert_ne!(value.to_string(), text, "the text is not kept");
     }
     assert!(serde_json::from_str::<Value>("1e400").is_err(), "beyond a double");
 }
@@ -30,19 +30,16 @@ fn numbers_are_integers_or_doubles() {
 /// Without `float_roundtrip` the last bit of a double may change when it is read.
 #[test]
 fn doubles_are_read_exactly() {
-    // Read without the feature, this one comes back as its neighbour.
+    // Without the feature each of the first three comes back as its neighbour.
     for double in [
-        2.225_073_858_507_201_4e-308,
-        8.98846567431158e307,
-        1.7976931348623157e308,
+        1.071_566_039_146_582_6e-75,
+        -1.819_967_304_027_17e-179,
+        9.643_915_712_060_552e-234,
         0.1 + 0.2,
-        5e-324,
-        1.0 / 3.0,
+        f64::MAX,
+        f64::MIN_POSITIVE,
     ] {
         let read: f64 = serde_json::from_str(&json!(double).to_string()).expect("JSON");
-        assert_eq!(read.to_bits(), f64::to_bits(double), "{double:e}");
+        assert_eq!(read.to_bits(), double.to_bits(), "{double:e}");
     }
-    // A text that the fast path rounds the wrong way.
-    let read: f64 = serde_json::from_str("51.24817837550540").expect("JSON");
-    assert_eq!(read.to_bits(), 51.248_178_375_505_4_f64.to_bits());
 }

@@ -29,6 +29,10 @@ pub struct Snapshot {
     pub audit_size: u64,
     /// How long ago the published state was surely current, in milliseconds; `None`: not known yet.
     pub age_ms: Option<u64>,
+    /// Rounds of read confirmation begun since the start.
+    pub read_rounds: u64,
+    /// Whether critical reads are answered unconfirmed at once, since one missed its deadline.
+    pub read_suspect: bool,
     /// Whether `/readyz` says so.
     pub ready: bool,
 }
@@ -57,6 +61,8 @@ pub struct Metrics {
     revision: IntGauge,
     audit_size: IntGauge,
     age_ms: IntGauge,
+    read_rounds: IntGauge,
+    read_suspect: IntGauge,
     ready: IntGauge,
 }
 
@@ -140,6 +146,14 @@ impl Metrics {
             age_ms: make.gauge(
                 "flagraft_age_milliseconds",
                 "How long ago the published state was surely current; -1 while that is not known.",
+            )?,
+            read_rounds: make.gauge(
+                "flagraft_read_index_rounds",
+                "Rounds of read confirmation begun since the start; one round confirms all reads that wait for it.",
+            )?,
+            read_suspect: make.gauge(
+                "flagraft_read_suspect",
+                "1 while critical flags have their safe variants at once, because nobody confirms reads.",
             )?,
             ready: make.gauge("flagraft_ready", "1 while /readyz says so.")?,
             registry: make.0,
@@ -236,6 +250,8 @@ impl Metrics {
         self.revision.set(gauge(now.revision));
         self.audit_size.set(gauge(now.audit_size));
         self.age_ms.set(now.age_ms.map_or(-1, gauge));
+        self.read_rounds.set(gauge(now.read_rounds));
+        self.read_suspect.set(i64::from(now.read_suspect));
         self.ready.set(i64::from(now.ready));
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;

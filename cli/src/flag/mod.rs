@@ -124,7 +124,8 @@ pub struct ServeArgs {
     /// The attribute that a rollout goes by
     #[arg(long, default_value = "targetingKey", requires = "weights")]
     by: String,
-    /// What a rollout's hash begins with: flags that share it put the same users first. Without it, the flag's key
+    /// What a rollout's hash begins with: flags that share it put the same users first. Without it, the
+    /// flag's key
     #[arg(long, requires = "weights")]
     seed: Option<String>,
 }

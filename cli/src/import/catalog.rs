@@ -1,4 +1,5 @@
-//! For tests: a catalog made by `apply` itself, so that what an import makes is judged as a cluster would judge it.
+//! For tests: a catalog made by `apply` itself, so that what an import makes is judged as a cluster would
+//! judge it.
 
 use flagraft_core::{
     apply::apply,
@@ -17,8 +18,11 @@ pub const ENVIRONMENT: &str = "production";
 
 /// A catalog with the project and environment, and after these operations.
 pub fn catalog(operations: Vec<Value>) -> State {
-    let members = json!({"1": {"uid": "00000000000000000000000000000001", "peer_address": "127.0.0.1:1", "voter": true}});
-    let founding = json!({"op": "system.bootstrap", "cluster": "00000000000000000000000000000001", "history": "0000000000000001", "members": members});
+    let id = "00000000000000000000000000000001";
+    let founding = json!({
+        "op": "system.bootstrap", "cluster": id, "history": "0000000000000001",
+        "members": {"1": {"uid": id, "peer_address": "127.0.0.1:1", "voter": true}},
+    });
     let mut state = change(&State::empty(), None, vec![founding]).expect("founded");
     let tenancy = vec![
         json!({"op": "project.put", "project": {"key": PROJECT}}),

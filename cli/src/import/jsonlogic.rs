@@ -3,22 +3,30 @@
 //! A translation is exact or it is refused. JsonLogic coerces where our conditions are strict by type, so a
 //! comparison often becomes more than one condition:
 //!
-//! * A missing attribute is `null`: never equal to a text, number or boolean (`==` does not match, `!=` does, and
-//!   ours agree, because a missing attribute matches nothing and its negation everything), but 0 in `<`, `<=`, `>`
-//!   and `>=`. Where 0 satisfies the comparison, "the attribute is missing" is added as an alternative; the same goes
-//!   for `false` and `""`, which are 0 too, and `true`, which is 1.
-//! * `==` and `!=` equate a number with the text that spells it and with a boolean: the other spellings are added
-//!   to the values. `===`, `!==` and `in` are strict in both.
+//! * A missing attribute is `null`: never equal to a text, number or boolean (`==` does not match, `!=` does,
+//!   and ours agree, because a missing attribute matches nothing and its negation everything), but 0 in `<`,
+//!   `<=`, `>` and `>=`. Where 0 satisfies the comparison, "the attribute is missing" is added as an
+//!   alternative; the same goes for `false` and `""`, which are 0 too, and `true`, which is 1.
+//! * `==` and `!=` equate a number with the text that spells it and with a boolean: the other spellings are
+//!   added to the values. `===`, `!==` and `in` are strict in both.
 //!
-//! Two kinds of context stay outside, because no finite list of values holds them or because flagd's own engines
-//! disagree about them. One is a text that spells a number unusually or where a range is asked for (`"1e1"`,
-//! `"17" < 18`): the report names the attributes concerned. The other is an attribute that is a list or an object:
-//! here a list matches when one of its elements does. What the engines that flagd documents do not agree on (a bare attribute inside `and`, texts such as
-//! `"0x10"`) is refused.
+//! Two kinds of context stay outside, because no finite list of values holds them or because flagd's own
+//! engines disagree about them. One is a text that spells a number unusually or where a range is asked for
+//! (`"1e1"`, `"17" < 18`): the report names the attributes concerned. The other is an attribute that is a
+//! list or an object: here a list matches when one of its elements does. What the engines that flagd
+//! documents do not agree on (a bare attribute inside `and`, texts such as `"0x10"`) is refused.
+
+mod condition;
+mod operand;
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
+
+use self::{
+    condition::Condition,
+    operand::{Operand, attribute, only, operand, operation, pair, plain, spelled},
+};
 
 /// A flag's targeting as rules, tried in order; where none matches, flagd's default variant is served.
 #[derive(Debug, PartialEq)]
@@ -45,83 +53,6 @@ pub fn translate(targeting: &Value, is_variant: &dyn Fn(&str) -> bool) -> Transl
         Translator { is_variant, rules: Vec::new(), to_default: Vec::new(), notes: BTreeSet::new() };
     translator.result(targeting, &Condition::Always)?;
     Ok(Translation { rules: translator.rules, notes: translator.notes })
-}
-
-/// A condition on a context, with those that do not depend on it told apart.
-#[derive(Clone, Debug, PartialEq)]
-enum Condition {
-    Always,
-    Never,
-    When(Value),
-}
-
-impl Condition {
-    fn attribute(name: &str, op: &str, values: Vec<Value>) -> Self {
-        match op {
-            "exists" => Self::When(json!({"attribute": name, "op": op})),
-            _ => Self::When(json!({"attribute": name, "op": op, "values": values})),
-        }
-    }
-
-    /// The attribute has one of these values, by type and value.
-    fn one_of(name: &str, values: Vec<Value>) -> Self {
-        match values.len() {
-            0 => Self::Never,
-            1 => Self::attribute(name, "eq", values),
-            _ => Self::attribute(name, "in", values),
-        }
-    }
-
-    fn missing(name: &str) -> Self {
-        Self::attribute(name, "exists", Vec::new()).not()
-    }
-
-    fn not(self) -> Self {
-        match self {
-            Self::Always => Self::Never,
-            Self::Never => Self::Always,
-            Self::When(mut when) => match when.get_mut("not") {
-                Some(inner) => Self::When(inner.take()),
-                None => Self::When(json!({ "not": when })),
-            },
-        }
-    }
-
-    fn all(parts: impl IntoIterator<Item = Self>) -> Self {
-        Self::joined(parts, "all", Self::Never, Self::Always)
-    }
-
-    fn any(parts: impl IntoIterator<Item = Self>) -> Self {
-        Self::joined(parts, "any", Self::Always, Self::Never)
-    }
-
-    /// `decides` makes the others irrelevant, `neutral` is irrelevant itself.
-    fn joined(parts: impl IntoIterator<Item = Self>, word: &str, decides: Self, neutral: Self) -> Self {
-        let mut conditions = Vec::new();
-        for part in parts {
-            match part {
-                part if part == decides => return decides,
-                part if part == neutral => {}
-                // `a and (b and c)` is `a and b and c`.
-                Self::When(mut when) => match when.get_mut(word) {
-                    Some(Value::Array(inner)) => conditions.append(inner),
-                    _ => conditions.push(when),
-                },
-                Self::Always | Self::Never => {}
-            }
-        }
-        match conditions.len() {
-            0 => neutral,
-            1 => Self::When(conditions.remove(0)),
-            _ => Self::When(json!({ word: conditions })),
-        }
-    }
-}
-
-/// What an operator is given.
-enum Operand<'a> {
-    Attribute(&'a str),
-    Constant(&'a Value),
 }
 
 /// The four orderings, by JsonLogic's name.
@@ -233,7 +164,8 @@ impl Translator<'_> {
                 let bare = |part: &Value| matches!(operation(part), Ok(("var", _)));
                 if arguments.as_array().is_some_and(|parts| parts.iter().any(bare)) {
                     return refuse(
-                        "a bare attribute inside `and`, which flagd's engines read differently; write {\"!!\": [{\"var\": ...}]}",
+                        "a bare attribute inside `and`, which flagd's engines read differently; \
+                         write {\"!!\": [{\"var\": ...}]}",
                     );
                 }
                 Ok(Condition::all(self.each(name, arguments)?))
@@ -374,7 +306,8 @@ impl Translator<'_> {
                 Ok(Condition::any([Condition::one_of(name, values), missing]))
             }
             (_, Operand::Attribute(name)) => refuse(format!(
-                "`in` with the attribute \"{name}\" as its second operand: a part of a text or a member of a list, as the context has it"
+                "`in` with the attribute \"{name}\" as its second operand: a part of a text or a member of a list, \
+                 as the context has it"
             )),
             _ => refuse("`in` without an attribute and a list"),
         }
@@ -388,104 +321,5 @@ impl Translator<'_> {
     }
 }
 
-/// The one operator of a JsonLogic object, and what it is given.
-fn operation(expression: &Value) -> Translated<(&str, &Value)> {
-    let Some(object) = expression.as_object() else { return refuse(format!("the constant {expression}")) };
-    let mut entries = object.iter();
-    match (entries.next(), entries.next()) {
-        (Some((name, arguments)), None) => Ok((name, arguments)),
-        _ => refuse("an object that is not one operator"),
-    }
-}
-
-fn only<'a>(name: &str, arguments: &'a Value) -> Translated<&'a Value> {
-    match arguments {
-        Value::Array(list) => match list.as_slice() {
-            [argument] => Ok(argument),
-            _ => refuse(format!("`{name}` without exactly one operand")),
-        },
-        argument => Ok(argument),
-    }
-}
-
-fn pair<'a>(what: &str, arguments: &'a Value) -> Translated<(Operand<'a>, Operand<'a>)> {
-    match arguments.as_array().map(Vec::as_slice) {
-        Some([left, right]) => Ok((operand(left)?, operand(right)?)),
-        _ => refuse(format!("{what} without two operands")),
-    }
-}
-
-fn operand(value: &Value) -> Translated<Operand<'_>> {
-    if !value.is_object() {
-        return Ok(Operand::Constant(value));
-    }
-    match operation(value)? {
-        ("var", arguments) => attribute(arguments).map(Operand::Attribute),
-        (name, _) => refuse(format!("`{name}` inside a comparison")),
-    }
-}
-
-/// The attribute that a `var` names.
-fn attribute(arguments: &Value) -> Translated<&str> {
-    let name = match arguments {
-        Value::Array(list) => match list.as_slice() {
-            [name] | [name, Value::Null] => name,
-            [_, _] => return refuse("a `var` with a default"),
-            _ => return refuse("a `var` that names no attribute"),
-        },
-        name => name,
-    };
-    let Some(name) = name.as_str() else { return refuse("a `var` that names no attribute") };
-    if name.is_empty() {
-        return refuse("the whole context as a value");
-    }
-    if name.starts_with("$flagd") {
-        return refuse(format!("flagd's own attribute \"{name}\""));
-    }
-    if name.split('.').any(|part| part.is_empty() || part.bytes().all(|b| b.is_ascii_digit())) {
-        return refuse(format!("the path \"{name}\", which goes into a list"));
-    }
-    Ok(name)
-}
-
-/// The number that a text counts as in `==`; `None` where it counts as none.
-///
-/// JavaScript's rules and Go's agree on decimal numbers and on what is far from any; a text that only one of the
-/// two reads as a number is refused.
-fn spelled(text: &str) -> Translated<Option<f64>> {
-    let trimmed = text.trim();
-    if trimmed.is_empty() {
-        return Ok(Some(0.0));
-    }
-    let digits = trimmed.trim_start_matches(['+', '-']);
-    let starts_as_number = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.');
-    let decimal = digits.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-'));
-    match trimmed.parse::<f64>() {
-        Ok(number) if starts_as_number && decimal && trimmed == text => {
-            Ok(Some(number).filter(|n| n.is_finite()))
-        }
-        Ok(_) if starts_as_number => {
-            refuse(format!("`==` with {text:?}, which flagd's engines read differently"))
-        }
-        // No attribute is infinite or not a number.
-        Ok(_) => Ok(None),
-        Err(_) if ["0x", "0X", "0b", "0B", "0o", "0O"].iter().any(|p| digits.starts_with(p)) => {
-            refuse(format!("`==` with {text:?}, which flagd's engines read differently"))
-        }
-        Err(_) => Ok(None),
-    }
-}
-
-/// The number as JSON writes it: without a fraction where it has none.
-fn plain(number: f64) -> Value {
-    // Within +-2^53 every whole number is exact in both.
-    if number.fract() == 0.0 && number.abs() <= 9_007_199_254_740_992.0 {
-        #[allow(clippy::cast_possible_truncation)] // checked just above
-        return json!(number as i64);
-    }
-    json!(number)
-}
-
 #[cfg(test)]
-#[path = "jsonlogic_tests.rs"]
 mod tests;

@@ -1,8 +1,8 @@
 //! `flagraft import`: flags from flagd, or a project that `export` wrote.
 //!
 //! Nothing is written until the whole file is understood. Then the objects go in as changes of at most 100
-//! operations, each of them all or nothing, what is needed first; a run that was cut off is resumed by running it
-//! again, because what is there already, exactly as in the file, is left out.
+//! operations, each of them all or nothing, what is needed first; a run that was cut off is resumed by
+//! running it again, because what is there already, exactly as in the file, is left out.
 
 #[cfg(test)]
 mod catalog;
@@ -106,7 +106,8 @@ pub async fn run(args: ImportArgs, global: &Global) -> Result<(), Failure> {
     } else {
         target.write(&batches, session.output.is_json()).await?
     };
-    let report = Report { args: &args, source: &source, items: &items, batches: batches.len(), written };
+    let report =
+        Report { args: &args, source: &source, items: &items, batches: pending(&batches).0, written };
     session.output.show(&report.to_json(), |_| report.to_text())
 }
 
@@ -217,8 +218,8 @@ impl Existing {
 
 /// The objects, after the project and environments that they need and that do not exist.
 ///
-/// A file that defines them is their definition. A flagd file knows of neither: those are made only if asked for,
-/// because a typing error would make them too.
+/// A file that defines them is their definition. A flagd file knows of neither: those are made only if asked
+/// for, because a typing error would make them too.
 fn with_tenancy(
     args: &ImportArgs,
     project: &str,
@@ -253,11 +254,11 @@ fn untranslatable(flags: &BTreeMap<String, String>) -> Failure {
     let plural = if flags.len() == 1 { "flag has" } else { "flags have" };
     let mut failure = Failure::new(
         Exit::Rejected,
-        format!("{} {plural} no exact equal here, so nothing was written:{list}\n", flags.len()),
+        format!("{} {plural} no exact equal here, so nothing was written:{list}", flags.len()),
     )
     .next("give --skip-untranslatable to import the others");
     failure.code = "untranslatable".to_owned();
-    failure.details = Some(json!({ "untranslatable": flags }));
+    failure.details = Some(Box::new(json!({ "untranslatable": flags })));
     failure
 }
 
@@ -276,7 +277,7 @@ fn refuse_conflicts(items: &[Item]) -> Result<(), Failure> {
     )
     .next("give --on-conflict skip to leave them, or --on-conflict replace to replace them");
     failure.code = "conflict".to_owned();
-    failure.details = Some(json!({ "conflicts": conflicts }));
+    failure.details = Some(Box::new(json!({ "conflicts": conflicts })));
     Err(failure)
 }
 
@@ -312,8 +313,8 @@ impl Target<'_> {
         Call::write(Method::POST, ["api", "v1", "projects", self.project, "changes"], Some(body))
     }
 
-    /// Asks the cluster whether it would accept the import. Only one batch can be judged: each later one rests on
-    /// those before it.
+    /// Asks the cluster whether it would accept the import. Only one batch can be judged: each later one
+    /// rests on those before it.
     async fn dry_run(&self, batches: &[&[Item]]) -> Result<Written, Failure> {
         if let Some(mut body) = batches.first().and_then(|batch| self.body(batch)) {
             body["dry_run"] = json!(true);
@@ -329,13 +330,14 @@ impl Target<'_> {
             match self.body(batch) {
                 None => written.already += 1,
                 Some(body) => {
+                    let operations = body["operations"].as_array().map_or(0, Vec::len);
                     let key = plan::batch_key(self.file, self.project, index, &body);
                     let sent = self.session.client.send(&self.call(body)?.with_key(key)).await;
                     let answer = sent.map_err(|failure| cut_off(failure, &progress, index, batches.len()))?;
                     written.revision = answer.body["revision"].as_u64();
+                    progress.inc(operations as u64);
                 }
             }
-            progress.inc(batch.len() as u64);
         }
         progress.finish_and_clear();
         Ok(written)
@@ -357,13 +359,25 @@ fn cut_off(mut failure: Failure, progress: &ProgressBar, done: usize, batches: u
     failure
 }
 
-/// A bar where there is something to wait for and somebody to see it. Several batches are announced in any case.
+/// How many batches still have something to do, and how many operations that is.
+fn pending(batches: &[&[Item]]) -> (usize, usize) {
+    let operations =
+        batches.iter().map(|batch| batch.iter().filter(|item| item.operation().is_some()).count());
+    operations.filter(|count| *count > 0).fold((0, 0), |(batches, all), count| (batches + 1, all + count))
+}
+
+/// A bar where there is something to wait for and somebody to see it. Several batches are announced in any
+/// case.
 fn progress(batches: &[&[Item]], quiet: bool) -> ProgressBar {
-    let operations: usize = batches.iter().map(|batch| batch.len()).sum();
-    if batches.len() < 2 || quiet {
+    let (changes, operations) = pending(batches);
+    if changes < 2 || quiet {
         return ProgressBar::hidden();
     }
-    eprintln!("{operations} operations go in as {} changes, each of them all or nothing", batches.len());
+    let already = match batches.len() - changes {
+        0 => String::new(),
+        already => format!("; {already} are in already"),
+    };
+    eprintln!("{operations} operations go in as {changes} changes, each of them all or nothing{already}");
     let bar = ProgressBar::new(operations as u64);
     if !std::io::stderr().is_terminal() {
         bar.set_draw_target(ProgressDrawTarget::hidden());

@@ -1,4 +1,5 @@
-//! What an import does to a project: which objects are new, which are there already, and in which changes they go.
+//! What an import does to a project: which objects are new, which are there already, and in which changes
+//! they go.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -169,8 +170,8 @@ fn compare_flags(wanted: &Value, existing: &Value) -> Difference {
     difference
 }
 
-/// The object with every default written out, so that two ways to write the same are the same. One that is not
-/// valid stays as it is: the cluster says what is wrong with it.
+/// The object with every default written out, so that two ways to write the same are the same. One that is
+/// not valid stays as it is: the cluster says what is wrong with it.
 fn normal<T: Serialize + DeserializeOwned>(object: &Value) -> Value {
     let mut object = object.clone();
     if let Some(fields) = object.as_object_mut() {
@@ -180,7 +181,8 @@ fn normal<T: Serialize + DeserializeOwned>(object: &Value) -> Value {
     parsed.and_then(|parsed| serde_json::to_value(parsed).ok()).unwrap_or(object)
 }
 
-/// A flag with every default written out and its values in the one form of their type: `1` is `1.0` in a number flag.
+/// A flag with every default written out and its values in the one form of their type: `1` is `1.0` in a
+/// number flag.
 fn normal_flag(flag: &Value) -> Value {
     let mut normal = normal::<FlagDocument>(flag);
     let definition = FlagDocument::from_value(flag.clone()).and_then(|d| FlagDefinition::new(d.definition));
@@ -190,8 +192,9 @@ fn normal_flag(flag: &Value) -> Value {
     normal
 }
 
-/// Orders objects so that none stands before what it needs: prerequisites before the flags that name them, segments
-/// before the ones that contain them. What needs itself in the end stays where it is, for the cluster to refuse.
+/// Orders objects so that none stands before what it needs: prerequisites before the flags that name them,
+/// segments before the ones that contain them. What needs itself in the end stays where it is, for the
+/// cluster to refuse.
 pub fn needed_first(objects: Vec<Value>, needs: fn(&Value) -> Vec<&str>) -> Vec<Value> {
     let index: BTreeMap<&str, usize> =
         objects.iter().enumerate().filter_map(|(i, object)| Some((object["key"].as_str()?, i))).collect();
@@ -238,8 +241,8 @@ pub fn contained_segments(segment: &Value) -> Vec<&str> {
     found
 }
 
-/// Cuts the objects into changes, by the file alone: what is there already does not shift the cuts, so batch 3 is
-/// the same objects in every run.
+/// Cuts the objects into changes, by the file alone: what is there already does not shift the cuts, so batch
+/// 3 is the same objects in every run.
 pub fn batches(items: &[Item]) -> Vec<&[Item]> {
     let mut batches = Vec::new();
     let (mut start, mut bytes) = (0, 0_usize);
@@ -263,8 +266,8 @@ pub fn file_id(file: &[u8]) -> String {
     format!("sha256:{}", hex::encode(digest))
 }
 
-/// The request id of one batch: the same when the same file is imported the same way again, so that a batch whose
-/// answer was lost is not done twice, and another one when the batch is about to do something else.
+/// The request id of one batch: the same when the same file is imported the same way again, so that a batch
+/// whose answer was lost is not done twice, and another one when the batch is about to do something else.
 pub fn batch_key(file: &[u8], project: &str, number: usize, body: &Value) -> String {
     let mut hash = Sha256::new();
     for part in [

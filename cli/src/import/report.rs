@@ -90,7 +90,8 @@ impl Report<'_> {
             if self.items.iter().any(|item| item.object["environments"].to_string().contains("\"attribute\""))
             {
                 all.push(
-                    "an attribute that is a list matches a rule when one of its elements does; flagd's engines differ on lists"
+                    "an attribute that is a list matches a rule when one of its elements does; flagd's engines \
+                     differ on lists"
                         .to_owned(),
                 );
             }

@@ -16,7 +16,8 @@ const BOOTSTRAP_TOKEN_FILE: &str = "bootstrap-token";
 /// A node's settings.
 #[derive(Args, Clone, Debug)]
 pub struct ServeArgs {
-    /// One node on loopback with demo data, its tokens printed: the smallest start. Nothing is kept without --data
+    /// One node on loopback with demo data, its tokens printed: the smallest start. Nothing is kept without
+    /// --data
     #[arg(long, conflicts_with_all = ["peers", "peer_listen", "bootstrap", "public_url"])]
     pub dev: bool,
     /// The node's id in its cluster, from 1
@@ -91,7 +92,8 @@ struct Cluster {
     /// The node's zone, shown in the list of members. Default: empty
     #[arg(long, env = "FLAGRAFT_ZONE", default_value = "", hide_default_value = true)]
     zone: String,
-    /// The node's region, which evaluation contexts have as `region` where a token does not say. Default: empty
+    /// The node's region, which evaluation contexts have as `region` where a token does not say. Default:
+    /// empty
     #[arg(long, env = "FLAGRAFT_REGION", default_value = "", hide_default_value = true)]
     region: String,
     /// Labels of the node, KEY=VALUE, separated by commas. Default: none

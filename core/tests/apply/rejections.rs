@@ -74,7 +74,9 @@ fn rows() -> Vec<Row> {
     let enable = |flag: &str| json!({"op": "flag.enable", "flag": flag, "environment": "dev"});
     let one = |operation: Value| ask(json!([operation]));
     let configure = |configuration: Value| {
-        one(json!({"op": "flag.configure", "flag": "gate", "environment": "dev", "configuration": configuration}))
+        one(
+            json!({"op": "flag.configure", "flag": "gate", "environment": "dev", "configuration": configuration}),
+        )
     };
     vec![
         row(one(bootstrap()).by_the_cluster().project(None), "bootstrap", "", "without --bootstrap"),
@@ -112,7 +114,9 @@ fn rows() -> Vec<Row> {
         row(one(enable("old")), "conflict", "/operations/0/flag", "flag.restore"),
         row(one(enable("gone")), "conflict", "/operations/0/flag", "deleted"),
         row(
-            one(json!({"op": "flag.put", "flag": {"key": "gate", "type": "string", "variants": {"on": "a", "off": "b"}}})),
+            one(
+                json!({"op": "flag.put", "flag": {"key": "gate", "type": "string", "variants": {"on": "a", "off": "b"}}}),
+            ),
             "conflict",
             "/operations/0/flag/type",
             "make a new flag",
@@ -147,7 +151,9 @@ fn rows() -> Vec<Row> {
             "the flag has off, on",
         ),
         row(
-            configure(json!({"rules": [{"id": "r", "when": {"segment": "new"}, "serve": {"variant": "on"}}]})),
+            configure(
+                json!({"rules": [{"id": "r", "when": {"segment": "new"}, "serve": {"variant": "on"}}]}),
+            ),
             "invalid",
             "/operations/0/configuration/rules",
             "create it first",
@@ -159,7 +165,9 @@ fn rows() -> Vec<Row> {
             "create it first",
         ),
         row(
-            one(json!({"op": "flag.put", "flag": {"key": "gate", "type": "boolean", "variants": {"off": false}}})),
+            one(
+                json!({"op": "flag.put", "flag": {"key": "gate", "type": "boolean", "variants": {"off": false}}}),
+            ),
             "in_use",
             "/operations/0/flag/variants",
             "change that first",

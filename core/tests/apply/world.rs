@@ -23,7 +23,7 @@ pub const START_MS: i64 = 1_800_000_000_000;
 pub const TICKET: &str = "OPS-1";
 
 /// A change to be asked for. By default the owner asks, for the shop, with a ticket, under a minted id.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Ask {
     pub project: Option<&'static str>,
     pub operations: Value,
@@ -149,6 +149,7 @@ pub struct World {
     pub records: Vec<Record>,
     audit: Frontier,
     index: u64,
+    proposed: u64,
 }
 
 impl World {
@@ -160,6 +161,7 @@ impl World {
             records: Vec::new(),
             audit: Frontier::default(),
             index: 0,
+            proposed: 0,
         }
     }
 
@@ -212,7 +214,8 @@ impl World {
 
     pub fn propose(&mut self, body: Body, actor: Actor, request: Option<RequestId>) -> Proposal {
         self.clock_ms += 1;
-        let minted = || RequestId { id: format!("req-{}", self.index), client_given: false };
+        self.proposed += 1;
+        let minted = || RequestId { id: format!("req-{}", self.proposed), client_given: false };
         Proposal {
             group: 1,
             request: request.unwrap_or_else(minted),
@@ -220,7 +223,7 @@ impl World {
             actor,
             caused_by: None,
             proposed_at_ms: self.clock_ms,
-            salt: [u8::try_from(self.index % 256).expect("a byte"); 16],
+            salt: [u8::try_from(self.proposed % 256).expect("a byte"); 16],
             node: 1,
         }
     }
@@ -249,7 +252,7 @@ impl World {
             assert!(stood != write.value, "a row is written that did not change: {:?}", write.key);
         }
         let rows: Vec<(Vec<u8>, Vec<u8>)> = after.rows().collect();
-        assert!(rows.iter().map(|(k, v)| (k, v)).eq(&self.stored), "the writes make the state, in key order");
+        assert!(rows.iter().cloned().collect::<BTreeMap<_, _>>() == self.stored, "the writes make the state");
         assert_eq!(after.digest(), after.recompute_digest());
         assert_eq!(State::from_rows(rows).expect("rows of a state").digest(), after.digest());
         assert!(State::from_rows(after.rows()).expect("rows of a state") == *after);
@@ -268,7 +271,11 @@ impl World {
         let record: Record = serde_json::from_slice(&stored.bytes).expect("a record");
         assert_eq!(&record.to_bytes(), stored, "a record is encoded in one way");
         assert_eq!((record.revision_before, record.revision_after), (before.revision(), after.revision()));
-        assert_eq!(record.time_ms, proposal.proposed_at_ms.max(before.last_at_ms()), "record time never falls");
+        assert_eq!(
+            record.time_ms,
+            proposal.proposed_at_ms.max(before.last_at_ms()),
+            "record time never falls"
+        );
         assert_eq!(record.digest, after.digest().to_string());
         assert_eq!(record.outcome == RecordOutcome::Accepted, accepted);
         if !accepted {

@@ -14,13 +14,10 @@ use flagraft_core::{
 };
 
 use super::{App, consistency::View, error::ApiError};
-use crate::clock::wall_ms;
+use crate::clock::{ceil_ms, wall_ms};
 
 /// Where OFREP's providers may put the token instead.
 pub(super) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
-
-/// A node that was not known to be current within this time refuses admin tokens, which may be revoked by now.
-const ADMIN_AGE_MAX_MS: u64 = 60_000;
 
 /// An authenticated caller.
 #[derive(Clone, Debug)]
@@ -122,7 +119,7 @@ impl FromRequestParts<App> for Admin {
             ));
         }
         match app.node.reads().age_ms() {
-            Some(age_ms) if age_ms <= ADMIN_AGE_MAX_MS => Ok(Self(caller)),
+            Some(age_ms) if age_ms <= ceil_ms(app.options.admin_age_max) => Ok(Self(caller)),
             age_ms => {
                 app.node.metrics().denied("age");
                 let since =

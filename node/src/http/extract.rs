@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use axum::{
-    body::Bytes,
+    body::{Body, BodyDataStream, Bytes},
     extract::{FromRequest, FromRequestParts, Request},
     http::{HeaderMap, StatusCode, header::CONTENT_TYPE, request::Parts},
 };
 use flagraft_core::invalid::{Invalid, escape_segment};
+use futures_util::StreamExt as _;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_path_to_error::Segment;
@@ -17,6 +18,8 @@ use super::{App, error::ApiError, json};
 
 /// How long a body may take to arrive: a sender that is slower holds a connection for nothing.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How much of a body that is too long is still taken before it is refused.
+const DISCARDED_BYTES_MAX: usize = 8 << 20;
 
 /// The names in the path. A name that can't exist (an undecodable one, a key with `/` in it) is not found: a path
 /// never means something else than what it spells.
@@ -66,20 +69,52 @@ impl FromRequest<App> for JsonBytes {
             ));
         }
         let max = app.options.body_max_bytes;
-        let reading = axum::body::to_bytes(request.into_body(), max);
-        match tokio::time::timeout(BODY_TIMEOUT, reading).await {
-            Ok(Ok(bytes)) => Ok(Self(bytes)),
-            Ok(Err(error)) if is_too_long(&error) => Err(ApiError::new(
+        let read = tokio::time::timeout(BODY_TIMEOUT, read(request.into_body(), max)).await;
+        read.unwrap_or(Err(Unread::Slow)).map(Self).map_err(|unread| match unread {
+            Unread::TooLong => ApiError::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "body_too_large",
                 format!("the body has more than {max} bytes; split the request"),
-            )),
-            Ok(Err(_)) => Err(ApiError::invalid("the body ended before it was complete; send it again")),
-            Err(_) => Err(ApiError::new(
+            ),
+            Unread::CutOff => ApiError::invalid("the body ended before it was complete; send it again"),
+            Unread::Slow => ApiError::new(
                 StatusCode::REQUEST_TIMEOUT,
                 "request_timeout",
                 format!("the body did not arrive within {} s; send it again", BODY_TIMEOUT.as_secs()),
-            )),
+            ),
+        })
+    }
+}
+
+/// Why a body was not read.
+enum Unread {
+    TooLong,
+    CutOff,
+    Slow,
+}
+
+async fn read(body: Body, max: usize) -> Result<Bytes, Unread> {
+    let mut stream = body.into_data_stream();
+    let mut bytes = Vec::new();
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk.map_err(|_| Unread::CutOff)?;
+        if bytes.len() + chunk.len() > max {
+            discard(stream).await;
+            return Err(Unread::TooLong);
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes.into())
+}
+
+/// Takes the rest of a body that is too long, within reason: to close the connection on a client that still sends
+/// would reset it before the client has read why.
+async fn discard(mut rest: BodyDataStream) {
+    let mut discarded = 0;
+    while discarded < DISCARDED_BYTES_MAX {
+        match rest.next().await {
+            Some(Ok(chunk)) => discarded += chunk.len(),
+            Some(Err(_)) | None => return,
         }
     }
 }
@@ -123,17 +158,6 @@ fn is_json(headers: &HeaderMap) -> bool {
     let Some(given) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return false };
     let essence = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
-}
-
-fn is_too_long(error: &axum::Error) -> bool {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if error.is::<http_body_util::LengthLimitError>() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
 }
 
 /// The innermost error: the ones around it name the framework's types.

@@ -53,7 +53,7 @@ pub(super) async fn put(
         .and_then(|object| FlagDocument::from_value(Value::Object(object)))
         .map_err(|invalid| ApiError::body(invalid.under("flag")))?;
     let view = View::local(&app);
-    let created = !view.state().project(&project).is_some_and(|project| existing(project, &key).is_ok());
+    let created = view.state().project(&project).is_none_or(|project| existing(project, &key).is_err());
     let if_revision = terms.if_revision(&view)?;
     let draft = Draft::one(project, Operation::FlagPut(FlagPut { flag, if_revision }), why);
     submit_one(&app, &caller, &terms, draft, &[("flag", "flag")], created).await

@@ -8,7 +8,7 @@ mod etag;
 mod failure;
 mod request;
 
-use std::time::Instant;
+use std::{collections::BTreeSet, time::Instant};
 
 use axum::{
     Json,
@@ -22,6 +22,7 @@ use axum::{
 use flagraft_core::{
     evaluate::{EnvironmentView, critical_flags, evaluate, is_effectively_critical, safe_resolution},
     flag::Exposure,
+    key::FlagKey,
     project::{Flag, StoredEnvironment},
     resolution::Resolution,
     state::State as Catalog,
@@ -38,6 +39,9 @@ use super::{
     error::ApiError,
     extract::Path,
 };
+
+/// More flags than this are not evaluated between two other tasks but beside them: Raft's heartbeats can't wait.
+const INLINE_FLAGS_MAX: usize = 1_000;
 
 /// The environment that a token evaluates in, at one state.
 #[derive(Clone, Copy)]
@@ -134,51 +138,48 @@ pub(super) async fn bulk(State(app): State<App>, RawQuery(query): RawQuery, requ
         if let Some(minimum) = minimum_from(query.as_deref())? {
             await_revision(&app, minimum, asked.terms.left()).await?;
         }
-        evaluate_all(&app, &asked, &none_match).await
+        evaluate_all(&app, asked, none_match).await
     };
     answered.await.unwrap_or_else(|failure: Failure| failure.answer(&app, None))
 }
 
-async fn evaluate_all(app: &App, asked: &Asked, none_match: &[String]) -> Result<Response, Failure> {
+async fn evaluate_all(app: &App, asked: Asked, none_match: Vec<String>) -> Result<Response, Failure> {
     // Before anything is compared: a node that can't confirm must not say that nothing has changed.
-    let view = confirmed_if(app, asked, |catalog| {
-        Place::of(catalog, asked).is_none_or(|place| has_critical(asked, place))
+    let view = confirmed_if(app, &asked, |catalog| {
+        Place::of(catalog, &asked).is_none_or(|place| shows_any(&asked, place, &critical_flags(&place.view)))
     })
     .await?;
-    let stamped = |error: ApiError| error.stamped(&view.stamp);
-    asked.caller.still_good(view.state()).map_err(stamped)?;
+    asked.caller.still_good(view.state()).map_err(|error| error.stamped(&view.stamp))?;
+    let count = Place::of(view.state(), &asked).map_or(0, |place| place.view.project.flags.len());
+    if count <= INLINE_FLAGS_MAX {
+        return answer_all(app, &asked, &none_match, &view);
+    }
+    let app = app.clone();
+    let answering = tokio::task::spawn_blocking(move || answer_all(&app, &asked, &none_match, &view));
+    answering.await.unwrap_or_else(|panic| Err(ApiError::internal("evaluating all flags", panic).into()))
+}
 
+fn answer_all(app: &App, asked: &Asked, none_match: &[String], view: &View) -> Result<Response, Failure> {
     let is_confirmed = view.stamp.consistency == Consistency::Linearizable;
     let Some(place) = Place::of(view.state(), asked) else {
-        let gone = format!("environment {} of project {}", asked.environment, asked.project);
-        return Err(stamped(match is_confirmed {
-            true => ApiError::new(
-                StatusCode::NOT_FOUND,
-                "not_found",
-                format!("{gone} does not exist; use a token of another one"),
-            ),
-            false => ApiError::unavailable(format!(
-                "{gone} is not known here, and no quorum confirmed that; ask another node"
-            )),
-        })
-        .into());
+        return Err(environment_gone(asked, is_confirmed).stamped(&view.stamp).into());
     };
-    let begun = Instant::now();
     let critical = critical_flags(&place.view);
-    let mut safe_variants = 0;
-    let mut resolutions: Vec<Resolution<'_>> = Vec::new();
-    let is_safe = !is_confirmed && has_critical(asked, place);
+    let is_safe = !is_confirmed && shows_any(asked, place, &critical);
     let mut stamp = view.stamp.clone();
     if is_safe {
         stamp.consistency = Consistency::SafeVariant;
     }
-
     let tag = etag::of(asked, &stamp, place.stored.touched_revision);
     if !is_safe && etag::matches(none_match, &tag) {
         let mut response = stamp.answer(StatusCode::NOT_MODIFIED);
         set_etag(&mut response, &tag);
         return Ok(response);
     }
+
+    let begun = Instant::now();
+    let mut safe_variants = 0;
+    let mut resolutions: Vec<Resolution<'_>> = Vec::new();
     let visible = place.view.project.flags.iter().filter(|(_, flag)| flag.is_live() && exposed(asked, flag));
     for (key, _) in visible {
         let resolution = if is_safe && critical.contains(key) {
@@ -208,9 +209,21 @@ async fn evaluate_all(app: &App, asked: &Asked, none_match: &[String]) -> Result
     Ok(response)
 }
 
-fn has_critical(asked: &Asked, place: Place<'_>) -> bool {
-    let critical = critical_flags(&place.view);
-    critical.iter().any(|key| place.flag(asked, key).is_some())
+/// Whether the caller sees one of the flags.
+fn shows_any(asked: &Asked, place: Place<'_>, flags: &BTreeSet<&FlagKey>) -> bool {
+    flags.iter().any(|key| place.flag(asked, key).is_some())
+}
+
+fn environment_gone(asked: &Asked, is_confirmed: bool) -> ApiError {
+    let gone = format!("environment {} of project {}", asked.environment, asked.project);
+    if is_confirmed {
+        let message = format!("{gone} does not exist; use a token of another one");
+        ApiError::new(StatusCode::NOT_FOUND, "not_found", message)
+    } else {
+        ApiError::unavailable(format!(
+            "{gone} is not known here, and no quorum confirmed that; ask another node"
+        ))
+    }
 }
 
 /// The state to answer from: a confirmed one where the request, or what it asks for, needs that. When nobody confirms,

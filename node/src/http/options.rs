@@ -27,6 +27,9 @@ pub struct Options {
     pub read_deadline: DeadlineLimits,
     /// How long writes may wait.
     pub write_deadline: DeadlineLimits,
+    /// A node that was not known to be current within this time refuses admin tokens, which may be revoked by now.
+    /// Default 60 s.
+    pub admin_age_max: Duration,
     /// Requests under way at once; beyond it 503. Default 10,000.
     pub requests_max: usize,
     /// Evaluation requests per client token on this node; beyond it 429. One token serves all browsers of a site.
@@ -51,6 +54,7 @@ impl Options {
             region: config.placement.region.clone(),
             read_deadline: DeadlineLimits { default: config.reads.deadline, max: config.reads.deadline_max },
             write_deadline: DeadlineLimits { default: write, max: write.max(WRITE_DEADLINE_MAX) },
+            admin_age_max: Duration::from_secs(60),
             requests_max: 10_000,
             client_rate: Rate { per_second: 2_000, burst: 2_000 },
             limited_callers_max: 10_000,

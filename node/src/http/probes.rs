@@ -78,6 +78,8 @@ fn snapshot(app: &App) -> Snapshot {
         revision: published.state.revision(),
         audit_size: published.state.sequence(),
         age_ms: app.node.reads().age_ms(),
+        read_rounds: app.node.reads().rounds(),
+        read_suspect: app.node.reads().is_suspect(),
         ready: app.node.reads().readiness().ready,
     }
 }

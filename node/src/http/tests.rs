@@ -7,5 +7,6 @@ mod evaluation;
 mod harness;
 mod reads;
 mod schema;
+mod serving;
 mod tokens;
 mod writes;

@@ -240,9 +240,14 @@ pub(super) async fn submit(
         }
         identified(error).stamped(&now)
     })?;
-    // The quorum that accepted the change was asked after the request began.
-    let age_ms = Some(ceil_ms(begun.elapsed()));
-    let stamp = Stamp { revision, age_ms, consistency: Consistency::Linearizable, ..now };
+    let stamp = if dry_run {
+        // Nothing was done, so there is no state with that revision.
+        now
+    } else {
+        // The quorum that accepted the change was asked after the request began.
+        let age_ms = Some(ceil_ms(begun.elapsed()));
+        Stamp { revision, age_ms, consistency: Consistency::Linearizable, ..now }
+    };
     let request_id = terms.request.id.clone();
     Ok(Written { revision, sequence, request_id, outcome, replayed, dry_run, not_yet_on, stamp: Some(stamp) })
 }

@@ -40,7 +40,9 @@ pub struct PeerSecret(Vec<u8>);
 
 /// A secret is too short to protect anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the peer secret has {0} bytes; it needs at least {SECRET_BYTES_MIN}, e.g. from: openssl rand -hex 32")]
+#[error(
+    "the peer secret has {0} bytes; it needs at least {SECRET_BYTES_MIN}, e.g. from: openssl rand -hex 32"
+)]
 pub struct WeakSecret(pub usize);
 
 impl PeerSecret {

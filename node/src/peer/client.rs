@@ -9,8 +9,9 @@ use super::{
     MESSAGE_BYTES_MAX, PATH,
     auth::{Direction, PeerSecret},
     directory::Directory,
-    envelope, millis,
+    envelope,
     message::{Found, FoundReply, HelloReply, ReadIndexReply, Refusal, ReplyV1, RequestV1},
+    millis,
 };
 use crate::raft::{NodeMeta, RaftMessage, RaftReply, VersionRange};
 
@@ -219,15 +220,14 @@ impl PeerClient {
     }
 
     async fn post(&self, address: &str, bytes: Vec<u8>) -> Result<BytesMut, PeerError> {
-        let mut response = self.http.post(format!("http://{address}{PATH}")).body(bytes).send().await.map_err(
-            |error| {
+        let mut response =
+            self.http.post(format!("http://{address}{PATH}")).body(bytes).send().await.map_err(|error| {
                 if error.is_connect() || error.is_builder() {
                     PeerError::NotSent(reasons(&error))
                 } else {
                     PeerError::Lost(reasons(&error))
                 }
-            },
-        )?;
+            })?;
         let status = response.status();
         let mut body = BytesMut::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| PeerError::Lost(reasons(&error)))? {
@@ -257,7 +257,8 @@ impl PeerClient {
         if header.nonce != nonce {
             return Err(untrusted("it answers another request".to_owned()));
         }
-        let reply = envelope::message(Direction::Reply, rest).map_err(|error| untrusted(error.to_string()))?;
+        let reply =
+            envelope::message(Direction::Reply, rest).map_err(|error| untrusted(error.to_string()))?;
         // A refusal explains why the two nodes don't fit together, so it need not pass the checks that failed.
         if let ReplyV1::Refused(refusal) = reply {
             return Err(PeerError::Refused(refusal.into()));

@@ -177,7 +177,14 @@ impl RefusalCode {
             WrongReceiver, WrongUid,
         };
         let all = [
-            WrongCluster, WrongGroup, WrongReceiver, WrongUid, NoCluster, Unsupported, Malformed, Stopped,
+            WrongCluster,
+            WrongGroup,
+            WrongReceiver,
+            WrongUid,
+            NoCluster,
+            Unsupported,
+            Malformed,
+            Stopped,
             Unavailable,
         ];
         all.into_iter().find(|code| *code as u16 == number).unwrap_or(Unknown)

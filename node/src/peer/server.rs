@@ -1,6 +1,11 @@
 //! Answers other members.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
@@ -64,23 +69,28 @@ pub trait PeerHandler: Send + Sync + 'static {
 
 /// The routes of the peer listener. It takes messages for the node that `client` speaks for.
 pub fn router<H: PeerHandler>(client: &PeerClient, handler: Arc<H>) -> Router {
-    let server = Arc::new(Server { directory: Arc::clone(&client.directory), handler });
+    let server = Server { directory: Arc::clone(&client.directory), handler, complained: Mutex::new(None) };
     Router::new()
         .route(PATH, post(receive::<H>))
         .layer(DefaultBodyLimit::max(MESSAGE_BYTES_MAX))
-        .with_state(server)
+        .with_state(Arc::new(server))
 }
+
+/// A misconfigured member tries again several times a second; once in this long says it well enough.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 
 struct Server<H> {
     directory: Arc<Directory>,
     handler: Arc<H>,
+    /// When a refusal was last logged.
+    complained: Mutex<Option<Instant>>,
 }
 
 async fn receive<H: PeerHandler>(State(server): State<Arc<Server<H>>>, body: Bytes) -> Response {
     let (header, rest) = match envelope::unpack(&server.directory, Direction::Request, &body) {
         Ok(opened) => opened,
         Err(error @ envelope::OpenError::Auth(_)) => {
-            tracing::debug!(%error, "a peer message is refused");
+            server.complain(None, &error);
             return (StatusCode::UNAUTHORIZED, error.to_string()).into_response();
         }
         Err(error @ envelope::OpenError::Codec(_)) => {
@@ -88,7 +98,7 @@ async fn receive<H: PeerHandler>(State(server): State<Arc<Server<H>>>, body: Byt
         }
     };
     let reply = server.answer(&header, rest).await.unwrap_or_else(|refusal| {
-        tracing::debug!(from = header.from, code = ?refusal.code, %refusal, "a peer message is refused");
+        server.complain(Some(header.from), &refusal);
         ReplyV1::Refused(refusal.into())
     });
     let head = envelope::header(&server.directory, header.from, header.nonce);
@@ -99,10 +109,18 @@ async fn receive<H: PeerHandler>(State(server): State<Arc<Server<H>>>, body: Byt
 }
 
 impl<H: PeerHandler> Server<H> {
+    /// Logs why a message was refused, unless that was done a moment ago.
+    fn complain(&self, from: Option<u64>, why: &dyn fmt::Display) {
+        let mut complained = self.complained.lock().unwrap_or_else(PoisonError::into_inner);
+        if complained.is_none_or(|at| at.elapsed() >= COMPLAINT_INTERVAL) {
+            *complained = Some(Instant::now());
+            tracing::warn!(from, "a message from a peer is refused: {why}");
+        }
+    }
+
     async fn answer(&self, header: &HeaderV1, rest: &[u8]) -> Result<ReplyV1, Refusal> {
-        let malformed = |error: crate::raft::codec::CodecError| {
-            Refusal::new(RefusalCode::Malformed, error.to_string())
-        };
+        let malformed =
+            |error: crate::raft::codec::CodecError| Refusal::new(RefusalCode::Malformed, error.to_string());
         let request: RequestV1 = envelope::message(Direction::Request, rest).map_err(malformed)?;
         envelope::check(&self.directory, header, request.needs_no_cluster())?;
         let (from, handler) = (header.from, &self.handler);

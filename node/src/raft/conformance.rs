@@ -10,7 +10,9 @@ use openraft::{
 };
 use tempfile::TempDir;
 
-use super::{log_store::LogStore, recover::recover, state_machine::StateMachine, types::TypeConfig};
+use super::{
+    log_size::LogSize, log_store::LogStore, recover::recover, state_machine::StateMachine, types::TypeConfig,
+};
 use crate::storage::{Storage, StorageMetrics, StorageOptions};
 
 struct Builder;
@@ -27,9 +29,10 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, TempDir> for Builder {
             fail_sync_after: None,
         };
         let storage = Storage::open(options).expect("a new folder opens");
-        let recovered = recover(&storage).expect("a new folder is sound");
-        let log = LogStore::new(Arc::clone(&storage), 4 * 1024 * 1024).expect("a new log");
-        Ok((dir, log, StateMachine::new(storage, recovered)))
+        let recovered = recover(&storage, u64::MAX).expect("a new folder is sound");
+        let log =
+            LogStore::new(Arc::clone(&storage), 4 * 1024 * 1024, LogSize::new(u64::MAX)).expect("a new log");
+        Ok((dir, log, StateMachine::new(storage, recovered).0))
     }
 }
 

@@ -7,15 +7,17 @@ use tempfile::{TempDir, tempdir};
 
 use super::{
     message::{SnapshotChunkV1, SnapshotInstallV1, SnapshotOfferV1, SnapshotPart},
-    recover::recover,
     snapshot::SnapshotData,
-    testing::{apply, entry, filled, log_id, open, state_machine},
+    testing::{apply, entry, filled, log_id, open, recover, state_machine},
     transfer::{Incoming, Pieces, TransferRefusal},
     types::SnapshotMeta,
 };
 use crate::storage::Storage;
 
 const TRANSFER: u64 = 42;
+
+/// What somebody on the way does to a piece.
+type Meddling = fn(&mut SnapshotChunkV1);
 
 struct Sender {
     _dir: TempDir,
@@ -50,10 +52,7 @@ impl Sender {
         let present = incoming.begin(receiver, offer)?;
         let parts = [
             (SnapshotPart::Catalog, Pieces::of_catalog(Arc::clone(&self.data.catalog))),
-            (
-                SnapshotPart::Audit,
-                Pieces::of_audit(Arc::clone(&self.storage), present, self.data.audit_size),
-            ),
+            (SnapshotPart::Audit, Pieces::of_audit(Arc::clone(&self.storage), present, self.data.audit_size)),
         ];
         let mut hashes = Vec::new();
         for (part, mut pieces) in parts {
@@ -79,7 +78,10 @@ fn assert_same(one: &Arc<Storage>, other: &Arc<Storage>) {
     assert_eq!(a.last_applied, b.last_applied);
     assert_eq!(a.state.digest(), b.state.digest());
     assert_eq!(a.state.audit_root(), b.state.audit_root());
-    assert_eq!(one.audit_range(0, usize::MAX).expect("reads"), other.audit_range(0, usize::MAX).expect("reads"));
+    assert_eq!(
+        one.audit_range(0, usize::MAX).expect("reads"),
+        other.audit_range(0, usize::MAX).expect("reads")
+    );
 }
 
 #[tokio::test]
@@ -138,7 +140,7 @@ async fn pieces_that_are_changed_repeated_or_strange_are_refused() {
     let dir = tempdir().expect("a temporary folder");
     let storage = open(dir.path());
     let incoming = Incoming::default();
-    let changes: [(&str, fn(&mut SnapshotChunkV1)); 4] = [
+    let changes: [(&str, Meddling); 4] = [
         ("a changed catalog", |chunk| {
             if chunk.part == SnapshotPart::Catalog {
                 chunk.bytes[20] ^= 1;

@@ -5,7 +5,7 @@ use std::{
     io,
     ops::{Bound, ControlFlow, Range, RangeBounds},
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -17,10 +17,9 @@ use openraft::{
 };
 
 use super::{
+    log_size::LogSize,
     types::{Entry, LogId, TypeConfig, Vote},
-    wire::{
-        decode_entry, decode_log_id, decode_vote, encode_entry, encode_log_id, encode_vote,
-    },
+    wire::{decode_entry, decode_log_id, decode_vote, encode_entry, encode_log_id, encode_vote},
 };
 use crate::storage::{MetaKey, Storage, StorageError};
 
@@ -36,14 +35,24 @@ pub(crate) struct LogStore {
     first: Arc<AtomicU64>,
     /// Bytes of entries after which a read for replication stops.
     append_bytes_max: usize,
+    size: Arc<Mutex<LogSize>>,
 }
 
 impl LogStore {
-    /// The log in `storage`.
-    pub(super) fn new(storage: Arc<Storage>, append_bytes_max: usize) -> Result<Self, io::Error> {
+    /// The log in `storage`, of which `size` has measured what is there already.
+    pub(super) fn new(
+        storage: Arc<Storage>,
+        append_bytes_max: usize,
+        size: LogSize,
+    ) -> Result<Self, io::Error> {
         let purged = read_log_id(&storage, MetaKey::LastPurged)?;
         let first = Arc::new(AtomicU64::new(purged.map_or(0, |id| id.index.saturating_add(1))));
-        Ok(Self { storage, first, append_bytes_max })
+        Ok(Self { storage, first, append_bytes_max, size: Arc::new(Mutex::new(size)) })
+    }
+
+    /// How large the log is.
+    pub(super) fn size(&self) -> MutexGuard<'_, LogSize> {
+        self.size.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The entries of `range`, up to the first after which they are `bytes_max` or more.
@@ -77,7 +86,8 @@ impl RaftLogReader<TypeConfig> for LogStore {
         let store = self.clone();
         let pages = stream::try_unfold(half_open(&range), move |left| {
             let page = left.start..left.end.min(left.start.saturating_add(PAGE_ENTRIES));
-            let read = if page.is_empty() { Ok(Vec::new()) } else { store.read(page, store.append_bytes_max) };
+            let read =
+                if page.is_empty() { Ok(Vec::new()) } else { store.read(page, store.append_bytes_max) };
             std::future::ready(read.map(|entries| {
                 let next = entries.last()?.log_id.index.saturating_add(1);
                 Some((stream::iter(entries.into_iter().map(Ok)), next..left.end))
@@ -149,20 +159,27 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     {
         let encoded: Result<Vec<_>, _> =
             entries.into_iter().map(|entry| Ok((entry.log_id.index, encode_entry(entry)?))).collect();
-        let count = match encoded.and_then(|encoded| self.storage.append_log(encoded).map_err(io::Error::from)) {
-            Ok(count) => count,
-            Err(error) => {
-                callback.io_completed(Err(io::Error::other(error.to_string())));
-                return Err(error);
-            }
-        };
+        let encoded = encoded.inspect(|encoded| {
+            let mut size = self.size();
+            encoded.iter().for_each(|(index, bytes)| size.append(*index, bytes.len()));
+        });
+        let count =
+            match encoded.and_then(|encoded| self.storage.append_log(encoded).map_err(io::Error::from)) {
+                Ok(count) => count,
+                Err(error) => {
+                    callback.io_completed(Err(io::Error::other(error.to_string())));
+                    return Err(error);
+                }
+            };
         // Only after the write has returned: what is queued before a sync starts must be in the log by then.
         self.storage.on_synced(count, Box::new(move |result| callback.io_completed(result)));
         Ok(())
     }
 
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
-        Ok(self.storage.truncate_log(last_log_id.map_or(0, |id| id.index.saturating_add(1)))?)
+        let first = last_log_id.map_or(0, |id| id.index.saturating_add(1));
+        self.size().truncate(first);
+        Ok(self.storage.truncate_log(first)?)
     }
 
     async fn purge(&mut self, log_id: LogId) -> Result<(), io::Error> {
@@ -170,6 +187,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let next = log_id.index.saturating_add(1);
         self.storage.purge_log(first..next, &encode_log_id(&log_id)?)?;
         self.first.fetch_max(next, Ordering::AcqRel);
+        self.size().purge(log_id.index);
         Ok(())
     }
 }

@@ -209,7 +209,9 @@ impl From<AppendEntriesResponse<TypeConfig>> for AppendReplyV1 {
     fn from(response: AppendEntriesResponse<TypeConfig>) -> Self {
         match response {
             AppendEntriesResponse::Success => Self::Success,
-            AppendEntriesResponse::PartialSuccess(upto) => Self::PartialSuccess(upto.as_ref().map(Into::into)),
+            AppendEntriesResponse::PartialSuccess(upto) => {
+                Self::PartialSuccess(upto.as_ref().map(Into::into))
+            }
             AppendEntriesResponse::Conflict => Self::Conflict,
             AppendEntriesResponse::HigherVote(vote) => Self::HigherVote((&vote).into()),
         }

@@ -1,6 +1,9 @@
 //! What Raft's cores say to each other keeps its bytes, and comes out of the conversions as it went in.
 
-use std::{collections::{BTreeMap, BTreeSet}, fmt::Debug};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+};
 
 use bincode::{Decode, Encode};
 use openraft::{
@@ -14,12 +17,13 @@ use openraft::{
 use super::{
     codec::{self, Kind},
     message::{
-        RaftMessage, RaftReply, SnapshotChunkV1, SnapshotInstallV1, SnapshotMetaV1, SnapshotOfferV1, SnapshotPart,
+        RaftMessage, RaftReply, SnapshotChunkV1, SnapshotInstallV1, SnapshotMetaV1, SnapshotOfferV1,
+        SnapshotPart,
     },
     testing::log_id,
     types::{
-        Command, Entry, MemberRole, Membership, NodeMeta, SnapshotMeta, StoredMembership, TypeConfig, VersionRange,
-        Vote,
+        Command, Entry, MemberRole, Membership, NodeMeta, SnapshotMeta, StoredMembership, TypeConfig,
+        VersionRange, Vote,
     },
 };
 
@@ -67,7 +71,8 @@ fn stored_membership() -> StoredMembership {
         (2, meta(2, MemberRole::Voter)),
         (300, meta(300, MemberRole::Learner)),
     ]);
-    let membership = Membership::new(vec![BTreeSet::from([1]), BTreeSet::from([1, 2])], nodes).expect("valid");
+    let membership =
+        Membership::new(vec![BTreeSet::from([1]), BTreeSet::from([1, 2])], nodes).expect("valid");
     StoredMembership::new(Some(log_id(3, 9)), membership)
 }
 
@@ -82,8 +87,12 @@ fn golden_bytes_of_requests() {
         ],
         leader_commit: Some(log_id(3, 9)),
     };
-    let heartbeat =
-        AppendEntriesRequest { prev_log_id: None, entries: Vec::new(), leader_commit: None, ..append.clone() };
+    let heartbeat = AppendEntriesRequest {
+        prev_log_id: None,
+        entries: Vec::new(),
+        leader_commit: None,
+        ..append.clone()
+    };
     request("append", RaftMessage::Append(append.into()));
     request("append-heartbeat", RaftMessage::Append(heartbeat.into()));
     request("vote", RaftMessage::Vote(VoteRequest::new(candidate(), Some(log_id(3, 9))).into()));
@@ -95,7 +104,12 @@ fn golden_bytes_of_requests() {
     let meta = SnapshotMetaV1::from(&meta);
     request(
         "snapshot-offer",
-        RaftMessage::SnapshotOffer(SnapshotOfferV1 { transfer: 77, meta, catalog_bytes: 5_000, audit_size: 6 }),
+        RaftMessage::SnapshotOffer(SnapshotOfferV1 {
+            transfer: 77,
+            meta,
+            catalog_bytes: 5_000,
+            audit_size: 6,
+        }),
     );
     request(
         "snapshot-chunk",

@@ -9,6 +9,7 @@ mod conformance;
 mod install;
 #[cfg(test)]
 mod install_tests;
+mod log_size;
 mod log_store;
 mod message;
 #[cfg(test)]
@@ -44,16 +45,12 @@ use flagraft_core::{proposal::Proposal, reply::Reply};
 use openraft::{
     Raft, ReadPolicy,
     async_runtime::watch::WatchReceiver,
-    errors::{ClientWriteError, InitializeError as OpenraftInitializeError, LinearizableReadError, RaftError},
+    errors::{
+        ClientWriteError, InitializeError as OpenraftInitializeError, LinearizableReadError, RaftError,
+    },
 };
 use tokio::sync::watch;
 
-pub use self::{
-    message::{RaftMessage, RaftReply},
-    tuning::RaftTuning,
-    types::{MemberRole, MemberStatus, NodeMeta, Published, RaftRole, RaftStatus, VersionRange},
-    wire::NodeMetaV1,
-};
 use self::{
     log_store::LogStore,
     network::NetworkFactory,
@@ -62,6 +59,12 @@ use self::{
     state_machine::StateMachine,
     transfer::Incoming,
     types::{Command, TypeConfig},
+};
+pub use self::{
+    message::{RaftMessage, RaftReply},
+    tuning::RaftTuning,
+    types::{MemberRole, MemberStatus, NodeMeta, Published, RaftRole, RaftStatus, VersionRange},
+    wire::NodeMetaV1,
 };
 use crate::{
     peer::PeerClient,
@@ -205,17 +208,18 @@ impl Replica {
         let ReplicaOptions { node_id, storage, peers, tuning } = options;
         let config = tuning.config().map_err(|error| StartError::Tuning(error.to_string()))?;
         let disk = Arc::clone(&storage);
-        let recovered = blocking(move || recover::recover(&disk)).await?;
-        let state_machine = StateMachine::new(Arc::clone(&storage), recovered);
+        let log_bytes_max = tuning.log_bytes_max;
+        let recovered = blocking(move || recover::recover(&disk, log_bytes_max)).await?;
+        let (state_machine, log_size) = StateMachine::new(Arc::clone(&storage), recovered);
         let publisher = state_machine.publisher();
-        let log = LogStore::new(Arc::clone(&storage), tuning.append_bytes_max)?;
+        let log = LogStore::new(Arc::clone(&storage), tuning.append_bytes_max, log_size)?;
         let network = NetworkFactory { node_id, peers: peers.clone(), storage: Arc::clone(&storage) };
-        let raft = Raft::new(node_id, Arc::new(config), network, log, state_machine)
+        let raft = Raft::new(node_id, Arc::new(config), network, log.clone(), state_machine)
             .await
             .map_err(|error| StartError::Raft(error.to_string()))?;
 
         let stopping = Arc::new(AtomicBool::new(false));
-        let leader = status::watch(&raft, peers, Arc::clone(&storage), Arc::clone(&stopping));
+        let leader = status::watch(raft.clone(), log, peers, Arc::clone(&storage), Arc::clone(&stopping));
         let transfer_timeout =
             Duration::from_millis(tuning.election_timeout_max_ms) * TRANSFER_ELECTION_TIMEOUTS;
         let incoming = Incoming::default();
@@ -229,7 +233,9 @@ impl Replica {
     /// When there is a cluster already, or this node is not among the members.
     pub async fn initialize(&self, members: BTreeMap<u64, NodeMeta>) -> Result<(), InitializeError> {
         self.inner.raft.initialize(members).await.map_err(|error| match error {
-            RaftError::APIError(OpenraftInitializeError::NotAllowed(_)) => InitializeError::AlreadyInitialized,
+            RaftError::APIError(OpenraftInitializeError::NotAllowed(_)) => {
+                InitializeError::AlreadyInitialized
+            }
             RaftError::APIError(OpenraftInitializeError::NotInMembers(_)) => InitializeError::NotAMember,
             RaftError::Fatal(fatal) => InitializeError::Stopped(fatal.to_string()),
         })
@@ -273,7 +279,9 @@ impl Replica {
             Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
                 Err(ReadIndexError::NotLeader { leader: forward.leader_id })
             }
-            Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => Err(ReadIndexError::NoQuorum),
+            Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => {
+                Err(ReadIndexError::NoQuorum)
+            }
             Err(RaftError::Fatal(_)) => Err(ReadIndexError::Stopped),
         }
     }
@@ -318,7 +326,8 @@ impl Replica {
         let invalid = |error: codec::CodecError| RaftRefusal::Invalid(error.to_string());
         match message {
             RaftMessage::Append(append) => {
-                let reply = raft.append_entries(append.try_into().map_err(invalid)?).await.map_err(stopped)?;
+                let reply =
+                    raft.append_entries(append.try_into().map_err(invalid)?).await.map_err(stopped)?;
                 Ok(RaftReply::Append(reply.into()))
             }
             RaftMessage::Vote(request) => {
@@ -332,9 +341,8 @@ impl Replica {
                 Ok(RaftReply::Transfer(accepted.into()))
             }
             RaftMessage::SnapshotOffer(offer) => {
-                let audit_size = self
-                    .receive(move |inner| inner.incoming.begin(&inner.storage, offer))
-                    .await?;
+                let audit_size =
+                    self.receive(move |inner| inner.incoming.begin(&inner.storage, offer)).await?;
                 Ok(RaftReply::SnapshotOffer { audit_size })
             }
             RaftMessage::SnapshotChunk(chunk) => {

@@ -15,9 +15,7 @@ use openraft::{
 };
 
 use super::{
-    message::{
-        RaftMessage, RaftReply, SnapshotChunkV1, SnapshotInstallV1, SnapshotOfferV1, SnapshotPart,
-    },
+    message::{RaftMessage, RaftReply, SnapshotChunkV1, SnapshotInstallV1, SnapshotOfferV1, SnapshotPart},
     snapshot::{SnapshotData, blocking},
     transfer::Pieces,
     types::{NodeMeta, TypeConfig},
@@ -90,9 +88,11 @@ impl Network {
         let transfer = random_id().map_err(read_failure)?;
         let offer = SnapshotOfferV1 { transfer, meta: (&snapshot.meta).into(), catalog_bytes, audit_size };
         let present = self
-            .call(RPCTypes::InstallSnapshot, RaftMessage::SnapshotOffer(offer), CHUNK_DEADLINE, |reply| match reply {
-                RaftReply::SnapshotOffer { audit_size } => Some(audit_size),
-                _ => None,
+            .call(RPCTypes::InstallSnapshot, RaftMessage::SnapshotOffer(offer), CHUNK_DEADLINE, |reply| {
+                match reply {
+                    RaftReply::SnapshotOffer { audit_size } => Some(audit_size),
+                    _ => None,
+                }
             })
             .await?;
         let missing = Pieces::of_audit(Arc::clone(&self.storage), present.min(audit_size), audit_size);
@@ -102,9 +102,11 @@ impl Network {
 
         let install = SnapshotInstallV1 { transfer, vote: (&vote).into(), catalog_sha256, audit_sha256 };
         let vote = self
-            .call(RPCTypes::InstallSnapshot, RaftMessage::SnapshotInstall(install), deadline, |reply| match reply {
-                RaftReply::SnapshotInstall { vote } => Some(vote),
-                _ => None,
+            .call(RPCTypes::InstallSnapshot, RaftMessage::SnapshotInstall(install), deadline, |reply| {
+                match reply {
+                    RaftReply::SnapshotInstall { vote } => Some(vote),
+                    _ => None,
+                }
             })
             .await?;
         Ok(SnapshotResponse::new(vote.into()))
@@ -145,9 +147,11 @@ impl RaftNetworkV2<TypeConfig> for Network {
         rpc: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-        self.call(RPCTypes::AppendEntries, RaftMessage::Append(rpc.into()), option.hard_ttl(), |reply| match reply {
-            RaftReply::Append(reply) => Some(reply.into()),
-            _ => None,
+        self.call(RPCTypes::AppendEntries, RaftMessage::Append(rpc.into()), option.hard_ttl(), |reply| {
+            match reply {
+                RaftReply::Append(reply) => Some(reply.into()),
+                _ => None,
+            }
         })
         .await
     }

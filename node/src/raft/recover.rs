@@ -11,6 +11,7 @@ use std::{io, ops::ControlFlow};
 use flagraft_core::state::State;
 
 use super::{
+    log_size::LogSize,
     log_store::{hole, read_log_id},
     snapshot,
     types::{LogId, StoredMembership},
@@ -23,29 +24,32 @@ pub(super) struct Recovered {
     pub state: State,
     pub last_applied: Option<LogId>,
     pub membership: StoredMembership,
+    pub log_size: LogSize,
 }
 
-/// Reads and checks everything. This blocks for as long as reading it all takes.
+/// Reads and checks everything, of a log that may have `log_bytes_max` bytes. This blocks for as long as reading it
+/// all takes.
 ///
 /// # Errors
 /// When the disk fails, or holds what no node can have written.
-pub(super) fn recover(storage: &Storage) -> Result<Recovered, io::Error> {
+pub(super) fn recover(storage: &Storage, log_bytes_max: u64) -> Result<Recovered, io::Error> {
     let vote = storage.meta(MetaKey::Vote)?;
     vote.map(|bytes| decode_vote(&bytes)).transpose()?;
     read_log_id(storage, MetaKey::Committed)?;
     let last_applied = read_log_id(storage, MetaKey::LastApplied)?;
     let membership = storage.meta(MetaKey::Membership)?.map(|bytes| decode_membership(&bytes)).transpose()?;
 
-    check_log(storage, last_applied)?;
+    let mut log_size = LogSize::new(log_bytes_max);
+    check_log(storage, last_applied, &mut log_size)?;
     finish_interrupted_install(storage)?;
     let state = check_state(storage)?;
     check_snapshots(storage, last_applied)?;
-    Ok(Recovered { state, last_applied, membership: membership.unwrap_or_default() })
+    Ok(Recovered { state, last_applied, membership: membership.unwrap_or_default(), log_size })
 }
 
 /// The log counts up from the entry after the last purged one, each entry decodes and stands under its own index,
 /// and it reaches as far as the state does.
-fn check_log(storage: &Storage, last_applied: Option<LogId>) -> Result<(), io::Error> {
+fn check_log(storage: &Storage, last_applied: Option<LogId>, size: &mut LogSize) -> Result<(), io::Error> {
     let last_purged = read_log_id(storage, MetaKey::LastPurged)?;
     let first = last_purged.map_or(0, |id| id.index.saturating_add(1));
     let mut expected = first;
@@ -56,11 +60,14 @@ fn check_log(storage: &Storage, last_applied: Option<LogId>) -> Result<(), io::E
             return Err(hole(expected, index, entry.log_id.index));
         }
         if Some(entry.log_id.leader_id) < last.map(|id| id.leader_id) {
-            return corrupt(format!("entry {index} of the Raft log is of an older term than the one before it"));
+            return corrupt(format!(
+                "entry {index} of the Raft log is of an older term than the one before it"
+            ));
         }
         if last_applied.is_some_and(|applied| applied.index == index && applied != entry.log_id) {
             return corrupt(format!("entry {index} of the Raft log is not the one that was applied"));
         }
+        size.append(index, bytes.len());
         expected = index.saturating_add(1);
         last = Some(entry.log_id);
         Ok(ControlFlow::Continue(()))

@@ -2,14 +2,18 @@
 
 use std::fs;
 
-use openraft::storage::{RaftLogStorage, RaftSnapshotBuilder, RaftStateMachine};
+use openraft::{
+    EntryPayload,
+    storage::{RaftLogReader, RaftLogStorage, RaftSnapshotBuilder, RaftStateMachine},
+};
 use tempfile::tempdir;
 
 use super::{
-    log_store::LogStore,
-    recover::recover,
-    testing::{append, apply, entry, filled, log_id, membership_entry, open, open_failing, state_machine},
-    types::{Entry, Vote},
+    testing::{
+        append, apply, entry, filled, log_id, log_store, membership_entry, open, open_failing, recover,
+        state_machine,
+    },
+    types::{Command, Entry, Vote},
     wire::{encode_entry, encode_log_id},
 };
 use crate::storage::{MetaKey, Storage, StorageError, StorageMetrics, StorageOptions};
@@ -112,7 +116,9 @@ async fn a_log_that_starts_after_the_purged_part() {
 
 #[tokio::test]
 async fn values_that_do_not_decode() {
-    for key in [MetaKey::Vote, MetaKey::Committed, MetaKey::LastApplied, MetaKey::Membership, MetaKey::LastPurged] {
+    for key in
+        [MetaKey::Vote, MetaKey::Committed, MetaKey::LastApplied, MetaKey::Membership, MetaKey::LastPurged]
+    {
         let said = refusal(|storage| storage.put_meta(key, b"garbage").expect("writes")).await;
         assert!(said.contains("envelope"), "{key:?}: {said}");
     }
@@ -180,12 +186,16 @@ async fn a_damaged_snapshot_is_never_no_snapshot() {
     let dir = tempdir().expect("a temporary folder");
     let storage = filled(dir.path(), 20).await;
     state_machine(&storage).get_snapshot_builder().await.build_snapshot().await.expect("built");
-    let file = fs::read_dir(storage.snapshot_dir()).expect("lists").next().expect("one").expect("lists").path();
+    let file =
+        fs::read_dir(storage.snapshot_dir()).expect("lists").next().expect("one").expect("lists").path();
     let sound = fs::read(&file).expect("reads");
     for (what, bytes) in [
         ("cut", sound[..sound.len() - 1].to_vec()),
         ("empty", Vec::new()),
-        ("flipped", sound.iter().enumerate().map(|(at, byte)| if at == 60 { byte ^ 1 } else { *byte }).collect()),
+        (
+            "flipped",
+            sound.iter().enumerate().map(|(at, byte)| if at == 60 { byte ^ 1 } else { *byte }).collect(),
+        ),
     ] {
         fs::write(&file, bytes).expect("writes");
         assert!(recover(&storage).is_err(), "{what}");
@@ -220,7 +230,9 @@ async fn a_snapshot_makes_the_state_newer_than_the_log() {
     let dir = tempdir().expect("a temporary folder");
     let storage = filled(dir.path(), 20).await;
     storage.truncate_log(5).expect("writes");
-    storage.put_meta(MetaKey::LastInstalled, &encode_log_id(&log_id(1, 20)).expect("encodes")).expect("writes");
+    storage
+        .put_meta(MetaKey::LastInstalled, &encode_log_id(&log_id(1, 20)).expect("encodes"))
+        .expect("writes");
     assert!(recover(&storage).is_ok(), "between the installation and the purge that follows it");
 }
 
@@ -250,10 +262,9 @@ async fn a_folder_of_another_node_cluster_or_format() {
 async fn a_purged_log_is_read_from_its_first_entry() {
     let dir = tempdir().expect("a temporary folder");
     let storage = filled(dir.path(), 20).await;
-    let mut log = LogStore::new(std::sync::Arc::clone(&storage), 4 * 1024 * 1024).expect("opens");
+    let mut log = log_store(&storage, 4 * 1024 * 1024);
     log.purge(log_id(1, 4)).await.expect("purged");
     log.purge(log_id(1, 9)).await.expect("purged");
-    use openraft::RaftLogReader;
     let entries = log.try_get_log_entries(..).await.expect("reads");
     assert_eq!(entries.first().expect("an entry").log_id, log_id(1, 10));
     assert_eq!(entries.len(), 11);
@@ -266,8 +277,7 @@ async fn a_purged_log_is_read_from_its_first_entry() {
 async fn reading_for_replication_stops_at_its_limit() {
     let dir = tempdir().expect("a temporary folder");
     let storage = filled(dir.path(), 20).await;
-    use openraft::RaftLogReader;
-    let mut log = LogStore::new(storage, 1).expect("opens");
+    let mut log = log_store(&storage, 1);
     assert_eq!(log.limited_get_log_entries(3, 20).await.expect("reads").len(), 1, "never empty");
     assert_eq!(log.try_get_log_entries(3..20).await.expect("reads").len(), 17, "never cut short");
 }
@@ -277,11 +287,27 @@ async fn a_failing_sync_acknowledges_nothing_and_is_reported() {
     let dir = tempdir().expect("a temporary folder");
     // The first sync serves the vote.
     let (storage, told) = open_failing(dir.path(), Some(1));
-    let mut log = LogStore::new(std::sync::Arc::clone(&storage), 4 * 1024 * 1024).expect("opens");
+    let mut log = log_store(&storage, 4 * 1024 * 1024);
     let vote = Vote::new(1, 1);
     log.save_vote(&vote).await.expect("the first sync works");
     assert!(append(&storage, vec![membership_entry(1, 0)]).await.is_err());
     assert!(log.save_vote(&Vote::new(2, 1)).await.is_err());
     assert!(append(&storage, vec![entry(1, 1)]).await.is_err(), "nothing is written after a failure");
     assert!(!told.lock().expect("unpoisoned").is_empty());
+}
+
+#[tokio::test]
+async fn a_proposal_of_an_unknown_kind_stops_the_node_and_leaves_no_trace() {
+    let dir = tempdir().expect("a temporary folder");
+    let storage = filled(dir.path(), 5).await;
+    let mut machine = state_machine(&storage);
+    let unknown = br#"{"group":1,"body":{"kind":"from_the_future"}}"#;
+    let unknown = Entry { log_id: log_id(1, 7), payload: EntryPayload::Normal(Command(unknown.to_vec())) };
+    // The entry before it is written in the same batch, or not at all.
+    let said = apply(&mut machine, vec![entry(1, 6), unknown]).await.expect_err("stops").to_string();
+    assert!(said.contains("does not understand"), "{said}");
+    assert_eq!(machine.publisher().current().state.sequence(), 5);
+    drop(machine);
+    let recovered = recover(&storage).expect("sound");
+    assert_eq!((recovered.last_applied, recovered.state.sequence()), (Some(log_id(1, 5)), 5));
 }

@@ -27,7 +27,7 @@ use super::{
     message::SnapshotMetaV1,
     types::{LogId, SnapshotMeta, StoredMembership, TypeConfig},
 };
-use crate::storage::{Storage, StateRow, StorageError, sync_dir};
+use crate::storage::{StateRow, Storage, StorageError, sync_dir};
 
 const EXTENSION: &str = "snapshot";
 const TEMPORARY: &str = "tmp";
@@ -72,8 +72,12 @@ impl StoredSnapshot {
     pub(super) fn open(self) -> Result<openraft::alias::SnapshotOf<TypeConfig, SnapshotData>, io::Error> {
         let catalog = File::open(&self.path).map_err(StorageError::file(&self.path))?;
         let catalog_bytes = catalog.metadata().map_err(StorageError::file(&self.path))?.len();
-        let snapshot =
-            SnapshotData { catalog: Arc::new(catalog), catalog_bytes, audit_size: self.audit_size, audit: None };
+        let snapshot = SnapshotData {
+            catalog: Arc::new(catalog),
+            catalog_bytes,
+            audit_size: self.audit_size,
+            audit: None,
+        };
         Ok(openraft::Snapshot { meta: self.meta, snapshot })
     }
 }
@@ -138,7 +142,9 @@ pub(super) fn put_in_place(storage: &Storage, file: &Path, meta: &SnapshotMeta) 
     fs::rename(file, &path).map_err(StorageError::file(&path))?;
     sync_dir(&dir)?;
     let newest = newest_path(&dir)?;
-    for other in files(&dir, EXTENSION)?.into_iter().filter(|other| Some(other) < newest.as_ref() && *other != path) {
+    for other in
+        files(&dir, EXTENSION)?.into_iter().filter(|other| Some(other) < newest.as_ref() && *other != path)
+    {
         fs::remove_file(&other).map_err(StorageError::file(&other))?;
     }
     Ok(())
@@ -252,8 +258,9 @@ fn split(bytes: &[u8]) -> Result<(SnapshotHeaderV1, &[u8]), io::Error> {
 }
 
 fn take<'a>(left: &mut &'a [u8], count: usize) -> Result<&'a [u8], io::Error> {
-    let (taken, rest) =
-        left.split_at_checked(count).ok_or_else(|| invalid("a snapshot that ends within a row".to_owned()))?;
+    let (taken, rest) = left
+        .split_at_checked(count)
+        .ok_or_else(|| invalid("a snapshot that ends within a row".to_owned()))?;
     *left = rest;
     Ok(taken)
 }

@@ -12,6 +12,7 @@ use openraft::{
 
 use super::{
     install,
+    log_size::LogSize,
     publish::Publisher,
     recover::Recovered,
     snapshot::{self, SnapshotBuilder, SnapshotData, blocking},
@@ -33,12 +34,12 @@ pub(crate) struct StateMachine {
 }
 
 impl StateMachine {
-    /// The state machine that goes on where the disk left off, and has published that.
-    pub(super) fn new(storage: Arc<Storage>, recovered: Recovered) -> Self {
-        let Recovered { state, last_applied, membership } = recovered;
+    /// The state machine that goes on where the disk left off, and has published that; and how large the log is.
+    pub(super) fn new(storage: Arc<Storage>, recovered: Recovered) -> (Self, LogSize) {
+        let Recovered { state, last_applied, membership, log_size } = recovered;
         let position = last_applied.as_ref().map(position);
         let publisher = Publisher::new(Published { state: state.clone(), position });
-        Self { storage, publisher, state, last_applied, membership }
+        (Self { storage, publisher, state, last_applied, membership }, log_size)
     }
 
     pub(super) fn publisher(&self) -> Publisher {
@@ -154,7 +155,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         Ok(())
     }
 
-    async fn get_current_snapshot(&mut self) -> Result<Option<SnapshotOf<TypeConfig, SnapshotData>>, io::Error> {
+    async fn get_current_snapshot(
+        &mut self,
+    ) -> Result<Option<SnapshotOf<TypeConfig, SnapshotData>>, io::Error> {
         let storage = Arc::clone(&self.storage);
         blocking(move || snapshot::newest(&storage)?.map(snapshot::StoredSnapshot::open).transpose()).await
     }

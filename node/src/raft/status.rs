@@ -9,6 +9,7 @@ use openraft::{Raft, RaftMetrics, ServerState, async_runtime::watch::WatchReceiv
 use tokio::sync::watch;
 
 use super::{
+    log_store::LogStore,
     state_machine::StateMachine,
     types::{MemberStatus, RaftRole, RaftStatus, TypeConfig},
 };
@@ -48,10 +49,11 @@ pub(super) fn of(metrics: &RaftMetrics<TypeConfig>, published: Option<u64>) -> R
     }
 }
 
-/// Follows openraft's metrics for as long as it runs: tells who leads, keeps the peers' address book up to date,
-/// and ends the process when Raft stopped without being asked to.
+/// Follows openraft's metrics for as long as it runs: tells who leads, keeps the peers' address book up to date and
+/// the log within its bytes, and ends the process when Raft stopped without being asked to.
 pub(super) fn watch(
-    raft: &Raft<TypeConfig, StateMachine>,
+    raft: Raft<TypeConfig, StateMachine>,
+    log: LogStore,
     peers: PeerClient,
     storage: Arc<Storage>,
     stopping: Arc<AtomicBool>,
@@ -60,6 +62,7 @@ pub(super) fn watch(
     let (tell, leader) = watch::channel(None);
     tokio::spawn(async move {
         let mut known = None;
+        let mut compaction = Compaction::default();
         loop {
             // Cloned, because a borrow held across an await can block Raft's core.
             let now = metrics.borrow_watched().clone();
@@ -74,6 +77,7 @@ pub(super) fn watch(
                 *leader = now.current_leader;
                 changed
             });
+            compaction.step(&raft, &log, &now).await;
             let gone = metrics.changed().await.is_err();
             let failure = metrics.borrow_watched().running_state.clone().err();
             if let Some(failure) = failure.filter(|_| !stopping.load(Ordering::Acquire)) {
@@ -85,4 +89,42 @@ pub(super) fn watch(
         }
     });
     leader
+}
+
+/// Keeps the log within its bytes: asks for a snapshot where that is missing, then for the purge it allows.
+#[derive(Default)]
+struct Compaction {
+    /// The snapshot there was when the last one was asked for.
+    asked_at: Option<Option<u64>>,
+    /// The last purge asked for.
+    purged: Option<u64>,
+}
+
+impl Compaction {
+    async fn step(
+        &mut self,
+        raft: &Raft<TypeConfig, StateMachine>,
+        log: &LogStore,
+        now: &RaftMetrics<TypeConfig>,
+    ) {
+        let Some(excess) = log.size().excess() else { return };
+        let snapshot = now.snapshot.map(|id| id.index);
+        let asked = if snapshot >= Some(excess) {
+            if self.purged >= Some(excess) {
+                return;
+            }
+            self.purged = Some(excess);
+            raft.trigger().purge_log(excess).await
+        } else {
+            // Not every change of the metrics is a reason to ask again: only a snapshot that was not far enough.
+            if self.asked_at == Some(snapshot) || now.last_applied.map(|id| id.index) < Some(excess) {
+                return;
+            }
+            self.asked_at = Some(snapshot);
+            raft.trigger().snapshot().await
+        };
+        if let Err(error) = asked {
+            tracing::debug!(%error, "the log is not compacted, for Raft has stopped");
+        }
+    }
 }

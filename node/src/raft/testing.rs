@@ -16,8 +16,9 @@ use openraft::{
 };
 
 use super::{
+    log_size::LogSize,
     log_store::LogStore,
-    recover::recover,
+    recover::{Recovered, recover as recover_with},
     state_machine::StateMachine,
     types::{Command, Entry, LeaderId, LogId, Membership, NodeMeta, TypeConfig},
 };
@@ -68,13 +69,25 @@ pub(super) fn entry(term: u64, index: u64) -> Entry {
 
 pub(super) fn membership_entry(term: u64, index: u64) -> Entry {
     let meta = NodeMeta { peer_addr: "127.0.0.1:1".to_owned(), uid: "0".repeat(32), ..NodeMeta::default() };
-    let membership = Membership::new(vec![[1].into()], [(1, meta)].into_iter().collect::<std::collections::BTreeMap<_, _>>());
+    let membership = Membership::new(
+        vec![[1].into()],
+        [(1, meta)].into_iter().collect::<std::collections::BTreeMap<_, _>>(),
+    );
     Entry { log_id: log_id(term, index), payload: EntryPayload::Membership(membership.expect("one voter")) }
+}
+
+/// What start-up says to a disk.
+pub(super) fn recover(storage: &Storage) -> Result<Recovered, io::Error> {
+    recover_with(storage, 256 * 1024 * 1024)
+}
+
+pub(super) fn log_store(storage: &Arc<Storage>, append_bytes_max: usize) -> LogStore {
+    LogStore::new(Arc::clone(storage), append_bytes_max, LogSize::new(u64::MAX)).expect("opens")
 }
 
 /// Writes `entries` to the log of `storage` and waits until they are durable.
 pub(super) async fn append(storage: &Arc<Storage>, entries: Vec<Entry>) -> Result<(), io::Error> {
-    let mut log = LogStore::new(Arc::clone(storage), 4 * 1024 * 1024)?;
+    let mut log = log_store(storage, 4 * 1024 * 1024);
     let (tell, told) = TypeConfig::oneshot();
     log.append(entries, IOFlushed::signal(tell)).await?;
     told.await.expect("the syncer answers")
@@ -82,7 +95,7 @@ pub(super) async fn append(storage: &Arc<Storage>, entries: Vec<Entry>) -> Resul
 
 /// A state machine that goes on where the disk left off.
 pub(super) fn state_machine(storage: &Arc<Storage>) -> StateMachine {
-    StateMachine::new(Arc::clone(storage), recover(storage).expect("a sound disk"))
+    StateMachine::new(Arc::clone(storage), recover(storage).expect("a sound disk")).0
 }
 
 pub(super) async fn apply(machine: &mut StateMachine, entries: Vec<Entry>) -> Result<(), io::Error> {
@@ -92,7 +105,8 @@ pub(super) async fn apply(machine: &mut StateMachine, entries: Vec<Entry>) -> Re
 /// A folder with a membership at index 0 and `proposals` applied proposals after it.
 pub(super) async fn filled(dir: &Path, proposals: u64) -> Arc<Storage> {
     let storage = open(dir);
-    let entries = || std::iter::once(membership_entry(1, 0)).chain((1..=proposals).map(|index| entry(1, index)));
+    let entries =
+        || std::iter::once(membership_entry(1, 0)).chain((1..=proposals).map(|index| entry(1, index)));
     append(&storage, entries().collect()).await.expect("appended");
     apply(&mut state_machine(&storage), entries().collect()).await.expect("applied");
     storage.sync().await.expect("synced");

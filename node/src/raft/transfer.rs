@@ -205,10 +205,10 @@ impl Incoming {
                 return Err(TransferRefusal::Mismatch("a part is not what was sent".to_owned()));
             }
         }
-        let meta =
-            offer.meta.try_into().map_err(|error: super::codec::CodecError| {
-                TransferRefusal::Mismatch(error.to_string())
-            })?;
+        let meta = offer
+            .meta
+            .try_into()
+            .map_err(|error: super::codec::CodecError| TransferRefusal::Mismatch(error.to_string()))?;
         let data = SnapshotData {
             catalog: Arc::new(catalog.file),
             catalog_bytes: offer.catalog_bytes,

@@ -28,6 +28,9 @@ pub struct RaftTuning {
     pub snapshot_after_entries: u64,
     /// Entries kept although a snapshot covers them, so that a short absence costs no snapshot. Default: 100,000.
     pub keep_entries: u64,
+    /// Bytes of log beyond which a snapshot is built and older entries go, whatever the counts above say.
+    /// Default: 256 MiB.
+    pub log_bytes_max: u64,
     /// A member this many entries behind is sent a snapshot instead of entries. Default: 200,000.
     pub snapshot_lag_entries: u64,
     /// Entries purged at a time, at least. Default: 256.
@@ -49,6 +52,7 @@ impl Default for RaftTuning {
             append_bytes_max: 4 * 1024 * 1024,
             snapshot_after_entries: 100_000,
             keep_entries: 100_000,
+            log_bytes_max: 256 * 1024 * 1024,
             snapshot_lag_entries: 200_000,
             purge_batch_entries: 256,
             reconnect_pauses: "100ms 200ms ...400ms".to_owned(),

@@ -10,7 +10,8 @@ use openraft::{EntryPayload, vote::RaftLeaderId};
 use super::{
     codec::{self, CodecError, Kind},
     types::{
-        Command, Entry, LeaderId, LogId, MemberRole, Membership, NodeMeta, StoredMembership, VersionRange, Vote,
+        Command, Entry, LeaderId, LogId, MemberRole, Membership, NodeMeta, StoredMembership, VersionRange,
+        Vote,
     },
 };
 
@@ -162,7 +163,8 @@ impl TryFrom<MembershipV1> for Membership {
 
     fn try_from(membership: MembershipV1) -> Result<Self, CodecError> {
         let MembershipV1 { voters, members } = membership;
-        let members: BTreeMap<u64, NodeMeta> = members.into_iter().map(|(id, meta)| (id, meta.into())).collect();
+        let members: BTreeMap<u64, NodeMeta> =
+            members.into_iter().map(|(id, meta)| (id, meta.into())).collect();
         Self::new(voters, members).map_err(|error| CodecError::Payload(error.to_string()))
     }
 }

@@ -7,9 +7,7 @@ use openraft::EntryPayload;
 use super::{
     codec::{self, CodecError, Kind},
     testing::log_id,
-    types::{
-        Command, Entry, MemberRole, Membership, NodeMeta, StoredMembership, VersionRange, Vote,
-    },
+    types::{Command, Entry, MemberRole, Membership, NodeMeta, StoredMembership, VersionRange, Vote},
     wire::{
         decode_entry, decode_log_id, decode_membership, decode_vote, encode_entry, encode_log_id,
         encode_membership, encode_vote,
@@ -118,10 +116,7 @@ fn each_fault_has_its_name() {
     assert!(matches!(resealed(|bytes| bytes[9] += 1), CodecError::Length { .. }));
     assert!(matches!(resealed(|bytes| bytes[6] = 255), CodecError::TooLong(_)));
     // A payload that claims more than there is, sealed by somebody who knows how.
-    assert!(matches!(
-        resealed(|bytes| bytes[10] = 253),
-        CodecError::Payload(_)
-    ));
+    assert!(matches!(resealed(|bytes| bytes[10] = 253), CodecError::Payload(_)));
     assert_eq!(decode_log_id(&sound), Err(CodecError::Kind { expected: 3, found: 2 }));
     let long = codec::encode(Kind::Entry, &vec![0_u8; 65 * 1024 * 1024]);
     assert!(matches!(long, Err(CodecError::TooLong(_) | CodecError::Payload(_))));

@@ -62,7 +62,8 @@ pub(super) fn load_or_mint(db: &DB, meta: &ColumnFamily, node_id: u64) -> Result
              start the version that wrote it, or one that can convert it"
         )));
     }
-    let stored = read("node_id")?.ok_or_else(|| StorageError::corrupt("the folder has a format but no node id"))?;
+    let stored =
+        read("node_id")?.ok_or_else(|| StorageError::corrupt("the folder has a format but no node id"))?;
     let stored = u64::from_be_bytes(exactly("node_id", &stored)?);
     if stored != node_id {
         return Err(StorageError::Identity(format!(

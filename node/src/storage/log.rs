@@ -15,7 +15,10 @@ impl Storage {
     ///
     /// # Errors
     /// When the database fails.
-    pub fn append_log(&self, entries: impl IntoIterator<Item = (u64, Vec<u8>)>) -> Result<usize, StorageError> {
+    pub fn append_log(
+        &self,
+        entries: impl IntoIterator<Item = (u64, Vec<u8>)>,
+    ) -> Result<usize, StorageError> {
         let mut batch = WriteBatch::default();
         for (index, bytes) in entries {
             batch.put_cf(self.family(RAFT_LOG), numbered(self.group, index), bytes);
@@ -59,10 +62,12 @@ impl Storage {
     /// # Errors
     /// When the database fails or the key is no index.
     pub fn last_log(&self) -> Result<Option<(u64, Vec<u8>)>, StorageError> {
-        let Some((key, bytes)) = self.last_row(RAFT_LOG, &numbered(self.group, 0), &end_of(self.group))? else {
+        let Some((key, bytes)) = self.last_row(RAFT_LOG, &numbered(self.group, 0), &end_of(self.group))?
+        else {
             return Ok(None);
         };
-        let index = number_of(&key).ok_or_else(|| StorageError::corrupt("a key of the Raft log is no index"))?;
+        let index =
+            number_of(&key).ok_or_else(|| StorageError::corrupt("a key of the Raft log is no index"))?;
         Ok(Some((index, bytes.into_vec())))
     }
 

@@ -47,6 +47,9 @@ const FAIL_SYNC_AFTER: &str = "FLAGRAFT_FAIL_SYNC_AFTER";
 /// A row of the state: its key, without the group, and its value.
 pub type StateRow = (Vec<u8>, Vec<u8>);
 
+/// A row as RocksDB hands it out: its key, with the group, and its value.
+type RawRow = (Box<[u8]>, Box<[u8]>);
+
 /// How to open a [`Storage`].
 #[derive(Clone)]
 pub struct StorageOptions {
@@ -119,7 +122,15 @@ impl Storage {
         };
         let syncer =
             Syncer::start(Box::new(sync), metrics, Arc::clone(&hook)).map_err(StorageError::file(&dir))?;
-        Ok(Arc::new(Self { syncer, db, group: GROUP, dir, identity: ArcSwap::from_pointee(identity), fatal: hook, failed }))
+        Ok(Arc::new(Self {
+            syncer,
+            db,
+            group: GROUP,
+            dir,
+            identity: ArcSwap::from_pointee(identity),
+            fatal: hook,
+            failed,
+        }))
     }
 
     /// Who the folder belongs to.
@@ -131,7 +142,10 @@ impl Storage {
     ///
     /// # Errors
     /// When the folder belongs to another cluster already, or the disk fails.
-    pub async fn set_cluster_id(&self, cluster_id: flagraft_core::identity::ClusterId) -> Result<(), StorageError> {
+    pub async fn set_cluster_id(
+        &self,
+        cluster_id: flagraft_core::identity::ClusterId,
+    ) -> Result<(), StorageError> {
         let identity = self.identity().joined_to(cluster_id)?;
         identity::store(&self.db, self.family(RAFT_META), &identity)?;
         self.sync().await?;
@@ -243,23 +257,14 @@ impl Storage {
         family: &str,
         from: Vec<u8>,
         to: Vec<u8>,
-    ) -> impl Iterator<Item = Result<(Box<[u8]>, Box<[u8]>), rocksdb::Error>> {
+    ) -> impl Iterator<Item = Result<RawRow, rocksdb::Error>> {
         let mut options = ReadOptions::default();
         options.set_iterate_upper_bound(to);
-        self.db.iterator_cf_opt(
-            self.family(family),
-            options,
-            IteratorMode::From(&from, Direction::Forward),
-        )
+        self.db.iterator_cf_opt(self.family(family), options, IteratorMode::From(&from, Direction::Forward))
     }
 
     /// The last row of a family whose key is in `[from, to)`.
-    fn last_row(
-        &self,
-        family: &str,
-        from: &[u8],
-        to: &[u8],
-    ) -> Result<Option<(Box<[u8]>, Box<[u8]>)>, StorageError> {
+    fn last_row(&self, family: &str, from: &[u8], to: &[u8]) -> Result<Option<RawRow>, StorageError> {
         let mut options = ReadOptions::default();
         options.set_iterate_lower_bound(from);
         options.set_iterate_upper_bound(to);
@@ -270,7 +275,10 @@ impl Storage {
 
 impl std::fmt::Debug for Storage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Storage").field("dir", &self.dir).field("identity", &self.identity).finish_non_exhaustive()
+        f.debug_struct("Storage")
+            .field("dir", &self.dir)
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
     }
 }
 

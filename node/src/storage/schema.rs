@@ -3,7 +3,9 @@
 //! Every key starts with a group (u32, big-endian), so that one folder can later hold several Raft groups.
 //! Group 0 is the folder itself.
 
-use rocksdb::{BlockBasedOptions, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, LogLevel, Options};
+use rocksdb::{
+    BlockBasedOptions, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, LogLevel, Options,
+};
 
 /// The group of everything that concerns the folder and not one Raft group.
 pub(super) const FOLDER: u32 = 0;

@@ -38,8 +38,9 @@ impl Syncer {
     /// When the operating system has no thread left.
     pub(super) fn start(sync: SyncFn, metrics: StorageMetrics, fatal: FatalHook) -> io::Result<Self> {
         let (queue, waiting) = mpsc::channel();
-        let thread =
-            thread::Builder::new().name("wal-sync".to_owned()).spawn(move || run(&waiting, sync, &metrics, &fatal))?;
+        let thread = thread::Builder::new()
+            .name("wal-sync".to_owned())
+            .spawn(move || run(&waiting, sync, &metrics, &fatal))?;
         Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
 
@@ -81,7 +82,10 @@ fn run(waiting: &Receiver<Waiting>, mut sync: SyncFn, metrics: &StorageMetrics, 
                     metrics.sync_seconds.observe(started.elapsed().as_secs_f64());
                     let entries = batch.iter().map(|one| one.entries).sum::<usize>();
                     if entries > 0 {
-                        #[expect(clippy::cast_precision_loss, reason = "a count of entries is far below 2^52")]
+                        #[expect(
+                            clippy::cast_precision_loss,
+                            reason = "a count of entries is far below 2^52"
+                        )]
                         metrics.sync_entries.observe(entries as f64);
                     }
                 }
@@ -149,7 +153,10 @@ mod tests {
         };
         submit(0);
         wait_entered.recv().expect("the first sync starts");
-        assert!(seen.lock().expect("unpoisoned").is_empty(), "nothing is acknowledged before its sync returned");
+        assert!(
+            seen.lock().expect("unpoisoned").is_empty(),
+            "nothing is acknowledged before its sync returned"
+        );
         // These arrive while the first sync runs, so it can't cover them: the second one does, at once for all.
         (1..=50).for_each(submit);
         release.send(()).expect("the syncer waits");

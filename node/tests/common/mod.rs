@@ -1,249 +1,201 @@
-//! Members of a cluster within one process: real disks, real peer listeners on free ports, no HTTP.
+//! A cluster in this process: real nodes on loopback, each with its own folder and free ports.
+
+#![allow(dead_code, reason = "each test uses a part of this")]
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
+    fs,
+    net::{SocketAddr, TcpListener},
+    os::unix::fs::PermissionsExt as _,
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::Duration,
 };
 
 use flagraft_core::{
-    identity::ClusterId,
-    proposal::{Actor, Body, Denials, Proposal, RequestId},
+    identity::RevisionToken,
+    proposal::{Change, RequestId},
+    reply::Outcome,
+    token::Secret,
 };
 use flagraft_node::{
-    peer::{
-        Found, FoundReply, HelloReply, PeerClient, PeerHandler, PeerOptions, PeerSecret, ReadIndexReply, Refusal,
-        RefusalCode, server,
-    },
-    raft::{
-        NodeMeta, RaftMessage, RaftReply, RaftRole, RaftTuning, ReadIndexError, Replica, ReplicaOptions,
-        VersionRange,
-    },
-    storage::{FatalHook, GROUP, Storage, StorageMetrics, StorageOptions},
+    config::{BootstrapConfig, NodeConfig, PeerConfig},
+    node::{Node, Submission, SubmitError, Submitted, mint_request_id},
 };
+use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::{net::TcpListener, task::JoinHandle};
 
-/// How long a test waits for what must happen.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How long anything may take before the test gives up on it. Far more than it does take.
+const PATIENCE: Duration = Duration::from_secs(30);
 
-const CLUSTER: ClusterId = ClusterId(0xF1A6);
+/// The usual deadline of a write.
+pub const WRITE: Duration = Duration::from_secs(2);
 
-/// One member's folder and address, which outlive its process.
-pub struct Home {
-    pub id: u64,
-    pub dir: PathBuf,
-    pub addr: SocketAddr,
-    pub fail_sync_after: Option<u64>,
-}
-
-/// A member that runs.
-pub struct Member {
-    pub replica: Replica,
-    pub storage: Arc<Storage>,
-    /// What the fatal hook was told.
-    pub fatal: Arc<Mutex<Vec<String>>>,
-    listener: JoinHandle<()>,
-}
-
-/// A cluster: the homes of all members, and those that run.
 pub struct Cluster {
-    pub homes: BTreeMap<u64, Home>,
-    pub members: BTreeMap<u64, Member>,
-    pub tuning: RaftTuning,
-    _dir: TempDir,
-}
-
-struct Handler(Replica);
-
-impl PeerHandler for Handler {
-    async fn raft(&self, _from: u64, message: RaftMessage) -> Result<RaftReply, Refusal> {
-        Ok(self.0.handle_raft(message).await?)
-    }
-
-    async fn hello(&self, _from: u64) -> Result<HelloReply, Refusal> {
-        Err(Refusal::new(RefusalCode::Unavailable, "not in this test"))
-    }
-
-    async fn found(&self, _from: u64, _found: Found) -> Result<FoundReply, Refusal> {
-        Err(Refusal::new(RefusalCode::Unavailable, "not in this test"))
-    }
-
-    async fn forward(&self, _from: u64, _body: Vec<u8>, _deadline: Duration) -> Result<Vec<u8>, Refusal> {
-        Err(Refusal::new(RefusalCode::Unavailable, "not in this test"))
-    }
-
-    async fn read_index(&self, _from: u64) -> Result<ReadIndexReply, Refusal> {
-        Ok(match self.0.read_index().await {
-            Ok(index) => ReadIndexReply::Confirmed { index },
-            Err(ReadIndexError::NotLeader { leader }) => ReadIndexReply::NotLeader { leader },
-            Err(error) => ReadIndexReply::Unavailable { why: error.to_string() },
-        })
-    }
-
-    async fn await_published(&self, _from: u64, index: u64, deadline: Duration) -> Result<bool, Refusal> {
-        Ok(tokio::time::timeout(deadline, self.0.await_published(index)).await.is_ok())
-    }
-
-    async fn status(&self, _from: u64) -> Result<Vec<u8>, Refusal> {
-        Err(Refusal::new(RefusalCode::Unavailable, "not in this test"))
-    }
+    dir: TempDir,
+    addresses: BTreeMap<u64, SocketAddr>,
+    nodes: BTreeMap<u64, Arc<Node>>,
 }
 
 impl Cluster {
-    /// Founds a cluster of the nodes 1 to `size` and waits for its leader.
-    pub async fn found(size: u64, tuning: RaftTuning) -> Self {
-        let dir = tempfile::tempdir().expect("a temporary folder");
-        let mut homes = BTreeMap::new();
-        let mut listeners = BTreeMap::new();
+    /// A cluster of `size` nodes with ids from 1, founded by the first and ready to write.
+    pub async fn found(size: u64) -> Self {
+        let mut cluster = Self::prepare(size);
         for id in 1..=size {
-            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-            let addr = listener.local_addr().expect("bound");
-            listeners.insert(id, listener);
-            homes.insert(id, Home { id, dir: dir.path().join(id.to_string()), addr, fail_sync_after: None });
+            cluster.start(id, id == 1).await;
         }
-        let mut cluster = Self { homes, members: BTreeMap::new(), tuning, _dir: dir };
-        for (id, listener) in listeners {
-            let member = cluster.run(id, listener).await;
-            cluster.members.insert(id, member);
-        }
-        let founders = cluster
-            .homes
-            .values()
-            .map(|home| {
-                let uid = cluster.members[&home.id].storage.identity().member_uid;
-                (home.id, NodeMeta { peer_addr: home.addr.to_string(), uid, ..NodeMeta::default() })
-            })
-            .collect();
-        cluster.members[&1].replica.initialize(founders).await.expect("a new cluster");
-        cluster.leader().await;
+        cluster
+            .until("all nodes to be ready", |cluster| cluster.nodes().all(|node| node.reads().readiness().ready))
+            .await;
         cluster
     }
 
-    async fn run(&self, id: u64, listener: TcpListener) -> Member {
-        let home = &self.homes[&id];
-        let fatal = Arc::new(Mutex::new(Vec::new()));
-        let hook: FatalHook = {
-            let fatal = Arc::clone(&fatal);
-            Arc::new(move |why| fatal.lock().expect("unpoisoned").push(why.to_owned()))
-        };
-        let metrics = StorageMetrics::register(&prometheus::Registry::new()).expect("fresh registry");
-        let options = StorageOptions {
-            dir: home.dir.clone(),
-            node_id: id,
-            fatal: hook,
-            metrics,
-            fail_sync_after: home.fail_sync_after,
-        };
-        let storage = Storage::open(options).expect("the folder opens");
-        if home.fail_sync_after.is_none() {
-            storage.set_cluster_id(CLUSTER).await.expect("joins");
-        }
-        let peers = PeerClient::new(PeerOptions {
-            node_id: id,
-            uid: storage.identity().member_uid,
-            cluster_id: Some(CLUSTER),
-            group: GROUP,
-            secret: Some(PeerSecret::new(vec![3; 32]).expect("long enough")),
-            peers: self.homes.iter().map(|(id, home)| (*id, home.addr.to_string())).collect(),
-            versions: VersionRange::OURS,
-        })
-        .expect("a client");
-        let options = ReplicaOptions {
-            node_id: id,
-            storage: Arc::clone(&storage),
-            peers: peers.clone(),
-            tuning: self.tuning.clone(),
-        };
-        let replica = Replica::open(options).await.expect("a sound folder");
-        let app = server::router(&peers, Arc::new(Handler(replica.clone())));
-        let listener = tokio::spawn(async move { axum::serve(listener, app).await.expect("serves") });
-        Member { replica, storage, fatal, listener }
+    /// Folders and addresses, and nothing that runs.
+    pub fn prepare(size: u64) -> Self {
+        // For whoever looks into a failure, with RUST_LOG. The first test of the process sets it up.
+        let filter = tracing_subscriber::EnvFilter::from_default_env();
+        _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
+        let dir = tempfile::tempdir().expect("a folder");
+        let secret = dir.path().join("peer-secret");
+        fs::write(&secret, "p".repeat(48)).expect("written");
+        fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).expect("made private");
+        Self { dir, addresses: (1..=size).map(|id| (id, free_address())).collect(), nodes: BTreeMap::new() }
     }
 
-    /// Stops a member. Its folder and its port stay its own.
+    pub fn folder(&self, id: u64) -> PathBuf {
+        self.dir.path().join(format!("node-{id}"))
+    }
+
+    pub fn config(&self, id: u64, bootstrap: bool) -> NodeConfig {
+        let peers = PeerConfig {
+            listen: self.addresses[&id],
+            members: self.addresses.iter().map(|(id, address)| (*id, address.to_string())).collect(),
+            secret_file: Some(self.dir.path().join("peer-secret")),
+            insecure: false,
+        };
+        NodeConfig {
+            bootstrap: bootstrap
+                .then(|| BootstrapConfig { token_file: self.dir.path().join("owner-token") }),
+            ..NodeConfig::new(id, self.folder(id), peers)
+        }
+    }
+
+    /// Starts a node, again or for the first time.
+    pub async fn start(&mut self, id: u64, bootstrap: bool) -> Arc<Node> {
+        let node = Node::start(self.config(id, bootstrap)).await.expect("started");
+        self.nodes.insert(id, Arc::clone(&node));
+        node
+    }
+
+    /// Stops a node as it stops on request.
     pub async fn stop(&mut self, id: u64) {
-        let Member { replica, storage, listener, .. } = self.members.remove(&id).expect("it runs");
-        listener.abort();
-        drop(listener.await);
-        replica.shutdown().await;
-        drop(replica);
-        // RocksDB's lock goes with the last handle, which a task of openraft's may hold a moment longer.
-        let alone = async {
-            while Arc::strong_count(&storage) > 1 {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, alone).await.expect("everybody lets go of the storage");
+        self.nodes.remove(&id).expect("it runs").close().await;
     }
 
-    /// Starts a stopped member again.
-    pub async fn start(&mut self, id: u64) {
-        let listener = TcpListener::bind(self.homes[&id].addr).await.expect("its port is free again");
-        let member = self.run(id, listener).await;
-        self.members.insert(id, member);
+    pub fn node(&self, id: u64) -> &Arc<Node> {
+        &self.nodes[&id]
     }
 
-    /// The member that leads, once all that run agree on it.
+    pub fn nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
+        self.nodes.values()
+    }
+
+    /// The leader that all running nodes agree on.
     pub async fn leader(&self) -> u64 {
-        let agreed = async {
-            loop {
-                let leaders: Vec<_> =
-                    self.members.values().map(|member| member.replica.status().leader).collect();
-                if let Some(Some(leader)) = leaders.first()
-                    && leaders.iter().all(|other| *other == Some(*leader))
-                    && self.members.get(leader).is_some_and(|m| m.replica.status().role == RaftRole::Leader)
-                {
-                    return *leader;
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
+        self.until("the nodes to agree on a leader", |cluster| cluster.agreed_leader().is_some()).await;
+        self.agreed_leader().expect("they agreed a moment ago")
+    }
+
+    fn agreed_leader(&self) -> Option<u64> {
+        let mut leaders = self.nodes().map(|node| node.raft_status().leader);
+        let first = leaders.next().flatten().filter(|leader| self.nodes.contains_key(leader));
+        first.filter(|_| leaders.all(|leader| leader == first))
+    }
+
+    /// A running node that does not lead.
+    pub async fn follower(&self) -> u64 {
+        let leader = self.leader().await;
+        *self.nodes.keys().find(|id| **id != leader).expect("there are several")
+    }
+
+    pub async fn until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
+        let waiting = async {
+            while !condition(self) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, agreed).await.expect("a leader")
+        tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("waited in vain for {what}"));
     }
 
-    /// Proposes through the leader; returns once `count` proposals are applied there.
-    pub async fn write(&self, numbers: std::ops::Range<u64>) {
-        let leader = self.leader().await;
-        let replica = &self.members[&leader].replica;
-        let writes = numbers.map(|number| {
-            let replica = replica.clone();
-            tokio::spawn(async move { replica.propose(proposal(number)).await })
-        });
-        for write in writes.collect::<Vec<_>>() {
-            write.await.expect("no panic").expect("accepted");
-        }
+    pub fn owner(&self) -> Secret {
+        let text = fs::read_to_string(self.dir.path().join("owner-token")).expect("made at bootstrap");
+        Secret::parse(text.trim()).expect("a token")
     }
 
-    /// Waits until all members that run have published the leader's last entry, and checks that they are the same.
-    pub async fn assert_same(&self) {
-        let leader = self.leader().await;
-        let index = self.members[&leader].replica.read_index().await.expect("a quorum");
-        let mut seen = Vec::new();
-        for (id, member) in &self.members {
-            tokio::time::timeout(PATIENCE, member.replica.await_published(index))
-                .await
-                .unwrap_or_else(|_| panic!("node {id} does not catch up: {:?}", member.replica.status()));
-            let published = member.replica.published();
-            let records = member.storage.audit_range(0, usize::MAX).expect("reads");
-            seen.push((published.position, published.state.digest(), published.state.audit_root(), records));
+    pub fn submission(&self, project: Option<&str>, operations: Value) -> Submission {
+        self.submission_as(self.owner(), project, operations)
+    }
+
+    pub fn submission_as(&self, secret: Secret, project: Option<&str>, operations: Value) -> Submission {
+        let change = Change {
+            project: project.map(|key| key.parse().expect("a key")),
+            operations: serde_json::from_value(operations).expect("operations"),
+            reason: "a test".to_owned(),
+            ticket: None,
+            expect_revision: None,
+        };
+        Submission::change(secret, change, mint_request_id())
+    }
+
+    pub async fn write(
+        &self,
+        node: u64,
+        project: Option<&str>,
+        operations: Value,
+    ) -> Result<Submitted, SubmitError> {
+        self.node(node).submit(self.submission(project, operations), WRITE).await
+    }
+
+    /// Creates the project `shop` with the environment `production`, through the node.
+    pub async fn create_shop(&self, node: u64) -> RevisionToken {
+        let operations = json!([
+            {"op": "project.put", "project": {"key": "shop"}},
+            {"op": "environment.put", "environment": {"key": "production"}},
+        ]);
+        self.accepted(node, self.write(node, Some("shop"), operations).await)
+    }
+
+    /// The revision that an accepted write made.
+    pub fn accepted(&self, node: u64, submitted: Result<Submitted, SubmitError>) -> RevisionToken {
+        let submitted = submitted.expect("answered");
+        match submitted.reply.outcome {
+            Outcome::Accepted { revision, .. } => {
+                let history = self.node(node).published().state.history().expect("founded");
+                RevisionToken { history, revision }
+            }
+            other => panic!("not accepted: {other:?}"),
         }
-        assert!(seen.windows(2).all(|pair| pair[0] == pair[1]), "the members differ");
     }
 }
 
-/// A proposal that takes an audit record and no authority.
-pub fn proposal(number: u64) -> Proposal {
-    Proposal {
-        group: GROUP,
-        request: RequestId { id: format!("request-{number}"), client_given: false },
-        body: Body::Denials(Denials { node: 1, from_ms: 0, to_ms: 60_000, count: number + 1 }),
-        actor: Actor::system(1),
-        caused_by: None,
-        proposed_at_ms: 1_700_000_000_000,
-        salt: [7; 16],
-        node: 1,
+/// An operation that puts a boolean flag.
+pub fn flag(key: &str, critical: bool) -> Value {
+    let mut flag = json!({
+        "key": key, "type": "boolean", "variants": {"on": true, "off": false}, "off_variant": "off",
+        "environments": {"production": {"enabled": true, "default": {"variant": "on"}}},
+    });
+    if critical {
+        flag["critical"] = json!(true);
+        flag["safe_variant"] = json!("off");
     }
+    json!([{"op": "flag.put", "flag": flag}])
+}
+
+pub fn with_key(submission: Submission, key: &str) -> Submission {
+    Submission { request: RequestId { id: key.to_owned(), client_given: true }, ..submission }
+}
+
+/// An address on loopback that nobody listens on.
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port")
 }

@@ -1,5 +1,7 @@
 //! Every route, for every kind of caller; and paths that are none.
 
+use std::time::Duration;
+
 use axum::http::Method;
 use serde_json::json;
 
@@ -93,6 +95,26 @@ async fn another_tenant_is_not_there() {
     assert_eq!(listed["items"].as_array().map(Vec::len), Some(1));
     let tokens = api.call(Method::GET, "/api/v1/tokens").token(&tenant).send().await.expect(200).json();
     assert_eq!(tokens["items"].as_array().map(Vec::len), Some(1), "its own");
+}
+
+#[tokio::test]
+async fn a_node_that_is_cut_off_refuses_admin_tokens_and_goes_on_evaluating() {
+    let bound = Duration::from_secs(1);
+    let api = Api::start_with(|options| options.admin_age_max = bound).await;
+    api.fill().await;
+    let service = api.service("production").await;
+    api.node.shutdown().await;
+    while api.node.reads().age_ms().is_none_or(|age_ms| age_ms <= 1_000) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let refused = api.get("/api/v1/projects").await.expect(503);
+    assert_eq!(refused.error().0, "unavailable");
+    assert!(refused.text.contains("Evaluation goes on"), "{refused:?}");
+    api.evaluation(&service, "plain").json(&json!({})).send().await.expect(200);
+    // How the cluster does is what an operator asks a node that is cut off.
+    for path in ["/api/v1/cluster", "/metrics", "/openapi.json"] {
+        api.get(path).await.expect(200);
+    }
 }
 
 #[tokio::test]

@@ -137,6 +137,13 @@ async fn without_a_quorum_critical_flags_have_their_safe_variant_and_nothing_is_
     assert_eq!(bulk.json()["flags"][2]["reason"], "UNKNOWN");
     assert_eq!(bulk.json()["flags"][6]["reason"], "STATIC");
 
+    let metrics = api.get("/metrics").await.expect(200).text;
+    assert!(
+        metrics.contains("flagraft_safe_variant_answers_total 4"),
+        "two single ones, and two of all:\n{metrics}"
+    );
+    assert!(metrics.contains(r#"flagraft_evaluations_total{consistency="safe-variant",reason="UNKNOWN"} 4"#));
+
     let missing = api.evaluation(&token, "nothing").json(&json!({})).send().await.expect(503);
     assert_eq!(missing.json()["errorCode"], "GENERAL", "nobody confirmed that it does not exist");
     assert!(!missing.header("retry-after").is_empty());

@@ -110,8 +110,8 @@ fn values(numeric_texts: bool) -> Vec<Option<Value>> {
     values
 }
 
-/// Every targeting here is translated, taken by `apply`, and evaluated for every pair of values of two attributes: the
-/// variant is the one that JsonLogic's own rules give.
+/// Every targeting here is translated, taken by `apply`, and evaluated for every pair of values of two
+/// attributes: the variant is the one that JsonLogic's own rules give.
 #[test]
 fn translations_are_exact() {
     let a = json!({"var": "a"});

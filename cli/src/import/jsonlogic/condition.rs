@@ -1,0 +1,74 @@
+//! Conditions of ours under construction.
+
+use serde_json::{Value, json};
+
+/// A condition on a context, with those that do not depend on it told apart.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Condition {
+    Always,
+    Never,
+    When(Value),
+}
+
+impl Condition {
+    pub(super) fn attribute(name: &str, op: &str, values: Vec<Value>) -> Self {
+        match op {
+            "exists" => Self::When(json!({"attribute": name, "op": op})),
+            _ => Self::When(json!({"attribute": name, "op": op, "values": values})),
+        }
+    }
+
+    /// The attribute has one of these values, by type and value.
+    pub(super) fn one_of(name: &str, values: Vec<Value>) -> Self {
+        match values.len() {
+            0 => Self::Never,
+            1 => Self::attribute(name, "eq", values),
+            _ => Self::attribute(name, "in", values),
+        }
+    }
+
+    pub(super) fn missing(name: &str) -> Self {
+        Self::attribute(name, "exists", Vec::new()).not()
+    }
+
+    pub(super) fn not(self) -> Self {
+        match self {
+            Self::Always => Self::Never,
+            Self::Never => Self::Always,
+            Self::When(mut when) => match when.get_mut("not") {
+                Some(inner) => Self::When(inner.take()),
+                None => Self::When(json!({ "not": when })),
+            },
+        }
+    }
+
+    pub(super) fn all(parts: impl IntoIterator<Item = Self>) -> Self {
+        Self::joined(parts, "all", Self::Never, Self::Always)
+    }
+
+    pub(super) fn any(parts: impl IntoIterator<Item = Self>) -> Self {
+        Self::joined(parts, "any", Self::Always, Self::Never)
+    }
+
+    /// `decides` makes the others irrelevant, `neutral` is irrelevant itself.
+    fn joined(parts: impl IntoIterator<Item = Self>, word: &str, decides: Self, neutral: Self) -> Self {
+        let mut conditions = Vec::new();
+        for part in parts {
+            match part {
+                part if part == decides => return decides,
+                part if part == neutral => {}
+                // `a and (b and c)` is `a and b and c`.
+                Self::When(mut when) => match when.get_mut(word) {
+                    Some(Value::Array(inner)) => conditions.append(inner),
+                    _ => conditions.push(when),
+                },
+                Self::Always | Self::Never => {}
+            }
+        }
+        match conditions.len() {
+            0 => neutral,
+            1 => Self::When(conditions.remove(0)),
+            _ => Self::When(json!({ word: conditions })),
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! The formats that are frozen, as literal bytes in `core/tests/fixtures`. What is written there was written by a
+//! released version and must be read, and written alike, for ever: a failing test here means that nodes of two
+//! versions would no longer agree. Add to the fixtures; never change them.
+
+use std::collections::BTreeSet;
+
+use flagraft_core::{
+    apply::apply,
+    identity::LogPosition,
+    operation::Operation,
+    proposal::Proposal,
+    rejection::Rejection,
+    reply::{Outcome, Reply},
+    state::State,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use crate::{
+    rejections::{CODES, place},
+    world::code,
+};
+
+/// One operation of each name, with every field given, one a line.
+pub fn operations() -> impl Iterator<Item = &'static str> {
+    include_str!("../fixtures/operations.jsonl").lines()
+}
+
+/// Reads the literal and writes it again.
+fn round_trip<T: DeserializeOwned + Serialize>(literal: &str) -> T {
+    let value: T = serde_json::from_str(literal).unwrap_or_else(|error| panic!("{error} in {literal}"));
+    assert_eq!(serde_json::to_string(&value).expect("writes"), literal);
+    value
+}
+
+#[test]
+fn every_operation_is_frozen() {
+    let names: Vec<&str> = operations().map(|literal| round_trip::<Operation>(literal).name()).collect();
+    assert_eq!(names, Operation::NAMES, "a line for each operation, in order");
+}
+
+/// What may be left out, and what it then is.
+#[test]
+fn the_defaults_of_operations_are_frozen() {
+    let cases = include_str!("../fixtures/operation_defaults.jsonl");
+    for line in cases.lines() {
+        let case: Value = serde_json::from_str(line).expect(line);
+        let operation: Operation = serde_json::from_value(case["short"].clone()).expect(line);
+        assert_eq!(serde_json::to_value(&operation).expect("writes"), case["full"], "{line}");
+    }
+    assert_eq!(cases.lines().count(), 12);
+}
+
+/// What names no default is said: a field that is left out by mistake must not mean something else.
+#[test]
+fn every_required_field_is_required() {
+    // Without it an operation means what its golden default says.
+    let optional = ["before", "by", "if_revision", "parts"];
+    for literal in operations() {
+        let operation: Value = serde_json::from_str(literal).expect(literal);
+        let name = operation["op"].as_str().expect("a name");
+        for field in operation.as_object().expect("an object").keys() {
+            let is_optional =
+                optional.contains(&field.as_str()) || (name, field.as_str()) == ("rollout.set", "rule");
+            let mut short = operation.clone();
+            short.as_object_mut().expect("an object").remove(field);
+            assert_eq!(Operation::from_value(short).is_ok(), is_optional, "{name} without {field}");
+            let mut more = operation.clone();
+            more["unknown"] = json!(1);
+            let fault = Operation::from_value(more).expect_err("an unknown field");
+            assert_eq!(fault.path, "/unknown", "{name}");
+        }
+    }
+    for (wrong, path) in [
+        (json!([]), ""),
+        (json!({}), ""),
+        (json!({"op": 1}), "/op"),
+        (json!({"op": "flag.teleport"}), "/op"),
+        (json!({"op": "flag.enable", "flag": "a/b", "environment": "dev"}), "/flag"),
+        (
+            json!({"op": "targets.add", "flag": "f", "environment": "dev", "variant": "on", "values": ["a", 1]}),
+            "/values/1",
+        ),
+    ] {
+        assert_eq!(Operation::from_value(wrong.clone()).expect_err("wrong").path, path, "{wrong}");
+    }
+}
+
+#[test]
+fn proposals_are_frozen() {
+    let literals = include_str!("../fixtures/proposals.jsonl");
+    for literal in literals.lines() {
+        let proposal = Proposal::decode(literal.as_bytes()).expect(literal);
+        assert_eq!(proposal.encode().expect("fits an entry"), literal.as_bytes());
+    }
+    assert_eq!(literals.lines().count(), 3);
+}
+
+/// The hash that tells whether two requests ask for the same is kept in the state.
+#[test]
+fn the_hash_of_a_body_is_frozen() {
+    let literals = include_str!("../fixtures/proposals.jsonl").lines();
+    let hashes: Vec<String> = literals
+        .map(|literal| hex::encode(Proposal::decode(literal.as_bytes()).expect(literal).body.sha256()))
+        .collect();
+    assert_eq!(hashes, include_str!("../fixtures/body_sha256.txt").lines().collect::<Vec<_>>());
+}
+
+#[test]
+fn a_proposal_that_is_not_understood_is_told() {
+    let good: Value =
+        serde_json::from_str(include_str!("../fixtures/proposals.jsonl").lines().next().expect("a line"))
+            .expect("a proposal");
+    let mut unknown = Vec::new();
+    for (pointer, value) in [
+        ("/body/operations/0/op", json!("flag.teleport")),
+        ("/body/kind", json!("wish")),
+        ("/body/operations/0/more", json!(1)),
+        ("/body/more", json!(1)),
+        ("/more", json!(1)),
+        ("/actor/type", json!("ghost")),
+        ("/salt", json!("00")),
+    ] {
+        let mut proposal = good.clone();
+        let (parent, field) = pointer.rsplit_once('/').expect("a pointer");
+        proposal.pointer_mut(parent).expect(pointer)[field] = value;
+        unknown.push((pointer, proposal.to_string().into_bytes()));
+    }
+    unknown.push(("not JSON", b"{".to_vec()));
+    unknown.push(("empty", Vec::new()));
+    for (what, bytes) in unknown {
+        let error = Proposal::decode(&bytes).expect_err(what);
+        assert!(error.to_string().contains("run the version that its peers run"), "{what}: {error}");
+    }
+}
+
+#[test]
+fn replies_and_rejections_are_frozen() {
+    let mut codes = BTreeSet::new();
+    for literal in include_str!("../fixtures/rejections.jsonl").lines() {
+        let rejection: Rejection = round_trip(literal);
+        assert_eq!(CODES[place(&rejection)], code(&rejection));
+        codes.insert(place(&rejection));
+    }
+    assert_eq!(codes.len(), CODES.len(), "a line for each rejection");
+    let outcomes: BTreeSet<&str> = include_str!("../fixtures/replies.jsonl")
+        .lines()
+        .map(|literal| match round_trip::<Reply>(literal).outcome {
+            Outcome::Accepted { .. } => "accepted",
+            Outcome::Unchanged { .. } => "unchanged",
+            Outcome::Rejected { .. } => "rejected",
+            Outcome::Refused { .. } => "refused",
+        })
+        .collect();
+    assert_eq!(outcomes.len(), 4, "a line for each outcome");
+}
+
+/// The same entries of the log make the same rows, records and roots as they made when they were frozen.
+#[test]
+fn a_log_makes_what_it_always_made() {
+    let mut state = State::empty();
+    let mut records = String::new();
+    let log = include_str!("../fixtures/log.jsonl");
+    for (entry, index) in log.lines().zip(1..) {
+        let proposal = Proposal::decode(entry.as_bytes()).expect(entry);
+        let applied = apply(&state, &proposal, LogPosition { term: 7, index });
+        if let Some(record) = applied.record {
+            records += &String::from_utf8(record.bytes).expect("JSON");
+            records.push('\n');
+        }
+        state = applied.state;
+    }
+    compare("records", &records, include_str!("../fixtures/records.jsonl"));
+    let rows: String =
+        state.rows().map(|(key, value)| format!("{} {}\n", readable(&key), readable(&value))).collect();
+    compare("rows", &rows, include_str!("../fixtures/rows.txt"));
+    assert_eq!(hex::encode(state.audit_root()), include_str!("../fixtures/audit_root.txt").trim_end());
+    // Each operation that changes the state has been through it.
+    let seen: BTreeSet<&str> =
+        Operation::NAMES.iter().copied().filter(|name| log.contains(&format!("\"op\":\"{name}\""))).collect();
+    assert_eq!(seen.len(), Operation::NAMES.len(), "the log holds every operation");
+}
+
+fn compare(what: &str, got: &str, frozen: &str) {
+    for (line, (got, frozen)) in got.lines().zip(frozen.lines()).enumerate() {
+        assert_eq!(got, frozen, "line {} of {what}", line + 1);
+    }
+    assert_eq!(got.lines().count(), frozen.lines().count(), "{what}");
+}
+
+/// Bytes beyond printable ASCII as `\xNN`.
+fn readable(bytes: &[u8]) -> String {
+    bytes.escape_ascii().to_string().replace("\\\"", "\"")
+}
+
+/// How `serde_json` writes numbers is part of every row and record: a version of it that writes one of these in another
+/// way would give the same state another digest.
+#[test]
+fn the_written_form_of_numbers_is_frozen() {
+    for (text, written) in [
+        ("1.10", "1.1"),
+        ("1e2", "100.0"),
+        ("1e15", "1000000000000000.0"),
+        ("1e16", "1e+16"),
+        ("1e-5", "0.00001"),
+        ("1e-6", "1e-6"),
+        ("100000000000000000000000", "1e+23"),
+        ("123456789.125e20", "1.23456789125e+28"),
+        ("0.10000000000000000001", "0.1"),
+        ("18446744073709551615", "18446744073709551615"),
+        ("18446744073709551616", "1.8446744073709552e+19"),
+        ("-0.0", "-0.0"),
+        ("5e-324", "5e-324"),
+    ] {
+        let value: Value = serde_json::from_str(text).expect("JSON");
+        assert_eq!(value.to_string(), written);
+    }
+}

@@ -1,0 +1,195 @@
+//! Request ids: a retry is not a second change.
+
+use flagraft_core::{
+    apply::apply,
+    identity::LogPosition,
+    limits::{REQUESTS_MINTED_REMEMBERED_MAX, REQUESTS_REMEMBERED_MAX, REQUESTS_REMEMBERED_MS},
+    rejection::Rejection,
+    reply::Outcome,
+    state::State,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    rejections::stocked,
+    world::{START_MS, World, after, ask, bootstrap, code, put, token_create},
+};
+
+fn switch(op: &str) -> Value {
+    json!([{"op": op, "flag": "gate", "environment": "dev"}])
+}
+
+fn refused(rejection: Rejection) -> Outcome {
+    Outcome::Refused { rejection }
+}
+
+#[test]
+fn the_same_request_again_gets_the_first_outcome_and_no_second_record() {
+    let mut world = stocked();
+    let accepted = switch("flag.disable");
+    let unchanged = json!([put("gate", &after(&[]))]);
+    let rejected = json!([{"op": "flag.enable", "flag": "nothing", "environment": "dev"}]);
+    for (id, operations) in [("unchanged", unchanged), ("accepted", accepted), ("rejected", rejected)] {
+        for request in [ask(operations.clone()).key(id), ask(operations).minted(id)] {
+            let first = world.ask(request.clone());
+            assert!(!first.reply.replayed && first.record.is_some());
+            // Later changes make no difference to what the first entry had decided.
+            world.ask(ask(switch("flag.enable")).by("writer"));
+            let (revision, sequence) = (world.state.revision(), world.state.sequence());
+            let again = world.ask(request);
+            assert!(again.reply.replayed && again.record.is_none() && again.writes.is_empty());
+            assert_eq!(again.reply.outcome, first.reply.outcome, "{id}");
+            assert_eq!((world.state.revision(), world.state.sequence()), (revision, sequence));
+            world.must(ask(switch("flag.disable")));
+            world.must(ask(switch("flag.enable")));
+        }
+    }
+}
+
+#[test]
+fn another_body_under_the_same_id_is_refused() {
+    let mut world = stocked();
+    world.must(ask(switch("flag.disable")).key("k"));
+    for other in [
+        ask(switch("flag.enable")),
+        ask(switch("flag.disable")).reason("another"),
+        ask(switch("flag.disable")).ticket(None),
+        ask(switch("flag.disable")).expecting(100),
+    ] {
+        let applied = world.ask(other.key("k"));
+        assert_eq!(applied.reply.outcome, refused(Rejection::IdempotencyMismatch));
+        assert!(!applied.reply.replayed);
+    }
+}
+
+/// A key belongs to the token that it came with.
+#[test]
+fn another_token_s_key_is_another_key() {
+    let mut world = stocked();
+    world.must(ask(switch("flag.disable")).key("k"));
+    world.must(ask(switch("flag.enable")).key("k").by("writer"));
+    assert!(world.ask(ask(switch("flag.disable")).key("k")).reply.replayed);
+    assert!(world.state.request("tok_owner000/k").is_some());
+    assert!(world.state.request("k").is_none(), "a key is never the id of a request that a node minted");
+}
+
+/// What a handler mints differs each time the same request is repeated; the first secret stands.
+#[test]
+fn a_repeated_token_create_returns_the_first_token() {
+    let mut world = World::new();
+    let grants = json!([{"role": "reader"}]);
+    let (mut first, mut again) = (token_create("first", &grants), token_create("again", &grants));
+    for operation in [&mut first, &mut again] {
+        operation["token"]["name"] = json!("ci");
+        operation["token"]["actor"]["id"] = json!("ci");
+    }
+    world.must(ask(json!([first])).key("k").project(None));
+    let replayed = world.ask(ask(json!([again])).key("k").project(None));
+    assert!(replayed.reply.replayed);
+    assert!(world.state.token("tok_first000").is_some() && world.state.token("tok_again000").is_none());
+}
+
+#[test]
+fn a_request_is_remembered_for_fifteen_minutes_of_record_time() {
+    let mut world = stocked();
+    world.must(ask(switch("flag.disable")).key("k"));
+    let at_ms = world.state.last_at_ms();
+    // To the millisecond: `proposal` moves the clock by one.
+    world.clock_ms = at_ms + REQUESTS_REMEMBERED_MS - 1;
+    assert!(world.ask(ask(switch("flag.disable")).key("k")).reply.replayed);
+    world.clock_ms = at_ms + REQUESTS_REMEMBERED_MS;
+    let late = world.ask(ask(switch("flag.disable")).key("k"));
+    assert!(!late.reply.replayed);
+    assert!(matches!(late.reply.outcome, Outcome::Unchanged { .. }), "it is judged anew");
+    assert_eq!(world.state.request("tok_owner000/k").map(|request| request.at_ms), Some(world.clock_ms));
+    // All others that were remembered are over too, and their rows went with this entry or go with the next ones.
+    world.must(ask(switch("flag.enable")));
+    assert_eq!(world.stored.keys().filter(|key| key[0] == 0x21).count(), 2);
+}
+
+/// Record time, not the clock of whoever leads: a clock that falls behind forgets nothing early and nothing late.
+#[test]
+fn a_clock_that_goes_back_does_not_matter() {
+    let mut world = stocked();
+    let last = world.state.last_at_ms();
+    world.clock_ms = START_MS - 1_000_000;
+    world.must(ask(switch("flag.disable")).key("k"));
+    assert_eq!(world.state.last_at_ms(), last);
+    assert_eq!(world.last_record().time_ms, last);
+    assert_eq!(world.last_record().proposed_at_ms, START_MS - 999_999);
+    assert!(world.ask(ask(switch("flag.disable")).key("k")).reply.replayed);
+}
+
+/// The state with its table of requests filled up to a number of them.
+fn crowded(world: &World, client_given: bool, to: usize) -> State {
+    let at_ms = world.state.last_at_ms();
+    let filled = world.state.rows().filter(|(key, _)| key[0] == 0x21).count();
+    let rows = (0..to - filled).map(|n| {
+        let value = json!({
+            "body_sha256": "00".repeat(32), "at_ms": at_ms, "sequence": 1_000_000 + n, "client_given": client_given,
+            "token": "tok_owner000", "outcome": {"outcome": "accepted", "revision": 1, "sequence": 1},
+        });
+        let key = [b"\x21".as_slice(), format!("tok_owner000/filler-{n}").as_bytes()].concat();
+        (key, [b"\x01".as_slice(), value.to_string().as_bytes()].concat())
+    });
+    State::from_rows(world.state.rows().chain(rows)).expect("rows of a state")
+}
+
+#[test]
+fn a_full_table_takes_no_more_keys_and_loses_none() {
+    let mut world = stocked();
+    let at = LogPosition { term: 1, index: 1_000_000 };
+    let with_key = world.proposal(ask(switch("flag.disable")).key("k"));
+    let known = world.proposal(ask(switch("flag.disable")).key("filler-0"));
+    let founding = world.proposal(ask(json!([bootstrap()])).by_the_cluster().project(None).key("k2"));
+    let without_key = world.proposal(ask(switch("flag.disable")));
+
+    let nearly = crowded(&world, true, REQUESTS_REMEMBERED_MAX - 1);
+    assert!(matches!(apply(&nearly, &with_key, at).reply.outcome, Outcome::Accepted { .. }));
+    let full = crowded(&world, true, REQUESTS_REMEMBERED_MAX);
+    let refusal = apply(&full, &with_key, at);
+    assert_eq!(refusal.reply.outcome, refused(Rejection::TooManyRequests));
+    assert!(refusal.record.is_none() && refusal.writes.is_empty() && refusal.state == full);
+    // Precedence: the other body of a known key comes first; a second founding comes later.
+    assert_eq!(apply(&full, &known, at).reply.outcome, refused(Rejection::IdempotencyMismatch));
+    assert_eq!(apply(&full, &founding, at).reply.outcome, refused(Rejection::TooManyRequests));
+    // Without a key it goes on, only nobody remembers it.
+    let applied = apply(&full, &without_key, at);
+    assert!(matches!(applied.reply.outcome, Outcome::Accepted { .. }) && applied.record.is_some());
+    assert!(applied.state.request(&without_key.scoped_request_id()).is_none());
+    // When their time is over there is room again.
+    let mut later = with_key;
+    later.proposed_at_ms += REQUESTS_REMEMBERED_MS;
+    assert!(matches!(apply(&full, &later, at).reply.outcome, Outcome::Accepted { .. }));
+}
+
+/// Ids that nodes mint leave room for the ones that clients give.
+#[test]
+fn minted_ids_take_a_quarter_of_the_table_at_most() {
+    let mut world = stocked();
+    let at = LogPosition { term: 1, index: 1_000_000 };
+    let minted = world.proposal(ask(switch("flag.disable")).minted("m"));
+    let with_key = world.proposal(ask(switch("flag.disable")).key("k"));
+    let minted_before = world.state.rows().filter(|(key, _)| key[0] == 0x21).count();
+    assert!(minted_before > 0);
+    let full = crowded(&world, false, REQUESTS_MINTED_REMEMBERED_MAX);
+    let applied = apply(&full, &minted, at);
+    assert!(matches!(applied.reply.outcome, Outcome::Accepted { .. }));
+    assert!(applied.state.request("m").is_none());
+    let applied = apply(&full, &with_key, at);
+    assert!(applied.state.request("tok_owner000/k").is_some());
+}
+
+#[test]
+fn what_became_of_a_request_is_told() {
+    let mut world = stocked();
+    let accepted = world.must(ask(switch("flag.disable")).minted("m"));
+    let remembered = world.state.request("m").expect("remembered");
+    assert_eq!(remembered.outcome, accepted.reply.outcome);
+    assert_eq!(remembered.token.as_deref(), Some("tok_owner000"));
+    assert_eq!(remembered.sequence, world.state.sequence() - 1);
+    let rejection = world.refuse(ask(switch("flag.enable")).by("reader").key("k"));
+    assert_eq!(code(&rejection), "forbidden");
+    let remembered = world.state.request("tok_reader00/k").expect("remembered");
+    assert_eq!(remembered.outcome.rejection(), Some(&rejection));
+}

@@ -1,0 +1,21 @@
+//! The harness of the whole-system tests: clusters of real `flagraft serve` processes in temporary folders on free
+//! ports, the faults that can be done to them, and the checkers that judge what clients saw.
+//!
+//! Nothing here knows how a node works inside. It starts the binary, speaks HTTP to it, sends it signals and stands
+//! between its members as a proxy, as an operator's machine, a client and a network would.
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod api;
+pub mod audit;
+pub mod catalog;
+pub mod cluster;
+pub mod history;
+pub mod links;
+pub mod load;
+pub mod lost_answers;
+pub mod openfeature;
+mod ports;
+pub mod process;
+pub mod settings;
+pub mod wait;

@@ -1,0 +1,237 @@
+//! Clients that go on reading and writing while a test does something to the nodes.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+use crate::{
+    api::{Answer, Api},
+    catalog::{PROJECT, counter, put},
+    cluster::{Cluster, Liveness},
+    lost_answers::LostAnswers,
+    wait::pace,
+};
+
+/// How long one attempt of a write may take before it is tried on the next node. Above a node's own deadline.
+const ATTEMPT: Duration = Duration::from_secs(3);
+/// How long a write is tried before it counts as never acknowledged.
+const GIVE_UP: Duration = Duration::from_secs(20);
+
+/// A write that is tried on one node after another, under one `Idempotency-Key`, until one says what became of it.
+///
+/// A refusal that the catalog gives (a 4xx but 429) is an answer too. `None`: nobody answered in time.
+pub async fn write_anywhere(
+    nodes: &[Api],
+    first: usize,
+    key: &str,
+    path: &str,
+    body: &Value,
+) -> Option<Answer> {
+    let end = Instant::now() + GIVE_UP;
+    for turn in 0.. {
+        let node = &nodes[(first + turn) % nodes.len()];
+        if let Ok(answer) = node.post(path, body).idempotent(key).within(ATTEMPT).send().await
+            && answer.status < 500
+            && answer.status != 429
+        {
+            return Some(answer);
+        }
+        if Instant::now() > end {
+            return None;
+        }
+        pace(Duration::from_millis(10)).await;
+    }
+    None
+}
+
+/// What a writer's writes came to.
+#[derive(Clone, Debug, Default)]
+pub struct Written {
+    /// The reasons of the writes that were acknowledged, each with the revision that the answer named.
+    pub acknowledged: Vec<(String, u64)>,
+    /// The reasons of the writes that nobody acknowledged.
+    pub unknown: Vec<String>,
+    /// How many acknowledged writes had lost their first answer on purpose.
+    pub first_answer_lost: u64,
+}
+
+/// Clients that write counters of their own, one after the other, each write under its own `Idempotency-Key` and
+/// retried on another node. Of every `lose_one_in` writes, one loses its first answer.
+#[derive(Debug)]
+pub struct Writers {
+    stop: Arc<AtomicBool>,
+    tasks: Vec<JoinHandle<Written>>,
+    acknowledged: Arc<AtomicU64>,
+}
+
+impl Writers {
+    /// Starts `clients` of them.
+    pub async fn start(cluster: &Cluster, clients: u64, lose_one_in: Option<u64>) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let acknowledged = Arc::new(AtomicU64::new(0));
+        let mut tasks = Vec::new();
+        for client in 0..clients {
+            let nodes = cluster.admins();
+            let mut losers = Vec::new();
+            for node in &nodes {
+                losers.push(LostAnswers::before(node.base()).await);
+            }
+            let (stop, acknowledged) = (stop.clone(), acknowledged.clone());
+            tasks.push(tokio::spawn(write(client, nodes, losers, lose_one_in, stop, acknowledged)));
+        }
+        Self { stop, tasks, acknowledged }
+    }
+
+    /// How many writes were acknowledged so far, by all clients.
+    pub fn acknowledged(&self) -> u64 {
+        self.acknowledged.load(Ordering::SeqCst)
+    }
+
+    /// Lets each client finish its write, and gives what all came to.
+    pub async fn finish(self) -> Written {
+        self.stop.store(true, Ordering::SeqCst);
+        let mut all = Written::default();
+        for task in self.tasks {
+            let one = task.await.expect("a writer does not panic");
+            all.acknowledged.extend(one.acknowledged);
+            all.unknown.extend(one.unknown);
+            all.first_answer_lost += one.first_answer_lost;
+        }
+        all
+    }
+}
+
+async fn write(
+    client: u64,
+    nodes: Vec<Api>,
+    losers: Vec<LostAnswers>,
+    lose_one_in: Option<u64>,
+    stop: Arc<AtomicBool>,
+    acknowledged: Arc<AtomicU64>,
+) -> Written {
+    let flag = format!("load-{client}");
+    let path = format!("/api/v1/projects/{PROJECT}/changes");
+    let mut written = Written::default();
+    for count in 1.. {
+        if stop.load(Ordering::SeqCst) {
+            break;
+        }
+        let reason = format!("{flag} is {count}");
+        let key = format!("{flag}-{count}");
+        let body = json!({"reason": reason, "operations": [put(&counter(&flag, count, false))]});
+        let first = usize::try_from(count).expect("a small number") % nodes.len();
+        let mut lost = false;
+        if lose_one_in.is_some_and(|n| count % n == 0) {
+            let before = losers[first].lost();
+            let proxy = nodes[first].at(losers[first].base());
+            let unanswered = proxy.post(&path, &body).idempotent(&key).within(ATTEMPT).send().await.is_err();
+            lost = unanswered && losers[first].lost() > before;
+        }
+        // A lost answer is asked for again of the next node.
+        let answer = write_anywhere(&nodes, first + usize::from(lost), &key, &path, &body).await;
+        match answer {
+            Some(answer) => {
+                assert!(answer.is_success(), "a good write was refused: {answer:?}");
+                let revision = answer.body["revision"].as_u64().expect("a change has a revision");
+                written.acknowledged.push((reason, revision));
+                written.first_answer_lost += u64::from(lost);
+                acknowledged.fetch_add(1, Ordering::SeqCst);
+            }
+            None => written.unknown.push(reason),
+        }
+        pace(Duration::from_millis(2)).await;
+    }
+    written
+}
+
+/// One client for each node that goes on reading an ordinary flag there.
+#[derive(Debug)]
+pub struct Readers {
+    stop: Arc<AtomicBool>,
+    tasks: Vec<JoinHandle<()>>,
+    answered: Arc<AtomicU64>,
+    failures: Arc<Mutex<Vec<String>>>,
+}
+
+impl Readers {
+    /// Starts one for each node, with a token that evaluates `flag`.
+    pub fn start(cluster: &Cluster, secret: &str, flag: &str) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let answered = Arc::new(AtomicU64::new(0));
+        let failures = Arc::new(Mutex::new(Vec::new()));
+        let tasks = cluster
+            .ids()
+            .into_iter()
+            .map(|id| {
+                let node = cluster.with_token(id, secret);
+                let liveness = cluster.liveness(id);
+                tokio::spawn(read(
+                    id,
+                    node,
+                    liveness,
+                    flag.to_owned(),
+                    stop.clone(),
+                    answered.clone(),
+                    failures.clone(),
+                ))
+            })
+            .collect();
+        Self { stop, tasks, answered, failures }
+    }
+
+    /// How many reads were answered so far.
+    pub fn answered(&self) -> u64 {
+        self.answered.load(Ordering::SeqCst)
+    }
+
+    /// Stops them and gives what failed on nodes that lived through the read.
+    pub async fn finish(self) -> Vec<String> {
+        self.stop.store(true, Ordering::SeqCst);
+        for task in self.tasks {
+            task.await.expect("a reader does not panic");
+        }
+        let failures = self.failures.lock().expect("no holder panics");
+        failures.clone()
+    }
+}
+
+async fn read(
+    id: u64,
+    node: Api,
+    liveness: Liveness,
+    flag: String,
+    stop: Arc<AtomicBool>,
+    answered: Arc<AtomicU64>,
+    failures: Arc<Mutex<Vec<String>>>,
+) {
+    let context = json!({"targetingKey": "reader"});
+    while !stop.load(Ordering::SeqCst) {
+        let Some(life) = liveness.life() else {
+            pace(Duration::from_millis(5)).await;
+            continue;
+        };
+        let failure = match node.evaluate(&flag, &context).send().await {
+            Ok(answer) if answer.status == 200 && answer.value().is_boolean() => None,
+            Ok(answer) => Some(format!("node {id}: {answer:?}")),
+            Err(error) => Some(format!("node {id}: {error:?}")),
+        };
+        match failure {
+            None => {
+                answered.fetch_add(1, Ordering::SeqCst);
+            }
+            Some(failure) if liveness.lasted(life) => {
+                failures.lock().expect("no holder panics").push(failure)
+            }
+            // Its node died under it.
+            Some(_) => {}
+        }
+        pace(Duration::from_millis(4)).await;
+    }
+}

@@ -1,0 +1,65 @@
+//! The published OpenFeature clients, run as the programs that their users would write.
+
+use std::{path::PathBuf, process::Stdio};
+
+use serde_json::Value;
+use tokio::process::Command;
+
+use crate::{api::Api, settings};
+
+/// A published OFREP provider and its SDK.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sdk {
+    /// `openfeature-provider-ofrep` with `openfeature-sdk`, of PyPI.
+    Python,
+    /// `@openfeature/ofrep-provider` with `@openfeature/server-sdk`, of npm.
+    Node,
+}
+
+impl Sdk {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Python, Self::Node];
+
+    fn program(self) -> PathBuf {
+        match self {
+            Self::Python => settings::clients_folder().join("python/bin/python"),
+            Self::Node => PathBuf::from("node"),
+        }
+    }
+
+    fn script(self) -> PathBuf {
+        match self {
+            Self::Python => settings::file("clients/python/read_flags.py"),
+            Self::Node => settings::file("clients/node/read-flags.mjs"),
+        }
+    }
+
+    /// Reads flags from a node and compares what the SDK gives with what is expected:
+    /// `{"flags": [{"key", "type", "value", "variant", "reason", "context"}], "missing": [key]}`.
+    ///
+    /// # Panics
+    /// A flag differs, or the client is not installed. The message has the client's own words.
+    pub async fn expect_flags(self, node: &Api, expected: &Value) {
+        let program = self.program();
+        let missing = "the published OpenFeature clients are not installed: run ./scripts/setup test";
+        assert!(self == Self::Node || program.exists(), "{missing}");
+        let output = Command::new(&program)
+            .arg(self.script())
+            .env("FLAGRAFT_CLIENTS", settings::clients_folder())
+            .env("OFREP_BASE_URL", node.base())
+            .env("OFREP_TOKEN", node.token().expect("evaluation needs a token"))
+            .env("OFREP_EXPECTED", expected.to_string())
+            .stdin(Stdio::null())
+            .output()
+            .await
+            .unwrap_or_else(|error| panic!("{}: {error}; {missing}", program.display()));
+        let said =
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{self:?} against {}:\n{said}", node.base());
+        let count = expected["flags"].as_array().map_or(0, Vec::len);
+        assert!(
+            said.contains(&format!("{count} flags as expected")),
+            "{self:?} read something else:\n{said}"
+        );
+    }
+}

@@ -1,0 +1,180 @@
+//! One node as a process: started, watched, and sent signals.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{settings, wait};
+
+/// A child process with a log file. Dies with this value.
+///
+/// It stays in the process group of the test, so that whoever ends the test (a runner at its time limit, Ctrl-C) ends
+/// its nodes too.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    args: Vec<String>,
+    envs: Vec<(String, String)>,
+    log: PathBuf,
+    child: Option<Child>,
+    paused: bool,
+}
+
+impl Process {
+    /// A process that is not started yet: the binary under test with these arguments.
+    pub fn new(name: impl Into<String>, args: Vec<String>, log: PathBuf) -> Self {
+        Self { name: name.into(), args, envs: Vec::new(), log, child: None, paused: false }
+    }
+
+    /// Sets a variable of the environment of what is started from now on, or takes it away.
+    pub fn set_env(&mut self, name: &str, value: Option<&str>) {
+        self.envs.retain(|(known, _)| known != name);
+        if let Some(value) = value {
+            self.envs.push((name.to_owned(), value.to_owned()));
+        }
+    }
+
+    /// Starts it.
+    ///
+    /// # Panics
+    /// It runs, or the binary can't be started.
+    pub fn start(&mut self) {
+        assert!(!self.is_alive(), "{} runs already", self.name);
+        let log = self.open_log().unwrap_or_else(|error| panic!("{}: {error}", self.log.display()));
+        let errors = log.try_clone().unwrap_or_else(|error| panic!("{}: {error}", self.log.display()));
+        let binary = settings::binary();
+        let mut command = Command::new(&binary);
+        command.args(&self.args).stdin(Stdio::null()).stdout(log).stderr(errors);
+        // A developer's own settings must not reach the nodes under test.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("FLAGRAFT_") {
+                command.env_remove(name);
+            }
+        }
+        command.envs(self.envs.iter().map(|(name, value)| (name, value)));
+        let child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", binary.display()));
+        self.child = Some(child);
+        self.paused = false;
+    }
+
+    fn open_log(&self) -> io::Result<File> {
+        OpenOptions::new().create(true).append(true).open(&self.log)
+    }
+
+    /// Its process id, while it lives.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// Whether it lives; a paused one does.
+    pub fn is_alive(&mut self) -> bool {
+        self.exit().is_none() && self.child.is_some()
+    }
+
+    /// How it ended, if it did by itself since it was started.
+    pub fn exit(&mut self) -> Option<ExitStatus> {
+        self.child.as_mut().and_then(|child| child.try_wait().expect("a child can be waited for"))
+    }
+
+    /// Whether [`Self::pause`] holds it.
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = self.pid().unwrap_or_else(|| panic!("{} does not run", self.name));
+        // Until it is waited for, the number of a child stays its own, so this reaches no other process.
+        let pid = Pid::from_raw(pid.cast_signed()).expect("no pid is 0");
+        kill_process(pid, signal).unwrap_or_else(|error| panic!("{signal:?} to {}: {error}", self.name));
+    }
+
+    /// SIGKILL, and waits for its end.
+    ///
+    /// # Panics
+    /// It does not run.
+    pub fn kill(&mut self) {
+        let name = &self.name;
+        let mut child = self.child.take().unwrap_or_else(|| panic!("{name} does not run"));
+        child.kill().unwrap_or_else(|error| panic!("SIGKILL to {name}: {error}"));
+        child.wait().unwrap_or_else(|error| panic!("waiting for {name}: {error}"));
+        self.paused = false;
+    }
+
+    /// SIGSTOP.
+    ///
+    /// # Panics
+    /// It does not run.
+    pub fn pause(&mut self) {
+        self.signal(Signal::STOP);
+        self.paused = true;
+    }
+
+    /// SIGCONT.
+    ///
+    /// # Panics
+    /// It does not run.
+    pub fn resume(&mut self) {
+        self.signal(Signal::CONT);
+        self.paused = false;
+    }
+
+    /// SIGTERM, and waits for its end.
+    ///
+    /// # Panics
+    /// It does not run, or does not end within `limit`.
+    pub async fn terminate(&mut self, limit: Duration) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.ended(limit).await
+    }
+
+    /// Waits until it ends by itself.
+    ///
+    /// # Panics
+    /// It does not within `limit`.
+    pub async fn ended(&mut self, limit: Duration) -> ExitStatus {
+        let what = format!("the end of {}", self.name);
+        let status = {
+            let this = std::cell::RefCell::new(&mut *self);
+            wait::until(&what, limit, || {
+                let looked = this.borrow_mut().exit().ok_or("it still runs");
+                async move { looked }
+            })
+            .await
+        };
+        self.child = None;
+        status
+    }
+
+    /// All that it wrote to its log.
+    pub fn log(&self) -> String {
+        fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    }
+
+    /// The last lines of its log.
+    pub fn log_end(&self, lines: usize) -> String {
+        let log = self.log();
+        let all: Vec<&str> = log.lines().collect();
+        all[all.len().saturating_sub(lines)..].join("\n")
+    }
+
+    /// Where its log lies.
+    pub fn log_path(&self) -> &Path {
+        &self.log
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It may have ended by itself; nothing else can go wrong that a dropped value could tell anybody.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}

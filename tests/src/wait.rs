@@ -1,0 +1,66 @@
+//! Waiting on conditions: the one place of this crate that lets time pass.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+/// How long to pause between two looks at a condition.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Looks at a condition until it holds, and gives what it found. `look` answers `Ok` when it holds, and otherwise
+/// `Err` with what was seen instead, for the message of a wait that was in vain.
+///
+/// # Panics
+/// It did not hold within `limit`.
+pub async fn until<T, E, F>(what: &str, limit: Duration, mut look: impl FnMut() -> F) -> T
+where
+    E: std::fmt::Display,
+    F: Future<Output = Result<T, E>>,
+{
+    let end = Instant::now() + limit;
+    loop {
+        match look().await {
+            Ok(found) => return found,
+            Err(seen) if Instant::now() >= end => panic!("waited {limit:?} for {what}, in vain: {seen}"),
+            Err(_) => sleep(PAUSE).await,
+        }
+    }
+}
+
+/// The same for a condition that is only true or false.
+///
+/// # Panics
+/// It did not hold within `limit`.
+pub async fn until_true<F>(what: &str, limit: Duration, mut look: impl FnMut() -> F)
+where
+    F: Future<Output = bool>,
+{
+    until(what, limit, || {
+        let looked = look();
+        async move { if looked.await { Ok(()) } else { Err("it does not hold") } }
+    })
+    .await;
+}
+
+/// Asserts that a condition holds now and all through `span`.
+///
+/// # Panics
+/// It ceased to hold; `look` says with `Err` what it saw.
+pub async fn throughout<E, F>(what: &str, span: Duration, mut look: impl FnMut() -> F)
+where
+    E: std::fmt::Display,
+    F: Future<Output = Result<(), E>>,
+{
+    let end = Instant::now() + span;
+    while Instant::now() < end {
+        if let Err(seen) = look().await {
+            panic!("{what} for {span:?}, but: {seen}");
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// The pace of a load, so that a few clients on a small machine leave the nodes some of it.
+pub async fn pace(pause: Duration) {
+    sleep(pause).await;
+}

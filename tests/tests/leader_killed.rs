@@ -1,0 +1,161 @@
+//! The leader is killed, again and again, under a load of reads on every node and of writes, some of which lose their
+//! first answer. Living nodes answer every ordinary read; writes go on within three seconds; what was acknowledged
+//! is there, once; and all nodes hold the same.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use flagraft_tests::{
+    audit,
+    catalog::{PROJECT, counter, put, switch},
+    cluster::Setup,
+    load::{Readers, Writers, Written, write_anywhere},
+    settings::{measured, rounds},
+    wait,
+};
+use serde_json::json;
+
+mod common;
+use common::shop::Shop;
+
+/// Within this, writes are accepted again.
+const WRITES_BACK_WITHIN: Duration = Duration::from_secs(3);
+
+/// Asserts that every acknowledged write is in the audit log exactly once, under the revision that was named, and that
+/// no other is there twice.
+async fn each_once(shop: &Shop, written: &Written) {
+    let node = shop.cluster.admin(shop.cluster.living()[0]);
+    let records = audit::records(&node).await;
+    let accepted = audit::accepted_by_reason(&records);
+    let revisions: BTreeMap<&str, u64> = records
+        .iter()
+        .filter_map(|record| Some((record["reason"].as_str()?, record["revision_after"].as_u64()?)))
+        .collect();
+    for (reason, revision) in &written.acknowledged {
+        assert_eq!(accepted.get(reason), Some(&1), "acknowledged, and in the audit log so often: {reason}");
+        assert_eq!(
+            revisions.get(reason.as_str()),
+            Some(revision),
+            "answered with another revision: {reason}"
+        );
+    }
+    for reason in &written.unknown {
+        assert!(accepted.get(reason).copied().unwrap_or_default() <= 1, "applied twice: {reason}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_and_writes_go_on_when_the_leader_is_killed() {
+    let turns = rounds(3, 20);
+    let flags = [switch("banner", false), counter("probe", 0, false)];
+    let mut shop = Shop::open(Setup::of(3), &flags).await;
+    let readers = Readers::start(&shop.cluster, &shop.token, "banner");
+    let writers = Writers::start(&shop.cluster, 3, Some(7)).await;
+    let mut slowest = Duration::ZERO;
+    for turn in 1..=turns {
+        let leader = shop.cluster.leader().await;
+        let before = writers.acknowledged();
+        wait::until_true("the load to run", Duration::from_secs(20), || async {
+            writers.acknowledged() > before + 5
+        })
+        .await;
+
+        shop.cluster.kill(leader);
+        let killed = Instant::now();
+        let living: Vec<_> = shop.cluster.living().into_iter().map(|id| shop.cluster.admin(id)).collect();
+        let body = json!({"reason": format!("probe {turn}"), "operations": [put(&counter("probe", turn.into(), false))]});
+        let path = format!("/api/v1/projects/{PROJECT}/changes");
+        let answer = write_anywhere(&living, 0, &format!("probe-{turn}"), &path, &body).await;
+        let took = killed.elapsed();
+        assert!(
+            answer.is_some_and(|answer| answer.is_success()),
+            "no write was accepted after the leader was killed"
+        );
+        assert!(took < WRITES_BACK_WITHIN, "writes were accepted only {took:?} after the leader was killed");
+        slowest = slowest.max(took);
+
+        let (read, wrote) = (readers.answered(), writers.acknowledged());
+        wait::until_true("the load to go on", Duration::from_secs(20), || async {
+            readers.answered() > read + 20 && writers.acknowledged() > wrote + 5
+        })
+        .await;
+        shop.cluster.restart(leader).await;
+    }
+    let written = writers.finish().await;
+    let reads = readers.answered();
+    let failures = readers.finish().await;
+    assert!(failures.is_empty(), "{} of {reads} reads failed on living nodes: {failures:#?}", failures.len());
+    assert!(
+        written.first_answer_lost > 0,
+        "no write lost its first answer, so their repetition was not tried"
+    );
+    each_once(&shop, &written).await;
+    shop.cluster.agreed().await;
+    measured(
+        "leader killed: turns, slowest write after it in ms, reads, failed reads",
+        format!("{turns}, {}, {reads}, {}", slowest.as_millis(), failures.len()),
+    );
+    measured(
+        "leader killed: writes acknowledged, of which the first answer was lost, never acknowledged",
+        format!("{}, {}, {}", written.acknowledged.len(), written.first_answer_lost, written.unknown.len()),
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_request_gives_the_first_answer_and_another_body_is_refused() {
+    let shop = Shop::open(Setup::of(3), &[counter("probe", 0, false)]).await;
+    let change = |node: u64, count: u64| {
+        let operations = vec![put(&counter("probe", count, false))];
+        shop.cluster.admin(node).change(PROJECT, "once", operations).idempotent("one-and-only")
+    };
+    let first = change(1, 1).ok().await;
+    for node in shop.cluster.ids() {
+        let again = change(node, 1).ok().await;
+        for field in ["revision", "sequence", "request_id"] {
+            assert_eq!(again.body[field], first.body[field], "node {node}: {again:?}");
+        }
+    }
+    let other = change(2, 2).answer().await;
+    assert_eq!(other.status, 422, "{other:?}");
+    let records = audit::records(&shop.cluster.admin(3)).await;
+    assert_eq!(audit::accepted_by_reason(&records).get("once"), Some(&1));
+
+    // A rejection is remembered too.
+    let reject = |node: u64| {
+        let operations = vec![json!({"op": "flag.disable", "flag": "nowhere", "environment": "production"})];
+        shop.cluster.admin(node).change(PROJECT, "twice rejected", operations).idempotent("no-such-flag")
+    };
+    let (one, two) = (reject(1).answer().await, reject(2).answer().await);
+    assert_eq!((one.status, one.error_code()), (two.status, two.error_code()));
+    assert!(one.status == 404 || one.status == 409, "{one:?}");
+    let records = audit::records(&shop.cluster.admin(3)).await;
+    assert_eq!(records.iter().filter(|record| record["reason"] == "twice rejected").count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_became_of_a_lost_answer_can_be_asked() {
+    let shop = Shop::open(Setup::of(3), &[counter("probe", 0, false)]).await;
+    let loser = flagraft_tests::lost_answers::LostAnswers::before(shop.cluster.admin(1).base()).await;
+    let operations = vec![put(&counter("probe", 5, false))];
+    let call =
+        shop.cluster.admin(1).at(loser.base()).change(PROJECT, "lost", operations).idempotent("lost-one");
+    call.send().await.expect_err("its answer is lost");
+    assert_eq!(loser.lost(), 1);
+    for id in shop.cluster.ids() {
+        wait::until("the request to be known", Duration::from_secs(5), || async {
+            let answer = shop.cluster.admin(id).get("/api/v1/requests/lost-one").answer().await;
+            match answer.status {
+                200 => {
+                    assert!(answer.body["revision"].is_u64(), "{answer:?}");
+                    Ok(())
+                }
+                _ => Err(format!("{answer:?}")),
+            }
+        })
+        .await;
+    }
+    let unknown = shop.cluster.admin(2).get("/api/v1/requests/never-asked").answer().await;
+    assert_eq!(unknown.status, 404, "{unknown:?}");
+}
