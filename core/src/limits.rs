@@ -61,9 +61,9 @@ pub const OPERATIONS_MAX: usize = 100;
 pub const ENTRY_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of a change's reason.
 pub const REASON_BYTES_MAX: usize = 1_024;
-/// Bytes of a ticket and of an `Idempotency-Key`.
+/// Bytes of a ticket.
 pub const TICKET_BYTES_MAX: usize = 128;
-/// Bytes of a ticket pattern, and of the same once compiled.
+/// Bytes of a ticket pattern.
 pub const TICKET_PATTERN_BYTES_MAX: usize = 1_024;
 /// Bytes of memory of a compiled ticket pattern.
 pub const TICKET_PATTERN_COMPILED_BYTES_MAX: usize = 64 * 1024;

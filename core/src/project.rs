@@ -90,7 +90,8 @@ impl TryFrom<StoredFlag> for Flag {
 pub struct FlagSystem {
     /// The revision that last wrote its definition.
     pub revision: u64,
-    /// The revision that last wrote its configuration, by environment.
+    /// The revision that last wrote its configuration, by environment; for an environment that was deleted, the
+    /// revision that did.
     pub environments: BTreeMap<EnvironmentKey, u64>,
     /// Who made it, and when.
     pub created: Stamp,

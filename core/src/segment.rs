@@ -29,12 +29,13 @@ pub struct SegmentSpec {
     /// Who is in it. Default: empty.
     #[serde(default)]
     pub description: String,
-    /// Targeting keys of those who are in, whatever else is said. Default: none.
-    #[serde(default)]
-    pub included: Vec<String>,
-    /// Targeting keys of those who are out, unless they are included. Default: none.
-    #[serde(default)]
-    pub excluded: Vec<String>,
+    /// Targeting keys of those who are in, whatever else is said. Default: those who are in already; nobody in a new
+    /// segment. So a segment can be put without its members, of whom there may be a million.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub included: Option<Vec<String>>,
+    /// Targeting keys of those who are out, unless they are included. Default: as for `included`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub excluded: Option<Vec<String>>,
     /// Who of the others is in. Default: nobody.
     #[serde(default)]
     pub when: Option<Condition>,
@@ -61,7 +62,7 @@ pub struct SegmentOverride {
 /// A valid segment. Its lists may have a million members: they are persistent sets, and a clone shares them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Segment {
-    /// Everything but the lists, which are empty in it.
+    /// Everything but the lists, which are absent in it.
     spec: SegmentSpec,
     included: OrdSet<Arc<str>>,
     excluded: OrdSet<Arc<str>>,
@@ -82,7 +83,8 @@ impl Segment {
         for (environment, changes) in &spec.environments {
             changes.validate().map_err(|invalid| invalid.under(environment).under("environments"))?;
         }
-        let (included, excluded) = (std::mem::take(&mut spec.included), std::mem::take(&mut spec.excluded));
+        let (included, excluded) =
+            (spec.included.take().unwrap_or_default(), spec.excluded.take().unwrap_or_default());
         let mut segment = Self { spec, included: OrdSet::new(), excluded: OrdSet::new() };
         segment
             .add_members(MemberList::Included, &included)
@@ -101,7 +103,11 @@ impl Segment {
     /// The segment as a person states it, with its lists.
     pub fn to_spec(&self) -> SegmentSpec {
         let list = |members: &OrdSet<Arc<str>>| members.iter().map(ToString::to_string).collect();
-        SegmentSpec { included: list(&self.included), excluded: list(&self.excluded), ..self.spec.clone() }
+        SegmentSpec {
+            included: Some(list(&self.included)),
+            excluded: Some(list(&self.excluded)),
+            ..self.spec.clone()
+        }
     }
 
     /// The segment as a person states it, without its lists.
@@ -232,8 +238,8 @@ mod tests {
         let before = staff.clone();
         assert_eq!(staff.add_members(MemberList::Included, &["ann".into(), "bob".into()]), Ok(1));
         assert_eq!(staff.remove_members(MemberList::Included, &["ann".into(), "eve".into()]), 1);
-        assert_eq!(staff.to_spec().included, ["bob"]);
-        assert_eq!(before.to_spec().included, ["ann"]);
+        assert_eq!(staff.to_spec().included, Some(vec!["bob".to_owned()]));
+        assert_eq!(before.to_spec().included, Some(vec!["ann".to_owned()]));
     }
 
     #[test]

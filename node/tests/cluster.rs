@@ -5,6 +5,7 @@ mod common;
 
 use std::{
     fs,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -244,7 +245,7 @@ async fn no_cluster_is_founded_with_a_peer_that_has_one() {
     // Node 2 founds a cluster of its own.
     let mut alone = cluster.config(2, true);
     alone.peers.members.remove(&1);
-    let other = flagraft_node::node::Node::start(alone).await.expect("started");
+    let other = cluster.launch(alone).await;
     cluster.until("the other cluster", |_| other.published().state.history().is_some()).await;
 
     let founder = cluster.start(1, true).await;
@@ -255,10 +256,10 @@ async fn no_cluster_is_founded_with_a_peer_that_has_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn refused_credentials_become_one_record() {
-    let cluster = Cluster::prepare(1);
+    let mut cluster = Cluster::prepare(1);
     let mut config = cluster.config(1, true);
     config.writes.denials_interval = Duration::from_millis(50);
-    let node = flagraft_node::node::Node::start(config).await.expect("started");
+    let node = cluster.launch(config).await;
     cluster.until("the founding", |_| node.published().state.history().is_some()).await;
     let before = node.published().state.sequence();
     for _ in 0..1_000 {
@@ -281,7 +282,7 @@ async fn refused_credentials_become_one_record() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_node_that_the_cluster_does_not_know_gives_up() {
-    let cluster = Cluster::found(1).await;
+    let mut cluster = Cluster::found(1).await;
     let mut config = cluster.config(1, false);
     // It names the cluster's node as its peer, and nobody there ever heard of it.
     config.node_id = 7;
@@ -290,7 +291,36 @@ async fn a_new_node_that_the_cluster_does_not_know_gives_up() {
     config.peers.members.insert(7, "127.0.0.1:0".to_owned());
     config.waits.join_grace = Duration::from_millis(200);
     config.waits.question_pause = Duration::from_millis(20);
-    let node = flagraft_node::node::Node::start(config).await.expect("started");
+    let node = cluster.launch(config).await;
     let failure = tokio::time::timeout(Duration::from_secs(20), node.failed()).await.expect("it gives up");
     assert!(failure.to_string().contains("does not know this node"), "{failure}");
+}
+
+/// A client that sends no `Idempotency-Key` must not be told "unknown" because a node was restarted in good order.
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_go_on_while_the_leader_hands_over() {
+    let mut cluster = Cluster::found(3).await;
+    cluster.create_shop(1).await;
+    let leader = cluster.leader().await;
+    let follower = cluster.follower().await;
+    let node = Arc::clone(cluster.node(follower));
+    let submissions: Vec<_> =
+        (0..400).map(|n| cluster.submission(Some("shop"), flag(&format!("flag-{n}"), false))).collect();
+    let (tell, mut written) = tokio::sync::mpsc::unbounded_channel();
+    let writing = tokio::spawn(async move {
+        for submission in submissions {
+            tell.send(node.submit(submission, WRITE).await).expect("the test listens");
+        }
+    });
+    let first = written.recv().await.expect("the first write");
+    first.expect("answered");
+    cluster.stop(leader).await;
+    writing.await.expect("no panic");
+    let mut count = 1;
+    while let Some(submitted) = written.recv().await {
+        cluster.accepted(follower, submitted);
+        count += 1;
+    }
+    assert_eq!(count, 400);
+    assert_eq!(cluster.node(follower).published().state.revision(), 402, "each exactly once");
 }

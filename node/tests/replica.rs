@@ -190,7 +190,13 @@ async fn a_failing_disk_ends_the_node_and_loses_nothing_acknowledged() {
     };
     let failure = tokio::time::timeout(PATIENCE, failure).await.expect("in time");
     assert_eq!(failure, ProposeError::OutcomeUnknown);
-    assert!(!member.fatal.lock().expect("unpoisoned").is_empty(), "the process would have ended");
+    // The writers are told first; then the process would end.
+    let told = async {
+        while member.fatal.lock().expect("unpoisoned").is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, told).await.expect("the fatal hook is called");
     for number in 5_000..5_010 {
         assert!(member.replica.propose(proposal(number)).await.is_err(), "nothing is acknowledged after");
     }

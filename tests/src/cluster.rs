@@ -39,13 +39,12 @@ pub struct Setup {
     members: u64,
     links: bool,
     args: Vec<String>,
-    envs: BTreeMap<(u64, String), String>,
 }
 
 impl Setup {
     /// This many members, with default settings.
     pub fn of(members: u64) -> Self {
-        Self { members, links: false, args: Vec::new(), envs: BTreeMap::new() }
+        Self { members, links: false, args: Vec::new() }
     }
 
     /// With a proxy on every link between members.
@@ -59,13 +58,6 @@ impl Setup {
     #[must_use]
     pub fn with_arg(mut self, name: &str, value: impl ToString) -> Self {
         self.args.extend([name.to_owned(), value.to_string()]);
-        self
-    }
-
-    /// With this variable in the environment of one node.
-    #[must_use]
-    pub fn with_env(mut self, node: u64, name: &str, value: &str) -> Self {
-        self.envs.insert((node, name.to_owned()), value.to_owned());
         self
     }
 
@@ -133,10 +125,7 @@ impl Setup {
                     args.push(token_file.display().to_string());
                 }
                 args.extend(self.args.iter().cloned());
-                let mut process = Process::new(format!("node {id}"), args, place.join("log"));
-                for ((_, name), value) in self.envs.range((*id, String::new())..(*id + 1, String::new())) {
-                    process.set_env(name, Some(value));
-                }
+                let process = Process::new(format!("node {id}"), args, place.join("log"));
                 Node { process, api: Api::new(format!("http://{http}")), epoch: Arc::default() }
             })
             .collect();

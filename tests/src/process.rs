@@ -23,13 +23,12 @@ pub struct Process {
     envs: Vec<(String, String)>,
     log: PathBuf,
     child: Option<Child>,
-    paused: bool,
 }
 
 impl Process {
     /// A process that is not started yet: the binary under test with these arguments.
     pub fn new(name: impl Into<String>, args: Vec<String>, log: PathBuf) -> Self {
-        Self { name: name.into(), args, envs: Vec::new(), log, child: None, paused: false }
+        Self { name: name.into(), args, envs: Vec::new(), log, child: None }
     }
 
     /// Sets a variable of the environment of what is started from now on, or takes it away.
@@ -60,7 +59,6 @@ impl Process {
         command.envs(self.envs.iter().map(|(name, value)| (name, value)));
         let child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", binary.display()));
         self.child = Some(child);
-        self.paused = false;
     }
 
     fn open_log(&self) -> io::Result<File> {
@@ -82,11 +80,6 @@ impl Process {
         self.child.as_mut().and_then(|child| child.try_wait().expect("a child can be waited for"))
     }
 
-    /// Whether [`Self::pause`] holds it.
-    pub fn is_paused(&self) -> bool {
-        self.paused
-    }
-
     fn signal(&self, signal: Signal) {
         let pid = self.pid().unwrap_or_else(|| panic!("{} does not run", self.name));
         // Until it is waited for, the number of a child stays its own, so this reaches no other process.
@@ -103,7 +96,6 @@ impl Process {
         let mut child = self.child.take().unwrap_or_else(|| panic!("{name} does not run"));
         child.kill().unwrap_or_else(|error| panic!("SIGKILL to {name}: {error}"));
         child.wait().unwrap_or_else(|error| panic!("waiting for {name}: {error}"));
-        self.paused = false;
     }
 
     /// SIGSTOP.
@@ -112,7 +104,6 @@ impl Process {
     /// It does not run.
     pub fn pause(&mut self) {
         self.signal(Signal::STOP);
-        self.paused = true;
     }
 
     /// SIGCONT.
@@ -121,7 +112,6 @@ impl Process {
     /// It does not run.
     pub fn resume(&mut self) {
         self.signal(Signal::CONT);
-        self.paused = false;
     }
 
     /// SIGTERM, and waits for its end.

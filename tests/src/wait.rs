@@ -42,24 +42,6 @@ where
     .await;
 }
 
-/// Asserts that a condition holds now and all through `span`.
-///
-/// # Panics
-/// It ceased to hold; `look` says with `Err` what it saw.
-pub async fn throughout<E, F>(what: &str, span: Duration, mut look: impl FnMut() -> F)
-where
-    E: std::fmt::Display,
-    F: Future<Output = Result<(), E>>,
-{
-    let end = Instant::now() + span;
-    while Instant::now() < end {
-        if let Err(seen) = look().await {
-            panic!("{what} for {span:?}, but: {seen}");
-        }
-        sleep(PAUSE).await;
-    }
-}
-
 /// The pace of a load, so that a few clients on a small machine leave the nodes some of it.
 pub async fn pace(pause: Duration) {
     sleep(pause).await;

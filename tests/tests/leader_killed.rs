@@ -4,13 +4,19 @@
 
 use std::{
     collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use flagraft_tests::{
+    api::{Api, Consistency},
     audit,
     catalog::{PROJECT, counter, put, switch},
     cluster::Setup,
+    history::History,
     load::{Readers, Writers, Written, write_anywhere},
     settings::{measured, rounds},
     wait,
@@ -101,6 +107,88 @@ async fn reads_and_writes_go_on_when_the_leader_is_killed() {
         "leader killed: writes acknowledged, of which the first answer was lost, never acknowledged",
         format!("{}, {}, {}", written.acknowledged.len(), written.first_answer_lost, written.unknown.len()),
     );
+}
+
+/// Critical reads on every node, judged by times and values alone. A write that was refused with 503 certainly never
+/// took effect, so a read of its value is an invention; one without an answer may take effect at any time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_critical_flag_is_linearizable_while_leaders_die() {
+    let turns = rounds(3, 20);
+    let mut shop = Shop::open(Setup::of(3), &[counter("gate", 0, true)]).await;
+    let history = Arc::new(History::default());
+    let stop = Arc::new(AtomicBool::new(false));
+    let acknowledged = Arc::new(AtomicU64::new(0));
+    let writer =
+        tokio::spawn(write_on(shop.cluster.admins(), history.clone(), stop.clone(), acknowledged.clone()));
+    let ids = shop.cluster.ids();
+    let readers = ids.iter().map(|id| tokio::spawn(read_on(shop.reader(*id), history.clone(), stop.clone())));
+    let readers: Vec<_> = readers.collect();
+    for _ in 0..turns {
+        let leader = shop.cluster.leader().await;
+        let (wrote, read) = (acknowledged.load(Ordering::SeqCst), history.reads());
+        wait::until_true("the load to run", Duration::from_secs(20), || async {
+            acknowledged.load(Ordering::SeqCst) > wrote + 5 && history.reads() > read + 20
+        })
+        .await;
+        shop.cluster.kill(leader);
+        let wrote = acknowledged.load(Ordering::SeqCst);
+        wait::until_true("the load to go on", Duration::from_secs(20), || async {
+            acknowledged.load(Ordering::SeqCst) > wrote + 2
+        })
+        .await;
+        shop.cluster.restart(leader).await;
+    }
+    stop.store(true, Ordering::SeqCst);
+    writer.await.expect("the writer does not panic");
+    for reader in readers {
+        reader.await.expect("a reader does not panic");
+    }
+    history.check().unwrap_or_else(|fault| panic!("{fault}"));
+    measured(
+        "critical flag while leaders are killed: kills, writes, confirmed reads, not linearizable",
+        format!("{turns}, {}, {}, 0", acknowledged.load(Ordering::SeqCst), history.reads()),
+    );
+}
+
+async fn write_on(
+    nodes: Vec<Api>,
+    history: Arc<History>,
+    stop: Arc<AtomicBool>,
+    acknowledged: Arc<AtomicU64>,
+) {
+    for count in 1_u64.. {
+        if stop.load(Ordering::SeqCst) {
+            return;
+        }
+        let node = &nodes[usize::try_from(count).expect("a small number") % nodes.len()];
+        let operations = vec![put(&counter("gate", count, true))];
+        let start = Instant::now();
+        match node.change(PROJECT, &format!("gate is {count}"), operations).send().await {
+            Ok(answer) if answer.is_success() => {
+                history.wrote(count, start);
+                acknowledged.fetch_add(1, Ordering::SeqCst);
+            }
+            Ok(answer) if answer.status == 503 => {}
+            Ok(answer) if answer.status == 504 => history.may_have_written(count, start),
+            Ok(answer) => panic!("a good write was refused: {answer:?}"),
+            Err(_) => history.may_have_written(count, start),
+        }
+        wait::pace(Duration::from_millis(5)).await;
+    }
+}
+
+async fn read_on(node: Api, history: Arc<History>, stop: Arc<AtomicBool>) {
+    while !stop.load(Ordering::SeqCst) {
+        let start = Instant::now();
+        // A dead node answers nothing, one that just started may know no flags yet, and who can't be sure says so.
+        if let Ok(answer) = node.evaluate("gate", &json!({})).send().await
+            && answer.status == 200
+            && answer.consistency() == Consistency::Linearizable
+        {
+            history.read(answer.value().as_u64().expect("a confirmed count"), start);
+        }
+        wait::pace(Duration::from_millis(3)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

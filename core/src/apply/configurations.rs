@@ -223,7 +223,8 @@ impl Draft {
         };
         authority.require(Role::Writer, &project, Some(environment))?;
         require_live(&old)?;
-        let actual = old.system.environments.get(environment).copied().unwrap_or(0);
+        let configured = old.environments.contains_key(environment);
+        let actual = old.system.environments.get(environment).copied().filter(|_| configured).unwrap_or(0);
         self.expect(|| format!("flag {key} in environment {environment}"), if_revision, actual)?;
 
         edited?;

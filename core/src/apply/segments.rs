@@ -38,7 +38,16 @@ impl Draft {
             old.as_ref().map_or(0, |stored| stored.revision),
         )?;
         let in_segment = |invalid: crate::invalid::Invalid| Rejection::invalid(invalid.under("segment"));
-        let segment = Segment::new(fields.segment.clone()).map_err(in_segment)?;
+        let mut segment = Segment::new(fields.segment.clone()).map_err(in_segment)?;
+        if let Some(old) = &old {
+            let given = [
+                (MemberList::Included, &fields.segment.included),
+                (MemberList::Excluded, &fields.segment.excluded),
+            ];
+            for (list, _) in given.into_iter().filter(|(_, members)| members.is_none()) {
+                segment.set_members(list, old.segment.members(list).clone());
+            }
+        }
         if old.is_none() && count >= SEGMENTS_MAX {
             return Err(limit(format!("a project has at most {SEGMENTS_MAX} segments")));
         }

@@ -128,9 +128,9 @@ impl Draft {
             if let Some(stored) = changed.flags.get_mut(flag) {
                 let stored = Arc::make_mut(stored);
                 stored.environments.remove(key);
-                stored.system.environments.remove(key);
-                // Without this the flag's revision, its ETag, could fall back to one that it had before.
-                stored.system.revision = revision;
+                // The revision stays behind, raised: without it the flag's own, its ETag, could fall back to one that
+                // it had before. The definition's is left alone, for it is part of the answer in other environments.
+                stored.system.environments.insert(key.clone(), revision);
             }
         }
         changed.environments.remove(key);

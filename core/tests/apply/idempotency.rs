@@ -107,6 +107,24 @@ fn a_request_is_remembered_for_fifteen_minutes_of_record_time() {
     assert_eq!(world.stored.keys().filter(|key| key[0] == 0x21).count(), 2);
 }
 
+/// One entry forgets no more than 64, so that none pays for many: a key may come again while its row lingers.
+#[test]
+fn a_key_that_comes_again_before_its_row_is_gone_is_a_new_one() {
+    let mut world = stocked();
+    for n in 0..100 {
+        world.ask(ask(switch("flag.enable")).key(&format!("k{n}")));
+    }
+    world.clock_ms += REQUESTS_REMEMBERED_MS + 1;
+    let again = world.ask(ask(switch("flag.disable")).key("k99"));
+    assert!(!again.reply.replayed, "another body, and no longer refused");
+    for _ in 0..3 {
+        world.ask(ask(switch("flag.enable")));
+    }
+    // All others went; this one, which the old row's time must not take with it, stays.
+    assert!(world.state.request("tok_owner000/k99").is_some());
+    assert_eq!(world.stored.keys().filter(|key| key[0] == 0x21).count(), 4);
+}
+
 /// Record time, not the clock of whoever leads: a clock that falls behind forgets nothing early and nothing late.
 #[test]
 fn a_clock_that_goes_back_does_not_matter() {

@@ -229,6 +229,39 @@ fn a_segment_of_many_members_changes_row_by_row() {
     assert!(!world.stored.keys().any(|key| (0x13..=0x15).contains(&key[0])), "its members went with it");
 }
 
+/// So a segment can be renamed without sending its members, of whom there may be a million.
+#[test]
+fn a_segment_that_is_put_without_a_list_keeps_it() {
+    let mut world = World::new().with(&[
+        json!({"op": "segment.put", "segment": {"key": "staff", "included": ["ann"], "excluded": ["bob"]}}),
+        json!({"op": "segment.put", "segment": {"key": "staff", "name": "Staff"}}),
+    ]);
+    let lists = |world: &World| {
+        let spec = world.shop().segments["staff"].segment.to_spec();
+        (spec.included.unwrap_or_default(), spec.excluded.unwrap_or_default())
+    };
+    assert_eq!(lists(&world), (vec!["ann".to_owned()], vec!["bob".to_owned()]));
+    world.must(ask(
+        json!([{"op": "segment.put", "segment": {"key": "staff", "name": "Staff", "included": []}}]),
+    ));
+    assert_eq!(lists(&world), (vec![], vec!["bob".to_owned()]), "an empty list is one");
+    let same = json!({"op": "segment.put", "segment": {"key": "staff", "name": "Staff"}});
+    assert!(matches!(world.ask(ask(json!([same]))).reply.outcome, Outcome::Unchanged { .. }));
+}
+
+/// An environment that comes again under an old key begins as one that no flag was ever configured in.
+#[test]
+fn a_new_environment_of_an_old_key_is_new() {
+    let mut world = World::new().with(&[put("flag", &after(&[]))]);
+    world.must(ask(json!([{"op": "environment.delete", "environment": "dev"}])));
+    world.must(ask(json!([{"op": "environment.put", "environment": {"key": "dev"}}])));
+    assert!(world.flag("flag").environments.is_empty());
+    let enable = |revision: u64| json!([{"op": "flag.enable", "flag": "flag", "environment": "dev", "if_revision": revision}]);
+    let stale = world.flag("flag").revision();
+    assert_eq!(code(&world.refuse(ask(enable(stale)))), "revision_mismatch");
+    world.must(ask(enable(0)));
+}
+
 #[test]
 fn a_project_goes_with_all_that_is_in_it() {
     let mut world = World::new().with(&[

@@ -235,8 +235,14 @@ pub(super) async fn submit(
     app.node.metrics().write_finished(outcome, begun.elapsed());
     let now = View::local(app).stamp;
     let (revision, sequence, outcome, replayed, not_yet_on) = answer.map_err(|error: ApiError| {
-        if error.status == StatusCode::FORBIDDEN {
-            app.node.metrics().denied("forbidden");
+        match error.status {
+            StatusCode::FORBIDDEN => app.node.metrics().denied("forbidden"),
+            StatusCode::TOO_MANY_REQUESTS => app.node.metrics().rate_limited(if outcome == "limited" {
+                "rejections"
+            } else {
+                "idempotency_keys"
+            }),
+            _ => {}
         }
         identified(error).stamped(&now)
     })?;
@@ -265,7 +271,6 @@ fn not_submitted(app: &App, request_id: &str, error: SubmitError) -> (&'static s
             ("invalid", Err(error.at(invalid.path)))
         }
         SubmitError::TooManyRejections => {
-            app.node.metrics().rate_limited("rejections");
             ("limited", Err(ApiError::too_many_requests(message, Duration::from_secs(1))))
         }
         SubmitError::NotEntered { why, retry_after } => {

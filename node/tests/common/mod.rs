@@ -5,7 +5,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    net::{SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener, ToSocketAddrs},
     os::unix::fs::PermissionsExt as _,
     path::PathBuf,
     sync::Arc,
@@ -34,6 +34,8 @@ pub const WRITE: Duration = Duration::from_secs(2);
 pub struct Cluster {
     dir: TempDir,
     addresses: BTreeMap<u64, SocketAddr>,
+    /// The ports, held until the nodes take them over, so that nobody else does.
+    listeners: BTreeMap<u64, TcpListener>,
     nodes: BTreeMap<u64, Arc<Node>>,
 }
 
@@ -45,7 +47,9 @@ impl Cluster {
             cluster.start(id, id == 1).await;
         }
         cluster
-            .until("all nodes to be ready", |cluster| cluster.nodes().all(|node| node.reads().readiness().ready))
+            .until("all nodes to be ready", |cluster| {
+                cluster.nodes().all(|node| node.reads().readiness().ready)
+            })
             .await;
         cluster
     }
@@ -59,7 +63,11 @@ impl Cluster {
         let secret = dir.path().join("peer-secret");
         fs::write(&secret, "p".repeat(48)).expect("written");
         fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).expect("made private");
-        Self { dir, addresses: (1..=size).map(|id| (id, free_address())).collect(), nodes: BTreeMap::new() }
+        let listeners: BTreeMap<u64, TcpListener> =
+            (1..=size).map(|id| (id, listen("127.0.0.1:0"))).collect();
+        let address = |listener: &TcpListener| listener.local_addr().expect("it is bound");
+        let addresses = listeners.iter().map(|(id, listener)| (*id, address(listener))).collect();
+        Self { dir, addresses, listeners, nodes: BTreeMap::new() }
     }
 
     pub fn folder(&self, id: u64) -> PathBuf {
@@ -74,17 +82,23 @@ impl Cluster {
             insecure: false,
         };
         NodeConfig {
-            bootstrap: bootstrap
-                .then(|| BootstrapConfig { token_file: self.dir.path().join("owner-token") }),
+            bootstrap: bootstrap.then(|| BootstrapConfig { token_file: self.dir.path().join("owner-token") }),
             ..NodeConfig::new(id, self.folder(id), peers)
         }
     }
 
     /// Starts a node, again or for the first time.
     pub async fn start(&mut self, id: u64, bootstrap: bool) -> Arc<Node> {
-        let node = Node::start(self.config(id, bootstrap)).await.expect("started");
+        let node = self.launch(self.config(id, bootstrap)).await;
         self.nodes.insert(id, Arc::clone(&node));
         node
+    }
+
+    /// Starts a node that the cluster does not count.
+    pub async fn launch(&mut self, config: NodeConfig) -> Arc<Node> {
+        let held = self.listeners.remove(&config.node_id);
+        let listener = held.unwrap_or_else(|| listen(config.peers.listen));
+        Node::start_on(config, listener).await.expect("started")
     }
 
     /// Stops a node as it stops on request.
@@ -195,7 +209,6 @@ pub fn with_key(submission: Submission, key: &str) -> Submission {
     Submission { request: RequestId { id: key.to_owned(), client_given: true }, ..submission }
 }
 
-/// An address on loopback that nobody listens on.
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port")
+fn listen(address: impl ToSocketAddrs) -> TcpListener {
+    TcpListener::bind(address).expect("a free port")
 }

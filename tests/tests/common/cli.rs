@@ -21,12 +21,6 @@ impl Cli {
         Self { envs: envs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect() }
     }
 
-    /// With this variable too.
-    pub fn with_env(mut self, name: &str, value: &str) -> Self {
-        self.envs.insert(name.to_owned(), value.to_owned());
-        self
-    }
-
     /// Runs a command.
     pub async fn run(&self, arguments: &[&str]) -> Ran {
         self.run_with_input(arguments, "").await
