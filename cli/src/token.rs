@@ -22,7 +22,7 @@ pub enum TokenCommand {
     Create(Box<CreateArgs>),
     /// List tokens, never their secrets
     List,
-    /// Revoke a token: it is refused from then on, and its streams end
+    /// Revoke a token: it is refused from then on
     Revoke(RevokeArgs),
 }
 

@@ -11,6 +11,7 @@ use std::{
 
 use common::{Cluster, WRITE, flag, with_key};
 use flagraft_core::{
+    identity::ClusterId,
     rejection::Rejection,
     reply::Outcome,
     token::{Secret, TokenFault, TokenKind},
@@ -18,7 +19,9 @@ use flagraft_core::{
 use flagraft_node::{
     node::{MemberState, NotEntered, Submission, SubmitError},
     reads::Unconfirmed,
+    storage::{Storage, StorageMetrics, StorageOptions},
 };
+use futures_util::FutureExt as _;
 use serde_json::json;
 
 const READ: Duration = Duration::from_millis(500);
@@ -323,4 +326,29 @@ async fn writes_go_on_while_the_leader_hands_over() {
     }
     assert_eq!(count, 400);
     assert_eq!(cluster.node(follower).published().state.revision(), 402, "each exactly once");
+}
+
+/// The founder crashed after it had told its peers of the cluster and before Raft was initialized.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_founding_that_was_cut_short_goes_on() {
+    let mut cluster = Cluster::prepare(3);
+    let begun = ClusterId(0xf1a6);
+    for id in [1, 2, 3] {
+        let metrics = StorageMetrics::register(&prometheus::Registry::new()).expect("registered");
+        let storage =
+            Storage::open(StorageOptions::new(cluster.folder(id), id, metrics)).expect("a new folder");
+        storage.set_cluster_id(begun).await.expect("kept");
+    }
+    let mut peers = Vec::new();
+    for id in [2, 3] {
+        let mut config = cluster.config(id, false);
+        config.waits.join_grace = Duration::from_millis(1);
+        config.waits.question_pause = Duration::from_millis(5);
+        peers.push(cluster.launch(config).await);
+    }
+    let founder = cluster.start(1, true).await;
+    peers.push(founder);
+    cluster.until("the founding", |_| peers.iter().all(|node| node.reads().readiness().ready)).await;
+    assert!(peers.iter().all(|node| node.published().state.cluster_id() == Some(begun)));
+    assert!(peers.iter().all(|node| node.failed().now_or_never().is_none()));
 }

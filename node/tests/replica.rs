@@ -115,11 +115,12 @@ async fn a_restarted_member_is_picked_up_quickly() {
     cluster.stop(other).await;
     // Long enough for openraft to have stretched its pauses between attempts.
     for number in 0..40 {
-        cluster.members[&leader].replica.propose(proposal(number)).await.expect("two of three");
+        cluster.write(number..number + 1).await;
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     cluster.start(other).await;
     let started = Instant::now();
+    let leader = cluster.leader().await;
     let index = cluster.members[&leader].replica.read_index().await.expect("a quorum");
     tokio::time::timeout(PATIENCE, cluster.members[&other].replica.await_published(index))
         .await

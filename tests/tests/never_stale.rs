@@ -90,14 +90,19 @@ async fn a_critical_read_waits_for_replication_that_is_held_back() {
     let shop = Shop::open(Setup::of(3).with_links(), &[counter(FLAG, 0, true)]).await;
     let links = shop.cluster.links();
     let history = History::default();
-    let (mut unsure, mut held) = (0, 0);
-    for turn in 1..=u64::from(turns) {
+    let (mut unsure, mut held, mut proven, mut turn) = (0, 0, 0, 0);
+    while proven < turns {
+        turn += 1;
+        assert!(
+            turn <= 2 * u64::from(turns),
+            "the proxy held something back in {proven} of {turn} turns only"
+        );
         let leader = shop.cluster.leader().await;
         let followers: Vec<u64> = shop.cluster.ids().into_iter().filter(|id| *id != leader).collect();
         let reader = *rng.choice(&followers).expect("two of them");
         let before = links.affected();
-        // The leader answers the reader's questions at once, but what it replicates comes late, or, one time in ten, not
-        // until the read is over.
+        // The leader answers the reader's questions at once, but what it replicates comes late, or, one time in ten,
+        // not until the read is over.
         let hold = rng.u8(0..10) == 0;
         let late = Flow::Delayed(Duration::from_millis(rng.u64(5..60)));
         links.set_requests(leader, reader, if hold { Flow::Held } else { late });
@@ -107,28 +112,28 @@ async fn a_critical_read_waits_for_replication_that_is_held_back() {
         shop.count(writer.unwrap_or(leader), FLAG, turn, true).await;
         history.wrote(turn, start);
         let start = Instant::now();
-        match vouched(&shop.reader(reader).evaluate(FLAG, &anyone()).answer().await) {
-            Some(count) => {
-                history.read(count, start);
-                assert_eq!(count, turn, "stale through node {reader}, held back by its proxy");
-            }
-            None => {
-                assert!(hold, "a safe variant, though the change was late by {late:?} only");
-                unsure += 1;
-            }
-        }
-        held += u32::from(hold);
-        assert!(links.affected() > before, "the proxy held nothing back, so this turn proves nothing");
+        let seen = vouched(&shop.reader(reader).evaluate(FLAG, &anyone()).answer().await);
+        let took_effect = links.affected() > before;
         links.heal();
-        if hold {
+        if let Some(count) = seen {
+            history.read(count, start);
+            assert_eq!(count, turn, "stale through node {reader}, held back by its proxy");
+        }
+        if hold || seen.is_none() {
             shop.sure(reader, FLAG).await;
+        }
+        // On a busy machine another node may have come to lead, whose traffic was not held back.
+        if took_effect && shop.cluster.leader().await == leader {
+            proven += 1;
+            held += u32::from(hold);
+            unsure += u32::from(seen.is_none());
+            assert_eq!(seen.is_none(), hold, "{late:?} is no reason for a safe variant, but holding back is");
         }
     }
     history.check().unwrap_or_else(|fault| panic!("{fault}"));
-    assert_eq!(unsure, held, "a read was confirmed without what it must wait for");
     measured(
         "critical read with replication held back: turns, of which held to the end, stale, safe variants",
-        format!("{turns}, {held}, 0, {unsure}"),
+        format!("{proven}, {held}, 0, {unsure}"),
     );
 }
 

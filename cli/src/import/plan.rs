@@ -139,6 +139,10 @@ enum Difference {
 }
 
 fn compare(kind: Kind, wanted: &Value, existing: &Value) -> Difference {
+    if !existing["system"]["archived"].is_null() {
+        // Out of service: not what the file wants, however alike it is.
+        return Difference::Contents;
+    }
     let same = match kind {
         Kind::Project => normal::<ProjectSpec>(wanted) == normal::<ProjectSpec>(existing),
         Kind::Environment => normal::<EnvironmentSpec>(wanted) == normal::<EnvironmentSpec>(existing),

@@ -29,6 +29,10 @@ fn an_object_is_compared_by_what_it_means() {
     assert_eq!(action(off.clone(), OnConflict::Fail), Action::Conflict);
     assert_eq!(action(off.clone(), OnConflict::Skip), Action::Skip);
     assert_eq!(action(off, OnConflict::Replace), Action::Replace);
+    let mut archived = stored.clone();
+    archived["system"]["archived"] = json!({"revision": 8});
+    let item = Item::new(Kind::Flag, wanted(json!({})), Some(&archived), OnConflict::Fail);
+    assert_eq!(item.action, Action::Conflict);
     let item = Item::new(Kind::Segment, json!({"key": "s"}), None, OnConflict::Fail);
     assert_eq!(
         item.operation(),

@@ -55,7 +55,7 @@ fn draft(body: ChangeRequest) -> Result<Draft, Invalid> {
             if operation.name().starts_with("system.") {
                 return Err(Invalid::new(
                     "/op",
-                    "the cluster is changed under /api/v1/cluster, not by an operation",
+                    "operations on the cluster itself are proposed by its members only; leave it out",
                 ));
             }
             Ok(operation)

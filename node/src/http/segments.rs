@@ -93,8 +93,15 @@ pub(super) async fn patch(
     let view = patched_from(&app, &terms).await?;
     let stored = caller.project(&app, view.state(), &project)?.segments.get(&key);
     let stored = stored.ok_or_else(|| ApiError::not_found("segment", &key))?;
-    let mut patched = json!(stored.segment.to_spec());
-    merge(&mut patched, body.patch);
+    // Lists that the patch does not name stay as they are, without being sent through the log.
+    let mut patched = json!(stored.segment.spec_without_members());
+    let mut patch = body.patch;
+    for list in ["included", "excluded"] {
+        if let Some(removed) = patch.get_mut(list).filter(|members| members.is_null()) {
+            *removed = json!([]);
+        }
+    }
+    merge(&mut patched, patch);
     let segment: SegmentSpec = object("patch", patched, &key)?;
     let if_revision = Some(terms.if_revision(&view)?.unwrap_or(stored.revision));
     let draft = Draft::one(project, Operation::SegmentPut(SegmentPut { segment, if_revision }), why);

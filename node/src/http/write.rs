@@ -230,7 +230,7 @@ pub(super) async fn submit(
             Outcome::Rejected { rejection, .. } => ("rejected", Err(ApiError::rejected(&rejection))),
             Outcome::Refused { rejection } => ("refused", Err(ApiError::rejected(&rejection))),
         },
-        Err(error) => not_submitted(app, &terms.request.id, error),
+        Err(error) => not_submitted(&terms.request.id, error),
     };
     app.node.metrics().write_finished(outcome, begun.elapsed());
     let now = View::local(app).stamp;
@@ -261,7 +261,7 @@ pub(super) async fn submit(
 type Answer = Result<(u64, u64, &'static str, bool, Vec<u64>), ApiError>;
 
 /// What a write says that has no answer of the log.
-fn not_submitted(app: &App, request_id: &str, error: SubmitError) -> (&'static str, Answer) {
+fn not_submitted(request_id: &str, error: SubmitError) -> (&'static str, Answer) {
     let message = error.to_string();
     match error {
         SubmitError::Unauthenticated(fault) => ("unauthenticated", Err(ApiError::token(fault))),

@@ -72,6 +72,7 @@ impl Newcomer {
         let mut known_since: Option<Instant> = None;
         while !self.replica.is_initialized().await {
             let replies = self.hello().await;
+            let ours = self.storage.identity().cluster_id;
             let mut knows = None;
             for (id, reply) in &replies {
                 match reply {
@@ -82,7 +83,11 @@ impl Newcomer {
                             self.node_id
                         )));
                     }
-                    Ok(reply) => knows = knows.or(reply.cluster_id.map(|cluster| (*id, cluster))),
+                    // One that this node was found for too is being founded: its founder will go on with that.
+                    Ok(reply) => {
+                        let theirs = reply.cluster_id.filter(|theirs| Some(*theirs) != ours);
+                        knows = knows.or(theirs.map(|cluster| (*id, cluster)));
+                    }
                     Err(_) => {}
                 }
             }

@@ -5,8 +5,9 @@
 //! over all of that, under the secret that the members share. So a message of another cluster, a misdirected one, one
 //! from a node that lost its disk and came back empty, and a reply to an earlier request are each refused by name.
 //!
-//! A request that somebody records and sends again is *not* recognized. It does no harm: Raft's messages may be
-//! repeated and delayed by any network, reads change nothing, and a write is remembered by its request id.
+//! A request that somebody records and sends again is *not* recognized here. Raft's messages may be repeated and
+//! delayed by any network, and reads change nothing. A forwarded write says when it was sent, and is refused ten
+//! minutes later; until then it is remembered by its request id.
 
 mod auth;
 mod client;

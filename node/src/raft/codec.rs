@@ -4,7 +4,7 @@
 //! magic u8 | envelope version u8 | kind u16 | kind's version u16 | length u32 | payload | CRC-32C u32
 //! ```
 //!
-//! Numbers are big-endian; the checksum covers all that precedes it. The payload is a struct of [`wire`], encoded
+//! Numbers are big-endian; the checksum covers all that precedes it. The payload is a struct of `wire`, encoded
 //! by bincode: little-endian variable-length integers, fields by position. Such a struct is frozen once released:
 //! a change is a new struct under a new version, and the old one decodes for ever. openraft's own types never go
 //! through an encoder, because their shape is theirs to change; what the domain proposes is JSON inside.

@@ -105,10 +105,13 @@ fn run(waiting: &Receiver<Waiting>, mut sync: SyncFn, metrics: &StorageMetrics, 
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-        mpsc,
+    use std::{
+        sync::{
+            Arc, Mutex,
+            atomic::{AtomicBool, AtomicUsize, Ordering},
+            mpsc,
+        },
+        time::Duration,
     };
 
     use super::*;
@@ -133,7 +136,8 @@ mod tests {
         let syncer = Syncer::start(
             Box::new(move || {
                 entered.send(()).expect("test listens");
-                wait_release.recv().expect("test releases");
+                // A test that has failed meanwhile releases nothing, and must still end.
+                wait_release.recv_timeout(Duration::from_secs(10)).map_err(io::Error::other)?;
                 counted.fetch_add(1, Ordering::SeqCst);
                 Ok(())
             }),

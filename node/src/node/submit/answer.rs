@@ -13,6 +13,11 @@ use flagraft_core::{
 use serde::{Deserialize, Serialize};
 
 use super::submission::{Credentials, Submission};
+use crate::clock::wall_ms;
+
+/// How far the sender's clock may be from this node's, in milliseconds: less than a request id is remembered, so that
+/// a write that somebody recorded and sends again is refused before its id is forgotten.
+const SENT_WITHIN_MS: u64 = 10 * 60 * 1_000;
 
 /// What a leader, or a node taken for one, answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -78,6 +83,8 @@ pub(crate) struct ForwardedWrite {
     dry_run: bool,
     /// How long the leader has, in milliseconds.
     deadline_ms: u64,
+    /// When it was sent by the sender's clock, in milliseconds since 1970 UTC.
+    sent_at_ms: i64,
 }
 
 impl ForwardedWrite {
@@ -92,11 +99,19 @@ impl ForwardedWrite {
             caused_by: submission.caused_by.clone(),
             dry_run: submission.dry_run,
             deadline_ms: u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX),
+            sent_at_ms: wall_ms(),
         }
     }
 
     /// The write as it was submitted to the member `from`, and how long the leader has for it.
     pub(super) fn into_submission(self, from: u64) -> Result<(Submission, Duration), Invalid> {
+        let skew_ms = wall_ms().abs_diff(self.sent_at_ms);
+        if skew_ms > SENT_WITHIN_MS {
+            return Err(Invalid::here(format!(
+                "node {from} forwarded this {skew_ms} ms ago by the leader's clock: set the clocks of the nodes right, \
+                 and send it again"
+            )));
+        }
         let credentials = match self.secret {
             Some(secret) => Credentials::Token(Secret::parse(&secret)?),
             None => Credentials::Member(from),
@@ -109,5 +124,32 @@ impl ForwardedWrite {
             dry_run: self.dry_run,
         };
         Ok((submission, Duration::from_millis(self.deadline_ms)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use flagraft_core::proposal::Denials;
+
+    use super::*;
+
+    #[test]
+    fn a_forwarded_write_that_is_sent_again_later_is_refused() {
+        let body = Body::Denials(Denials { node: 2, from_ms: 0, to_ms: 1, count: 1 });
+        let submission = Submission {
+            credentials: Credentials::Member(2),
+            body,
+            request: RequestId { id: "one".to_owned(), client_given: false },
+            caused_by: None,
+            dry_run: false,
+        };
+        let sent = ForwardedWrite::new(&submission, Duration::from_secs(1));
+        assert!(sent.clone().into_submission(2).is_ok());
+        let within = i64::try_from(SENT_WITHIN_MS).expect("minutes");
+        for elsewhere in [-within - 1_000, within + 1_000] {
+            let again = ForwardedWrite { sent_at_ms: sent.sent_at_ms + elsewhere, ..sent.clone() };
+            let refused = again.into_submission(2).expect_err("refused");
+            assert!(refused.message.contains("clocks"), "{refused}");
+        }
     }
 }

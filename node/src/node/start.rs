@@ -1,0 +1,189 @@
+//! Putting a node together.
+
+use std::{
+    net::TcpListener,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use tokio::sync::watch;
+
+use super::{
+    Node,
+    clocks::ClockWatch,
+    denials::{DenialCount, Reporter},
+    desk::Desk,
+    failure::StartError,
+    founding::{Newcomer, failure_of},
+    listener::{self, PeerListener},
+    secrets,
+    submit::Writes,
+};
+use crate::{
+    config::NodeConfig,
+    metrics::Metrics,
+    peer::{PeerClient, PeerOptions},
+    raft::{MemberRole, NodeMeta, Replica, ReplicaOptions, VersionRange},
+    reads::Reads,
+    storage::{GROUP, Storage, StorageError, StorageMetrics, StorageOptions},
+};
+
+impl Node {
+    /// Starts a member where it left off, or a new one. Returns once it answers its peers: whether it belongs to a
+    /// cluster, leads, or is current shows later, in [`Reads::readiness`].
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(config: NodeConfig) -> Result<Arc<Self>, StartError> {
+        config.validate()?;
+        let address = config.peers.listen;
+        let listener = TcpListener::bind(address).map_err(|source| StartError::Listen {
+            setting: "--peer-listen",
+            address,
+            source,
+        })?;
+        Self::start_on(config, listener).await
+    }
+
+    /// [`Node::start`] with a peer listener that is bound already.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start_on(mut config: NodeConfig, listener: TcpListener) -> Result<Arc<Self>, StartError> {
+        config.validate()?;
+        let address = config.peers.listen;
+        let (peer_address, listener) = listener::adopt(listener).map_err(|source| StartError::Listen {
+            setting: "--peer-listen",
+            address,
+            source,
+        })?;
+        if let Some(own) = config.peers.members.get_mut(&config.node_id).filter(|own| own.ends_with(":0")) {
+            // The port was left to the system, so only now is there an address to tell.
+            *own = peer_address.to_string();
+        }
+        let secret = config.peers.secret_file.as_deref().map(secrets::peer_secret).transpose()?;
+        let metrics = Metrics::new()?;
+        let let_go = Arc::new(AtomicBool::new(false));
+        let storage = open_storage(&config, &metrics, Arc::clone(&let_go)).await?;
+        // Only now: in a folder that can't be used nothing is left behind.
+        let founder = config.bootstrap.as_ref().map(|bootstrap| secrets::owner_token(&bootstrap.token_file));
+        let founder = founder.transpose()?;
+
+        let node_id = config.node_id;
+        let identity = storage.identity();
+        let meta = meta(&config, identity.member_uid.clone());
+        let peers = PeerClient::new(PeerOptions {
+            node_id,
+            uid: identity.member_uid,
+            cluster_id: identity.cluster_id,
+            group: GROUP,
+            secret,
+            peers: config.peers.members.clone(),
+            versions: VersionRange::OURS,
+        })?;
+        let clocks = ClockWatch::new(peers.clone(), metrics.registry(), config.waits.clone())?;
+        // The last step that can fail: what follows starts tasks, and nobody would stop them.
+        let replica = Replica::open(ReplicaOptions {
+            node_id,
+            storage: Arc::clone(&storage),
+            peers: peers.clone(),
+            tuning: config.raft.clone(),
+        })
+        .await?;
+        let reads = Arc::new(Reads::start(node_id, replica.clone(), peers.clone(), config.reads.clone()));
+        let writes = Arc::new(Writes::new(
+            node_id,
+            replica.clone(),
+            peers.clone(),
+            Arc::clone(&reads),
+            config.writes.clone(),
+            metrics.clone(),
+        ));
+        let desk = Arc::new(Desk {
+            meta: meta.clone(),
+            storage: Arc::clone(&storage),
+            replica: replica.clone(),
+            peers: peers.clone(),
+            reads: Arc::clone(&reads),
+            writes: Arc::clone(&writes),
+            read_timeout: config.reads.try_timeout,
+            await_published_max: config.waits.await_published_max,
+        });
+        let peer_listener = PeerListener::start(listener, &peers, desk);
+
+        let newcomer = Newcomer {
+            node_id,
+            meta: meta.clone(),
+            configured: config.peers.members.keys().copied().collect(),
+            storage: Arc::clone(&storage),
+            replica: replica.clone(),
+            peers: peers.clone(),
+            writes: Arc::clone(&writes),
+            founder,
+            waits: config.waits.clone(),
+        };
+        let denials = Arc::new(DenialCount::default());
+        let reporter = Reporter::new(node_id, Arc::clone(&denials), Arc::clone(&writes), replica.clone());
+        let (fail, failure) = watch::channel(None);
+        let tasks = vec![
+            tokio::spawn(async move {
+                let failure = failure_of(newcomer).await;
+                tracing::error!(%failure, "this node can't go on");
+                fail.send_replace(Some(failure));
+            })
+            .abort_handle(),
+            tokio::spawn(clocks.run()).abort_handle(),
+        ];
+        let (stop, stopped) = watch::channel(false);
+        let reporter = tokio::spawn(reporter.run(config.writes.clone(), stopped));
+        Ok(Arc::new(Self {
+            config,
+            meta,
+            storage,
+            replica,
+            peers,
+            reads,
+            writes,
+            metrics,
+            denials,
+            failure,
+            peer_address,
+            peer_listener: Mutex::new(Some(peer_listener)),
+            tasks,
+            stop,
+            reporter: Mutex::new(Some(reporter)),
+            let_go,
+        }))
+    }
+}
+
+async fn open_storage(
+    config: &NodeConfig,
+    metrics: &Metrics,
+    let_go: Arc<AtomicBool>,
+) -> Result<Arc<Storage>, StartError> {
+    let counted = StorageMetrics::register(metrics.registry())?;
+    let mut options = StorageOptions::new(&config.data_dir, config.node_id, counted);
+    let end_process = options.fatal;
+    options.fatal = Arc::new(move |why| match let_go.load(Ordering::Acquire) {
+        true => tracing::warn!("after this node was let go: {why}"),
+        false => end_process(why),
+    });
+    let opened = tokio::task::spawn_blocking(move || Storage::open(options)).await;
+    Ok(opened.map_err(|error| StorageError::Failed(error.to_string()))??)
+}
+
+fn meta(config: &NodeConfig, uid: String) -> NodeMeta {
+    NodeMeta {
+        peer_addr: config.peers.members.get(&config.node_id).cloned().unwrap_or_default(),
+        public_addr: config.http.public_address(),
+        uid,
+        zone: config.placement.zone.clone(),
+        region: config.placement.region.clone(),
+        labels: config.placement.labels.clone(),
+        role: MemberRole::Voter,
+        versions: VersionRange::OURS,
+    }
+}
