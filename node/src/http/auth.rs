@@ -47,8 +47,14 @@ impl Caller {
         let mut token = app.node.published().state.token_by_secret(&hash).cloned();
         if token.is_none()
             && let Ok(_permit) = app.unknown_tokens.try_acquire()
-            && let Ok(view) = View::confirmed(app, app.options.read_deadline.default).await
         {
+            // A node that does not know how old its state is can't call a token unknown: it may be new, and a node
+            // that no cluster has taken in yet knows none at all.
+            let view = View::confirmed(app, app.options.read_deadline.default).await.map_err(|unconfirmed| {
+                ApiError::unavailable(format!(
+                    "this node does not know the token, and {unconfirmed}, so it may be a new one; ask again, or another node"
+                ))
+            })?;
             token = view.state().token_by_secret(&hash).cloned();
         }
         let Some(token) = token else {

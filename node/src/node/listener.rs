@@ -2,6 +2,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+use axum::serve::ListenerExt as _;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
 
 use super::desk::Desk;
@@ -18,6 +19,8 @@ impl PeerListener {
     pub(super) fn start(listener: TcpListener, peers: &PeerClient, desk: Arc<Desk>) -> Self {
         let (stop, mut stopped) = watch::channel(false);
         let router = peer::server::router(peers, desk);
+        // Replies are small and waited for: none of them should wait for a packet to fill.
+        let listener = listener.tap_io(|stream| _ = stream.set_nodelay(true).is_ok());
         let task = tokio::spawn(async move {
             let signal = async move {
                 // A sender that is gone says the same.
