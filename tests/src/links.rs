@@ -26,6 +26,8 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+use crate::wait::pace;
+
 /// What happens to bytes on their way from one member to another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Flow {
@@ -81,9 +83,11 @@ impl Links {
                 let Some(tasks) = tasks.upgrade() else { return };
                 let (flows, pids, affected) = (flows.clone(), pids.clone(), affected.clone());
                 tasks.lock().expect("no holder panics").spawn(async move {
-                    if let Ok(outbound) = TcpStream::connect(target).await {
-                        let from = sender_of(sender, &pids.lock().expect("no holder panics"));
-                        carry(inbound, outbound, from.unwrap_or_default(), to, &flows, &affected).await;
+                    // Whose connection is not known is none of ours to carry: it would get round every fault.
+                    if let Some(from) = sender_of(sender, &pids).await
+                        && let Ok(outbound) = TcpStream::connect(target).await
+                    {
+                        carry(inbound, outbound, from, to, &flows, &affected).await;
                     }
                 });
             }
@@ -205,14 +209,30 @@ async fn one_way(
     tokio::join!(read, write);
 }
 
+/// How often to look for the owner of a connection: the system's tables may miss a row while others change.
+const LOOKS: u32 = 50;
+
 /// The member whose process has the other end of a connection, which is at `end`.
-fn sender_of(end: SocketAddr, pids: &HashMap<u64, u32>) -> Option<u64> {
+async fn sender_of(end: SocketAddr, pids: &Mutex<HashMap<u64, u32>>) -> Option<u64> {
+    for _ in 0..LOOKS {
+        let pids = pids.lock().expect("no holder panics").clone();
+        if let Some(member) = owner_of(end, &pids) {
+            return Some(member);
+        }
+        pace(Duration::from_millis(2)).await;
+    }
+    None
+}
+
+fn owner_of(end: SocketAddr, pids: &HashMap<u64, u32>) -> Option<u64> {
     let socket = format!("socket:[{}]", inode_of(end)?);
-    let owns = |pid: &u32| {
-        let files = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
-        files.flatten().find_map(|file| (fs::read_link(file.path()).ok()?.to_str()? == socket).then_some(()))
+    let owns = |pid: u32| {
+        let files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        files
+            .into_iter()
+            .any(|file| fs::read_link(file.path()).is_ok_and(|link| link.as_os_str() == &*socket))
     };
-    pids.iter().find_map(|(member, pid)| owns(pid).map(|()| *member))
+    pids.iter().find(|(_, pid)| owns(**pid)).map(|(member, _)| *member)
 }
 
 /// The number of the socket bound to a local IPv4 address, from the system's table.

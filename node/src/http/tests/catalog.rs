@@ -73,7 +73,6 @@ async fn a_patch_of_a_segment_leaves_the_members_that_it_does_not_name() {
     let path = "/api/v1/projects/shop/segments/staff";
     let segment = json!({"included": ["u1"], "excluded": ["u2"]});
     api.owner(Method::PUT, path).json(&why(json!({"segment": segment}))).send().await.expect(201);
-    eprintln!("DEBUG {}", api.get(path).await.text);
     for (patch, included, excluded) in [
         (json!({"name": "Staff"}), json!(["u1"]), json!(["u2"])),
         (json!({"included": ["u3", "u4"]}), json!(["u3", "u4"]), json!(["u2"])),
@@ -81,7 +80,6 @@ async fn a_patch_of_a_segment_leaves_the_members_that_it_does_not_name() {
     ] {
         api.owner(Method::PATCH, path).json(&why(json!({"patch": patch}))).send().await.expect(200);
         let read = api.get(path).await.expect(200).json();
-        eprintln!("DEBUG {}", api.get("/api/v1/audit?from=2").await.text);
         assert_eq!((&read["included"], &read["excluded"]), (&included, &excluded), "{patch}");
     }
 }
