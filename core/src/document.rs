@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::Value;
 
 use crate::{
-    flag::{FlagEnvironmentSpec, FlagSpec},
+    flag::{FlagDefinition, FlagEnvironment, FlagEnvironmentSpec, FlagSpec},
     invalid::Invalid,
     key::EnvironmentKey,
     parse,
@@ -36,6 +36,22 @@ impl FlagDocument {
             }
         };
         Ok(Self { definition: parse::from_value(Value::Object(object))?, environments })
+    }
+
+    /// The definition and the configurations, checked as far as they can be without the catalog: what they name beyond
+    /// the flag, other flags, segments and environments, is checked by `apply`.
+    ///
+    /// # Errors
+    /// [`Invalid`] with the path to the first fault.
+    pub fn checked(&self) -> Result<(FlagDefinition, BTreeMap<EnvironmentKey, FlagEnvironment>), Invalid> {
+        let definition = FlagDefinition::new(self.definition.clone())?;
+        let environments = self.environments.iter().map(|(environment, spec)| {
+            FlagEnvironment::new(spec.clone(), &definition)
+                .map(|configuration| (environment.clone(), configuration))
+                .map_err(|invalid| invalid.under(environment).under("environments"))
+        });
+        let environments = environments.collect::<Result<_, _>>()?;
+        Ok((definition, environments))
     }
 }
 

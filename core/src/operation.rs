@@ -16,7 +16,7 @@ use crate::{
     invalid::Invalid,
     key::{EnvironmentKey, FlagKey, RuleId, SegmentKey, VariantKey},
     parse,
-    segment::SegmentSpec,
+    segment::{MemberList, Segment, SegmentSpec},
     token::{SecretHash, TokenId, TokenSpec},
 };
 
@@ -389,16 +389,6 @@ impl CopyPart {
     }
 }
 
-/// One of a segment's two lists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MemberList {
-    /// Those who are in, whatever the segment's condition says.
-    Included,
-    /// Those who are out, unless they are included.
-    Excluded,
-}
-
 /// A cluster member as records name it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -416,6 +406,22 @@ fn targeting_key() -> String {
 }
 
 impl Operation {
+    /// Checks what needs no state: an object that is wrong in itself is refused before it enters the log.
+    ///
+    /// # Errors
+    /// [`Invalid`] with the path to the first fault.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        let (field, checked) = match self {
+            Self::ProjectPut(fields) => ("project", fields.project.validate()),
+            Self::EnvironmentPut(fields) => ("environment", fields.environment.validate()),
+            Self::FlagPut(fields) => ("flag", fields.flag.checked().map(drop)),
+            Self::SegmentPut(fields) => ("segment", Segment::new(fields.segment.clone()).map(drop)),
+            Self::TokenCreate(fields) => ("token", fields.token.validate()),
+            _ => return Ok(()),
+        };
+        checked.map_err(|invalid| invalid.under(field))
+    }
+
     /// The cluster version that allows the operation.
     pub fn needs_cluster_version(&self) -> u32 {
         1

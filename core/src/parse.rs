@@ -18,6 +18,36 @@ pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, Invalid> {
                 Segment::Enum { .. } | Segment::Unknown => None,
             })
             .collect();
-        Invalid::new(path, error.into_inner().to_string())
+        let message = error.into_inner().to_string();
+        // A type that checks itself, such as a flag's document, knows where within it the fault is. serde carries its
+        // error as text, so that the pointer stands in front of the message, as `Invalid` displays it.
+        match message.split_once(": ") {
+            Some((inner, message)) if inner.starts_with('/') => Invalid::new(path + inner, message),
+            _ => Invalid::new(path, message),
+        }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::operation::Operation;
+
+    #[test]
+    fn a_fault_deep_in_a_flag_is_pointed_at() {
+        for (flag, path) in [
+            (json!({"key": "a/b", "type": "boolean", "variants": {"on": true}}), "/flag/key"),
+            (json!({"key": "a", "type": "colour", "variants": {"on": true}}), "/flag/type"),
+            (
+                json!({"key": "a", "type": "boolean", "variants": {"on": true},
+                       "environments": {"dev": {"rules": [{"id": "r", "serve": {"variant": 1}}]}}}),
+                "/flag/environments/dev/rules/0/serve/variant",
+            ),
+        ] {
+            let fault = Operation::from_value(json!({"op": "flag.put", "flag": flag})).expect_err(path);
+            assert_eq!(fault.path, path, "{fault}");
+            assert!(!fault.message.starts_with('/'), "{fault}");
+        }
+    }
 }

@@ -10,7 +10,7 @@ use crate::{
     key::ProjectKey,
     limits::{ENTRY_BYTES_MAX, OPERATIONS_MAX, REASON_BYTES_MAX, TICKET_BYTES_MAX},
     operation::Operation,
-    token::TokenId,
+    token::{ActorType, TokenId},
 };
 
 /// What an entry of the log proposes. Its JSON is the payload of the log's envelope and is frozen.
@@ -98,18 +98,6 @@ impl RequestId {
             _ => self.id.clone(),
         }
     }
-}
-
-/// What kind of actor asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ActorType {
-    /// A person.
-    User,
-    /// A program.
-    Service,
-    /// The cluster itself.
-    System,
 }
 
 /// Who asks.
@@ -200,6 +188,18 @@ impl Change {
             ));
         }
         Ok(())
+    }
+
+    /// Checks each operation as far as that needs no state, so that what is wrong in itself is refused before it
+    /// enters the log. `apply` checks the same again, after what comes before it in the order of precedence.
+    ///
+    /// # Errors
+    /// [`Invalid`] with the path to the first fault.
+    pub fn validate_operations(&self) -> Result<(), Invalid> {
+        let mut indexed = self.operations.iter().enumerate();
+        indexed.try_for_each(|(index, operation)| {
+            operation.validate().map_err(|invalid| invalid.under(index).under("operations"))
+        })
     }
 }
 

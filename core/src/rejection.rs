@@ -11,7 +11,9 @@ use crate::{invalid::Invalid, token::TokenFault};
 /// the form of the change (its reason, its ticket, how many operations). Then the operations are judged one after the
 /// other, so the first faulty operation decides. [`Rejection::Policy`] comes after all of them.
 ///
-/// Stored in records and in the table of request ids: the JSON form is frozen.
+/// Stored in records and in the table of request ids, so the JSON form is frozen, and the wording too: members that
+/// word a rejection differently would disagree about the state's digest. A message changes only behind a new cluster
+/// version, and holds no other library's words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "code", rename_all = "snake_case")]
 pub enum Rejection {

@@ -13,9 +13,8 @@ use crate::{
     environment::ProjectSpec,
     key::{EnvironmentKey, FlagKey, ProjectKey, SegmentKey},
     merkle::Frontier,
-    operation::MemberList,
     project::{Flag, Project, StoredEnvironment, StoredSegment},
-    segment::{Segment, SegmentSpec},
+    segment::{MemberList, Segment, SegmentSpec},
     state::{Founding, Meta, RememberedRequest, State},
     token::{Token, TokenId},
 };

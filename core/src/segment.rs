@@ -13,7 +13,6 @@ use crate::{
         LONG_TEXT_BYTES_MAX, MATCH_VALUE_BYTES_MAX, SEGMENT_MEMBERS_MAX, SHORT_TEXT_BYTES_MAX,
         TARGET_VALUES_MAX,
     },
-    operation::MemberList,
     text::check_text,
 };
 
@@ -57,6 +56,16 @@ pub struct SegmentOverride {
     /// Who of the others is in, in place of the segment's own condition.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub when: Option<Condition>,
+}
+
+/// One of a segment's two lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemberList {
+    /// Those who are in, whatever the segment's condition says.
+    Included,
+    /// Those who are out, unless they are included.
+    Excluded,
 }
 
 /// A valid segment. Its lists may have a million members: they are persistent sets, and a clone shares them.

@@ -10,7 +10,6 @@ use crate::{
     invalid::Invalid,
     key::{EnvironmentKey, ProjectKey},
     limits::{GRANTS_MAX, SHORT_TEXT_BYTES_MAX, TOKEN_CONTEXT_BYTES_MAX, TOKEN_CONTEXT_MAX},
-    proposal::ActorType,
 };
 
 /// A token's id, `tok_...`: public, and what audit records name.
@@ -92,6 +91,18 @@ impl Grant {
     fn is_cluster_wide(&self) -> bool {
         self.project.is_none() && self.environments.is_none()
     }
+}
+
+/// What kind of actor asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ActorType {
+    /// A person.
+    User,
+    /// A program.
+    Service,
+    /// The cluster itself.
+    System,
 }
 
 /// Who a token stands for.

@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use crate::{
     key::{EnvironmentKey, ProjectKey},
     operation::Operation,
-    proposal::{Actor, ActorType},
+    proposal::Actor,
     rejection::Rejection,
     state::State,
-    token::{Grant, Role, TokenFault, TokenSpec},
+    token::{ActorType, Grant, Role, TokenFault, TokenSpec},
 };
 
 /// What the caller may do.

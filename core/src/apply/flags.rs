@@ -64,14 +64,9 @@ impl Draft {
         if old.is_none() && self.project()?.flags.len() >= FLAGS_MAX {
             return Err(limit(format!("a project has at most {FLAGS_MAX} flags")));
         }
-        let definition = FlagDefinition::new(fields.flag.definition.clone()).map_err(in_flag)?;
-
+        let (definition, named) = fields.flag.checked().map_err(in_flag)?;
         let mut environments = old.as_ref().map(|old| old.environments.clone()).unwrap_or_default();
-        for (environment, spec) in &fields.flag.environments {
-            let configuration = FlagEnvironment::new(spec.clone(), &definition)
-                .map_err(|invalid| in_flag(invalid.under(environment).under("environments")))?;
-            environments.insert(environment.clone(), configuration);
-        }
+        environments.extend(named);
         let flag = self.revised(old.as_deref(), definition, environments);
         let before_after = (describe(old.as_deref()), describe(Some(&flag)));
         if old.as_deref().is_some_and(|old| *old == flag) {
@@ -154,6 +149,8 @@ impl Draft {
         for (environment, configuration) in &mut flag.environments {
             let mut spec = configuration.to_spec();
             spec.enabled = false;
+            // A hold wins over the switch.
+            spec.hold = None;
             *configuration = FlagEnvironment::new(spec, &flag.definition).map_err(Rejection::invalid)?;
             flag.system.environments.insert(environment.clone(), self.revision);
         }

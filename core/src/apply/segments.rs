@@ -7,11 +7,11 @@ use serde_json::Value;
 use crate::{
     key::{EnvironmentKey, SegmentKey},
     limits::SEGMENTS_MAX,
-    operation::{MemberList, SegmentDelete, SegmentPut},
+    operation::{SegmentDelete, SegmentPut},
     project::StoredSegment,
     rejection::Rejection,
     rows::RowId,
-    segment::Segment,
+    segment::{MemberList, Segment},
     token::Role,
 };
 

@@ -1,6 +1,6 @@
 //! What operations do beyond the table of them: where rules stand, which targets move, what comes back.
 
-use flagraft_core::{operation::MemberList, project::Flag, reply::Outcome};
+use flagraft_core::{project::Flag, reply::Outcome, segment::MemberList};
 use serde_json::{Value, json};
 
 use crate::world::{World, after, ask, boolean_flag, code, put};
@@ -125,7 +125,12 @@ fn a_copy_takes_the_parts_that_are_named() {
 fn a_flag_comes_back_disabled_everywhere() {
     for gone in ["flag.archive", "flag.delete"] {
         let mut world = World::new().with(&[put("flag", &after(&[]))]);
-        world.must(ask(json!([{"op": "flag.enable", "flag": "flag", "environment": "production"}])));
+        world.must(ask(json!([
+            {"op": "flag.enable", "flag": "flag", "environment": "production"},
+            // A hold wins over the switch, so it must not come back either.
+            {"op": "flag.configure", "flag": "flag", "environment": "dev",
+             "configuration": {"enabled": true, "hold": {"variant": "on", "id": "emergency"}}},
+        ])));
         let enabled = world.flag("flag").clone();
         world.must(ask(json!([{"op": gone, "flag": "flag"}])));
         assert!(world.shop().live_flag("flag").is_none());
@@ -138,6 +143,7 @@ fn a_flag_comes_back_disabled_everywhere() {
         for (environment, configuration) in &restored.environments {
             let mut expected = enabled.environments[environment].to_spec();
             expected.enabled = false;
+            expected.hold = None;
             assert_eq!(configuration.to_spec(), expected, "{environment} after {gone}");
             assert_eq!(restored.system.environments[environment], world.state.revision());
         }

@@ -1,6 +1,9 @@
 //! Tokens in the log: its order settles who was allowed what.
 
-use flagraft_core::{proposal::ActorType, rejection::Rejection, token::TokenFault};
+use flagraft_core::{
+    rejection::Rejection,
+    token::{ActorType, TokenFault},
+};
 use serde_json::{Value, json};
 
 use crate::world::{Ask, START_MS, World, after, ask, code, put, token_create, token_id};

@@ -7,11 +7,12 @@ use flagraft_core::{
     identity::LogPosition,
     merkle::Frontier,
     project::{Flag, Project},
-    proposal::{Actor, ActorType, Body, Change, Proposal, RequestId},
+    proposal::{Actor, Body, Change, Proposal, RequestId},
     record::{Record, RecordOutcome},
     rejection::Rejection,
     reply::Outcome,
     state::State,
+    token::ActorType,
 };
 use serde_json::{Value, json};
 

@@ -125,9 +125,14 @@ pub(super) async fn configure(
     let (project, flag, environment, why) = (at.project()?, at.flag()?, at.environment()?, body.why());
     let configuration =
         typed(body.configuration).map_err(|invalid| ApiError::body(invalid.under("configuration")))?;
-    let if_revision = terms.if_revision(&View::local(&app))?;
+    // The ETag that a reader has is the whole flag's. The configuration is unchanged since if it is no newer than that;
+    // only 0, "not there yet", must be met exactly.
+    let (if_revision, expect_revision) = match terms.if_revision(&View::local(&app))? {
+        Some(0) => (Some(0), None),
+        read_at => (None, read_at),
+    };
     let operation = Operation::FlagConfigure(FlagConfigure { flag, environment, configuration, if_revision });
-    let draft = Draft::one(project, operation, why);
+    let draft = Draft { expect_revision, ..Draft::one(project, operation, why) };
     submit_one(&app, &caller, &terms, draft, &[("configuration", "configuration")], false).await
 }
 

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use axum::{extract::State, http::StatusCode, response::Response};
 use flagraft_core::{
     operation::{Operation, TokenCreate, TokenRevoke},
-    proposal::ActorType,
-    token::{Grant, Role, Secret, Token, TokenActor, TokenId, TokenKind, TokenSpec},
+    token::{ActorType, Grant, Role, Secret, Token, TokenActor, TokenId, TokenKind, TokenSpec},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};

@@ -14,8 +14,8 @@ use std::{
 use flagraft_core::{
     identity::{ClusterId, History},
     operation::{Member, Operation, SystemBootstrap, TokenCreate},
-    proposal::{ActorType, Body, Change, RequestId},
-    token::{Grant, Role, Secret, TokenActor, TokenKind, TokenSpec},
+    proposal::{Body, Change, RequestId},
+    token::{ActorType, Grant, Role, Secret, TokenActor, TokenKind, TokenSpec},
 };
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};

@@ -98,6 +98,19 @@ async fn a_flag_is_made_switched_patched_copied_retired_and_brought_back() {
     let configuration = json!({"enabled": true, "default": {"variant": "b"}});
     let configure = api.owner(Method::PUT, &format!("{path}/environments/dev"));
     configure.json(&why(json!({"configuration": configuration}))).send().await.expect(200);
+    // The flag's ETag guards its configuration: it fits until that is written again, whatever else was.
+    let etag = api.get(path).await.header("etag").to_owned();
+    let configure = async |tag: &str, configuration: Value| {
+        let put = api.owner(Method::PUT, &format!("{path}/environments/dev")).header("if-match", tag);
+        put.json(&why(json!({"configuration": configuration}))).send().await
+    };
+    let renamed = json!({"patch": {"description": "renamed"}});
+    api.owner(Method::PATCH, path).json(&why(renamed)).send().await.expect(200);
+    configure(&etag, json!({"enabled": true, "default": {"variant": "a"}})).await.expect(200);
+    configure(&etag, json!({"enabled": true, "default": {"variant": "b"}})).await.expect(412);
+    let etag = api.get(path).await.header("etag").to_owned();
+    configure(&etag, json!({"enabled": true, "default": {"variant": "b"}})).await.expect(200);
+
     post("environments/dev/disable", json!({})).await.expect(200);
     assert_eq!(api.get(path).await.json()["environments"]["dev"]["enabled"], false);
     post("environments/dev/enable", json!({})).await.expect(200);

@@ -78,7 +78,7 @@ impl Lead {
             Err(fault) => return LeaderAnswer::Unauthenticated { fault },
         };
         if let Body::Change(change) = &submission.body
-            && let Err(invalid) = change.validate()
+            && let Err(invalid) = change.validate().and_then(|()| change.validate_operations())
         {
             return LeaderAnswer::invalid(invalid);
         }
