@@ -402,6 +402,33 @@ impl Cluster {
         self.back(id);
     }
 
+    /// Waits until a started node is ready, or has ended by itself: then how.
+    ///
+    /// # Panics
+    /// Neither within half a minute.
+    pub async fn ready_or_ended(&mut self, id: u64) -> Option<ExitStatus> {
+        let api = self.anonymous(id);
+        let end = tokio::time::Instant::now() + SETTLED_WITHIN;
+        loop {
+            if let Some(status) = self.node_mut(id).process.exit() {
+                // It has ended, so this only takes it off the list of children.
+                self.ended(id, SETTLED_WITHIN).await;
+                return Some(status);
+            }
+            if api.get("/readyz").send().await.is_ok_and(|answer| answer.status == 200) {
+                self.back(id);
+                return None;
+            }
+            assert!(tokio::time::Instant::now() < end, "node {id} neither got ready nor ended");
+            wait::pace(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Where a node keeps its data.
+    pub fn data_folder(&self, id: u64) -> std::path::PathBuf {
+        self.folder.path().join(format!("node-{id}")).join("data")
+    }
+
     /// What a node has logged.
     pub fn log(&self, id: u64) -> String {
         self.node(id).process.log()

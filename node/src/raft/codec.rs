@@ -34,6 +34,8 @@ pub enum Kind {
     Membership = 4,
     /// The header of a catalog snapshot.
     Snapshot = 5,
+    /// What was surely on the disk.
+    Floor = 6,
     /// The head of a message between peers.
     PeerHeader = 16,
     /// What a peer asks.

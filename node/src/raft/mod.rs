@@ -6,6 +6,9 @@
 pub mod codec;
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod damage_tests;
+mod floor;
 mod install;
 #[cfg(test)]
 mod install_tests;

@@ -13,8 +13,8 @@ use super::{
         append, apply, entry, filled, log_id, log_store, membership_entry, open, open_failing, recover,
         state_machine,
     },
-    types::{Command, Entry, Vote},
-    wire::{encode_entry, encode_log_id},
+    types::{Command, Entry, StoredMembership, Vote},
+    wire::{encode_entry, encode_log_id, encode_membership, encode_vote},
 };
 use crate::storage::{MetaKey, Storage, StorageError, StorageMetrics, StorageOptions};
 
@@ -47,6 +47,86 @@ async fn a_sound_folder_comes_back_as_it_was() {
     assert_eq!(after.state.digest(), before.state.digest());
     assert_eq!(after.state.sequence(), 20);
     assert_eq!(after.membership.membership().voter_ids().collect::<Vec<_>>(), [1]);
+}
+
+/// Takes away what start-up would notice first.
+fn no_floor(storage: &Storage) {
+    storage.floor().raise(Vec::new());
+}
+
+#[tokio::test]
+async fn a_log_that_ends_before_what_was_synced() {
+    let said = refusal(|storage| storage.truncate_log(15).expect("writes")).await;
+    assert!(
+        said.contains("entry T1-N1.20 of the Raft log was synced, and the database ends at T1-N1.14"),
+        "{said}"
+    );
+    let said = refusal(|storage| storage.truncate_log(0).expect("writes")).await;
+    assert!(said.contains("and the database ends at none"), "{said}");
+}
+
+#[tokio::test]
+async fn another_entry_than_the_synced_one() {
+    let said = refusal(|storage| {
+        storage.append_log([encoded(entry(2, 20))]).map(drop).expect("writes");
+    })
+    .await;
+    assert!(said.contains("was synced, and the database has T2-N1.20"), "{said}");
+}
+
+#[tokio::test]
+async fn an_older_vote_than_the_synced_one() {
+    let dir = tempdir().expect("a temporary folder");
+    let storage = filled(dir.path(), 3).await;
+    let mut log = log_store(&storage, usize::MAX);
+    log.save_vote(&Vote::new(7, 1)).await.expect("saved");
+    storage.put_meta(MetaKey::Vote, &encode_vote(&Vote::new(6, 1)).expect("encodes")).expect("writes");
+    let said = recover(&storage).err().expect("refused").to_string();
+    assert!(said.contains("was synced, and the database has"), "{said}");
+    storage.put_meta(MetaKey::Vote, &encode_vote(&Vote::new(8, 1)).expect("encodes")).expect("writes");
+    recover(&storage).expect("a newer one is no loss");
+}
+
+#[tokio::test]
+async fn a_log_that_starts_after_the_state() {
+    let said = refusal(|storage| {
+        let mut batch = storage.batch();
+        batch.meta(MetaKey::LastApplied, Some(&encode_log_id(&log_id(1, 4)).expect("encodes")));
+        batch.commit().expect("writes");
+        storage.purge_log(0..8, &encode_log_id(&log_id(1, 7)).expect("encodes")).expect("writes");
+    })
+    .await;
+    assert!(said.contains("what is between is gone"), "{said}");
+}
+
+#[tokio::test]
+async fn a_membership_that_is_gone_or_ahead() {
+    let gone = refusal(|storage| {
+        let mut batch = storage.batch();
+        batch.meta(MetaKey::Membership, None);
+        batch.commit().expect("writes");
+    })
+    .await;
+    assert!(gone.contains("has no membership"), "{gone}");
+    let ahead = refusal(|storage| {
+        let stored = StoredMembership::new(Some(log_id(1, 21)), Default::default());
+        storage.put_meta(MetaKey::Membership, &encode_membership(&stored).expect("encodes")).expect("writes");
+    })
+    .await;
+    assert!(ahead.contains("the membership is of entry"), "{ahead}");
+}
+
+#[tokio::test]
+async fn an_audit_record_that_was_edited() {
+    let said = refusal(|storage| {
+        let mut row = storage.audit_range(7, 1).expect("reads").remove(0);
+        row.bytes[10] ^= 1;
+        let mut batch = storage.batch();
+        batch.record(7, &row.bytes);
+        batch.commit().expect("writes");
+    })
+    .await;
+    assert!(said.contains("do not have the root"), "{said}");
 }
 
 #[tokio::test]
@@ -92,6 +172,7 @@ async fn a_term_that_goes_back() {
 #[tokio::test]
 async fn another_entry_than_the_applied_one() {
     let said = refusal(|storage| {
+        no_floor(storage);
         storage.append_log([encoded(entry(2, 20))]).map(drop).expect("writes");
     })
     .await;
@@ -100,7 +181,11 @@ async fn another_entry_than_the_applied_one() {
 
 #[tokio::test]
 async fn a_log_that_ends_before_the_state() {
-    let said = refusal(|storage| storage.truncate_log(15).expect("writes")).await;
+    let said = refusal(|storage| {
+        no_floor(storage);
+        storage.truncate_log(15).expect("writes");
+    })
+    .await;
     assert!(said.contains("the Raft log ends at"), "{said}");
 }
 

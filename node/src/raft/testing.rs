@@ -22,7 +22,7 @@ use super::{
     state_machine::StateMachine,
     types::{Command, Entry, LeaderId, LogId, Membership, NodeMeta, TypeConfig},
 };
-use crate::storage::{FatalHook, Storage, StorageMetrics, StorageOptions};
+use crate::storage::{FatalHook, Storage, StorageError, StorageMetrics, StorageOptions};
 
 /// A folder's storage that fails its syncs after `fail_sync_after`, and what its fatal hook was told.
 pub(super) fn open_failing(
@@ -34,9 +34,19 @@ pub(super) fn open_failing(
         let told = Arc::clone(&told);
         Arc::new(move |why| told.lock().expect("unpoisoned").push(why.to_owned()))
     };
-    let metrics = StorageMetrics::register(&prometheus::Registry::new()).expect("fresh registry");
-    let options = StorageOptions { dir: dir.to_owned(), node_id: 1, fatal: hook, metrics, fail_sync_after };
+    let options = StorageOptions { fatal: hook, fail_sync_after, ..options(dir) };
     (Storage::open(options).expect("the folder opens"), told)
+}
+
+/// A folder's storage, if it opens.
+pub(super) fn try_open(dir: &Path) -> Result<Arc<Storage>, StorageError> {
+    Storage::open(options(dir))
+}
+
+fn options(dir: &Path) -> StorageOptions {
+    let metrics = StorageMetrics::register(&prometheus::Registry::new()).expect("fresh registry");
+    let fatal: FatalHook = Arc::new(|why| panic!("{why}"));
+    StorageOptions { dir: dir.to_owned(), node_id: 1, fatal, metrics, fail_sync_after: None }
 }
 
 /// A folder's storage.

@@ -10,6 +10,7 @@ mod audit;
 mod batch;
 mod error;
 mod fatal;
+mod floor;
 mod identity;
 mod log;
 mod metrics;
@@ -31,12 +32,13 @@ pub use self::{
     batch::Batch,
     error::StorageError,
     fatal::{FATAL_EXIT_CODE, FatalHook, exit_process},
+    floor::Floor,
     identity::{Identity, random_uid},
     metrics::StorageMetrics,
     schema::MetaKey,
     syncer::Completion,
 };
-use self::{schema::RAFT_META, syncer::Syncer};
+use self::{floor::FloorKeeper, schema::RAFT_META, syncer::Syncer};
 
 /// The Raft group of the one catalog there is today.
 pub const GROUP: u32 = 1;
@@ -79,8 +81,10 @@ impl StorageOptions {
 
 /// One node's disk.
 pub struct Storage {
-    // Before `db`, so that on drop the thread has ended when the database closes.
+    // Before `db`, so that on drop the thread has ended when the database closes; and before `floor`, which what is
+    // queued there may still raise.
     syncer: Syncer,
+    floor: FloorKeeper,
     db: Arc<DB>,
     group: u32,
     dir: PathBuf,
@@ -99,10 +103,6 @@ impl Storage {
         for folder in [dir.clone(), dir.join("db"), dir.join("snapshots"), dir.join("incoming")] {
             fs::create_dir_all(&folder).map_err(StorageError::file(&folder))?;
         }
-        let db = Arc::new(DB::open_cf_descriptors(&schema::options(), dir.join("db"), schema::families())?);
-        let meta = db.cf_handle(RAFT_META).ok_or_else(|| missing_family(RAFT_META))?;
-        let identity = identity::load_or_mint(&db, meta, node_id)?;
-
         let failed = Arc::new(OnceLock::new());
         let hook: FatalHook = {
             let (failed, fatal) = (Arc::clone(&failed), Arc::clone(&fatal));
@@ -112,6 +112,13 @@ impl Storage {
                 fatal(why);
             })
         };
+        // RocksDB names the newest of its manifests in `CURRENT`; without it there never was a database.
+        let is_new = !dir.join("db").join("CURRENT").exists();
+        let floor = FloorKeeper::open(&dir, is_new, Arc::clone(&hook))?;
+        let db = Arc::new(DB::open_cf_descriptors(&schema::options(), dir.join("db"), schema::families())?);
+        let meta = db.cf_handle(RAFT_META).ok_or_else(|| missing_family(RAFT_META))?;
+        let identity = identity::load_or_mint(&db, meta, node_id)?;
+
         let syncing = Arc::clone(&db);
         let mut left = fail_sync_after;
         let sync = move || {
@@ -124,6 +131,7 @@ impl Storage {
             Syncer::start(Box::new(sync), metrics, Arc::clone(&hook)).map_err(StorageError::file(&dir))?;
         Ok(Arc::new(Self {
             syncer,
+            floor,
             db,
             group: GROUP,
             dir,
@@ -151,6 +159,11 @@ impl Storage {
         self.sync().await?;
         self.identity.store(Arc::new(identity));
         Ok(())
+    }
+
+    /// What the folder says, outside of the database, was surely on the disk.
+    pub fn floor(&self) -> &Floor {
+        self.floor.floor()
     }
 
     /// Where finished snapshots are kept.
