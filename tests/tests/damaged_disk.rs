@@ -10,7 +10,7 @@ use std::{
 
 use flagraft_tests::{
     audit,
-    catalog::counter,
+    catalog::switch,
     cluster::Setup,
     load::{Readers, Writers},
     settings::{measured, rng, rounds},
@@ -80,9 +80,9 @@ fn damage(path: &Path, rng: &mut fastrand::Rng) -> String {
 async fn a_node_with_a_damaged_disk_refuses_or_is_right_and_the_others_go_on() {
     let turns = rounds(6, 60);
     let mut rng = rng();
-    let mut shop = Shop::open(Setup::of(3), &[counter("probe", 0, false)]).await;
+    let mut shop = Shop::open(Setup::of(3), &[switch("banner", false)]).await;
     let writers = Writers::start(&shop.cluster, 3, None).await;
-    let readers = Readers::start(&shop.cluster, &shop.token, "probe");
+    let readers = Readers::start(&shop.cluster, &shop.token, "banner");
     let mut refused = 0;
     for turn in 0..turns {
         let before = writers.acknowledged();

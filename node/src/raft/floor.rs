@@ -43,31 +43,35 @@ struct Marks {
 }
 
 impl Watermark {
-    /// Goes on from what is durable now.
+    /// Goes on from what is durable now. This blocks.
     pub(super) fn new(storage: &Storage, synced: Synced) -> Result<Self, io::Error> {
         let floor = storage.floor().clone();
-        floor.raise(encode_floor(&synced)?);
+        floor.write(encode_floor(&synced)?)?;
         Ok(Self { floor, marks: Mutex::new(Marks { synced, cuts: 0 }) })
     }
 
-    /// To be passed to [`Watermark::appended`] with what is appended now.
+    /// How often the log was cut back: to be passed to [`Watermark::appended`] with what is appended now.
     pub(super) fn cuts(&self) -> u64 {
         self.lock().cuts
     }
 
-    /// Entries up to `last`, appended when the log had been cut back `cuts` times, are durable.
+    /// Entries up to `last`, appended when the log had been cut back `cuts` times, are durable. Whoever syncs writes
+    /// the floor before it tells anybody.
     pub(super) fn appended(&self, last: LogId, cuts: u64) -> Result<(), io::Error> {
         let mut marks = self.lock();
         if marks.cuts == cuts && marks.synced.last.is_none_or(|known| known.index < last.index) {
             marks.synced.last = Some(last);
-            self.floor.raise(encode_floor(&marks.synced)?);
+            self.floor.set(encode_floor(&marks.synced)?);
         }
         Ok(())
     }
 
-    /// The vote is durable. Returns once the floor is too: who forgets a vote may vote twice. This blocks.
+    /// The vote is durable. Whoever syncs writes the floor before it tells anybody: who forgets a vote may vote twice.
     pub(super) fn voted(&self, vote: Vote) -> Result<(), io::Error> {
-        self.write(|marks| marks.synced.vote = Some(vote))
+        let mut marks = self.lock();
+        marks.synced.vote = Some(vote);
+        self.floor.set(encode_floor(&marks.synced)?);
+        Ok(())
     }
 
     /// The log is about to be cut back to `keep`. This blocks.

@@ -143,9 +143,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
         self.storage.put_meta(MetaKey::Vote, &encode_vote(vote)?)?;
-        self.storage.sync().await?;
         let (watermark, vote) = (Arc::clone(&self.watermark), *vote);
-        blocking(move || watermark.voted(vote)).await
+        Ok(self.storage.sync_and_note(Box::new(move || watermark.voted(vote))).await?)
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
@@ -192,11 +191,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             };
         // Only after the write has returned: what is queued before a sync starts must be in the log by then.
         let (watermark, cuts) = (Arc::clone(&self.watermark), self.watermark.cuts());
-        let complete = move |synced: io::Result<()>| {
-            let noted = synced.and_then(|()| last.map_or(Ok(()), |last| watermark.appended(last, cuts)));
-            callback.io_completed(noted);
-        };
-        self.storage.on_synced(count, Box::new(complete));
+        let note = move || last.map_or(Ok(()), |last| watermark.appended(last, cuts));
+        self.storage.on_synced(count, Box::new(note), Box::new(move |result| callback.io_completed(result)));
         Ok(())
     }
 

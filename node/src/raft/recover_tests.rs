@@ -51,7 +51,7 @@ async fn a_sound_folder_comes_back_as_it_was() {
 
 /// Takes away what start-up would notice first.
 fn no_floor(storage: &Storage) {
-    storage.floor().raise(Vec::new());
+    storage.floor().write(Vec::new()).expect("written");
 }
 
 #[tokio::test]

@@ -80,6 +80,9 @@ pub(super) fn watch(
             compaction.step(&raft, &log, &now).await;
             let gone = metrics.changed().await.is_err();
             let failure = metrics.borrow_watched().running_state.clone().err();
+            // A core that panicked is gone without a last word.
+            let failure =
+                failure.map(|failure| failure.to_string()).or(gone.then(|| "it panicked".to_owned()));
             if let Some(failure) = failure.filter(|_| !stopping.load(Ordering::Acquire)) {
                 storage.fatal(&format!("Raft has stopped: {failure}"));
             }

@@ -3,7 +3,7 @@
 //! RocksDB's recovery stops quietly at the first damaged place of its write-ahead log: that is right for what a
 //! power cut tore, which nobody was told of, and wrong for what had been synced and acknowledged. The database can't
 //! tell the two apart, because what it would know it by is in the part that is gone. So it is kept apart, in a file
-//! of its own that is synced by itself, and start-up compares.
+//! of its own that is synced after the database and before anybody is told, and start-up compares.
 //!
 //! The file has two slots, written in turn, each in a block of its own. A torn write of one leaves the other, which
 //! is older by one write: a floor that is too low proves less, and is never wrong.
@@ -19,12 +19,10 @@ use std::{
     io::{self, ErrorKind},
     os::unix::fs::FileExt as _,
     path::Path,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    thread::{self, JoinHandle},
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::{error::StorageError, fatal::FatalHook, sync_dir};
+use super::{error::StorageError, sync_dir};
 
 /// The file's name in the data folder.
 pub(super) const FILE_NAME: &str = "floor";
@@ -33,9 +31,6 @@ const SLOT_BYTES: usize = 4096;
 const MAGIC: [u8; 4] = *b"FRFL";
 const HEAD_BYTES: usize = 16;
 const CHECKSUM_BYTES: usize = 4;
-
-/// How far the file may be behind what it was told. Every write costs the disk a sync.
-const WRITE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The file.
 struct FloorFile {
@@ -142,7 +137,7 @@ fn decode(slot: &[u8]) -> Option<(u64, Vec<u8>)> {
     whole.then(|| (u64::from_be_bytes(*writes), payload.to_vec()))
 }
 
-/// Keeps the file up to date. Clones are handles to the same.
+/// The floor of a data folder. Clones are handles to the same.
 #[derive(Clone)]
 pub struct Floor {
     shared: Arc<Shared>,
@@ -151,8 +146,6 @@ pub struct Floor {
 struct Shared {
     latest: Mutex<Vec<u8>>,
     file: Mutex<Written>,
-    closing: Mutex<bool>,
-    wake: Condvar,
 }
 
 struct Written {
@@ -161,13 +154,29 @@ struct Written {
 }
 
 impl Floor {
+    /// Opens the floor of a data folder, and makes one when the folder has no database yet (`is_new`).
+    ///
+    /// # Errors
+    /// When it is damaged or can't be read, or is missing where there must be one.
+    pub(super) fn open(dir: &Path, is_new: bool) -> Result<Self, StorageError> {
+        let (file, payload) = FloorFile::open(dir, is_new)?;
+        if is_new && !payload.is_empty() {
+            return Err(StorageError::corrupt(
+                "the database is gone, and something had been written to it: it was deleted or its disk was replaced",
+            ));
+        }
+        let shared =
+            Shared { latest: Mutex::new(payload.clone()), file: Mutex::new(Written { file, payload }) };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
     /// The latest payload, written or not yet. It is empty when there never was one.
     pub fn latest(&self) -> Vec<u8> {
         lock(&self.shared.latest).clone()
     }
 
-    /// Raises the floor. The file follows within a quarter of a second.
-    pub fn raise(&self, payload: Vec<u8>) {
+    /// Moves the floor. The file says so after [`Floor::write_latest`].
+    pub fn set(&self, payload: Vec<u8>) {
         *lock(&self.shared.latest) = payload;
     }
 
@@ -176,86 +185,20 @@ impl Floor {
     /// # Errors
     /// When the file can't be written. The node must not go on.
     pub fn write(&self, payload: Vec<u8>) -> Result<(), StorageError> {
-        self.raise(payload);
-        self.shared.write_latest().map_err(StorageError::file(FILE_NAME))
+        self.set(payload);
+        self.write_latest().map_err(StorageError::file(FILE_NAME))
     }
-}
 
-impl Shared {
-    fn write_latest(&self) -> io::Result<()> {
-        let mut written = lock(&self.file);
+    /// Returns once the file says what is latest. This blocks, unless it says so already.
+    pub(super) fn write_latest(&self) -> io::Result<()> {
+        let mut written = lock(&self.shared.file);
         // Read under the lock of the file: of two writers the later one writes what is later.
-        let latest = lock(&self.latest).clone();
+        let latest = self.latest();
         if written.payload != latest {
             written.file.write(&latest)?;
             written.payload = latest;
         }
         Ok(())
-    }
-
-    /// Returns after an interval, or once it is time to close; says which.
-    fn pause(&self) -> bool {
-        let closing = lock(&self.closing);
-        let waited = self.wake.wait_timeout_while(closing, WRITE_INTERVAL, |closing| !*closing);
-        *waited.unwrap_or_else(PoisonError::into_inner).0
-    }
-}
-
-/// The thread that writes the file. Dropping it writes what is latest and ends it.
-pub(super) struct FloorKeeper {
-    floor: Floor,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl FloorKeeper {
-    /// Opens the floor of a data folder, and makes one when the folder has no database yet (`is_new`).
-    ///
-    /// # Errors
-    /// When it is damaged or can't be read, or is missing where there must be one.
-    pub(super) fn open(dir: &Path, is_new: bool, fatal: FatalHook) -> Result<Self, StorageError> {
-        let (file, payload) = FloorFile::open(dir, is_new)?;
-        if is_new && !payload.is_empty() {
-            return Err(StorageError::corrupt(
-                "the database is gone, and something had been written to it: it was deleted or its disk was replaced",
-            ));
-        }
-        let shared = Arc::new(Shared {
-            latest: Mutex::new(payload.clone()),
-            file: Mutex::new(Written { file, payload }),
-            closing: Mutex::new(false),
-            wake: Condvar::new(),
-        });
-        let writing = Arc::clone(&shared);
-        let thread = thread::Builder::new()
-            .name("recovery-floor".to_owned())
-            .spawn(move || {
-                loop {
-                    let closing = writing.pause();
-                    if let Err(error) = writing.write_latest() {
-                        return fatal(&format!("the recovery floor can't be written: {error}"));
-                    }
-                    if closing {
-                        return;
-                    }
-                }
-            })
-            .map_err(StorageError::file(dir))?;
-        Ok(Self { floor: Floor { shared }, thread: Some(thread) })
-    }
-
-    pub(super) fn floor(&self) -> &Floor {
-        &self.floor
-    }
-}
-
-impl Drop for FloorKeeper {
-    fn drop(&mut self) {
-        *lock(&self.floor.shared.closing) = true;
-        self.floor.shared.wake.notify_all();
-        if let Some(thread) = self.thread.take() {
-            // A panic in there has been reported by the panic hook already.
-            drop(thread.join());
-        }
     }
 }
 
@@ -269,27 +212,24 @@ mod tests {
 
     use super::*;
 
-    fn keeper(dir: &Path, is_new: bool) -> Result<FloorKeeper, StorageError> {
-        FloorKeeper::open(dir, is_new, Arc::new(|why| panic!("{why}")))
-    }
-
     /// A folder whose floor was written twice, "one" and then "two".
     fn written() -> tempfile::TempDir {
         let dir = tempfile::tempdir().expect("a folder");
-        let keeper = keeper(dir.path(), true).expect("a new floor");
-        assert!(keeper.floor().latest().is_empty());
-        keeper.floor().write(b"one".to_vec()).expect("written");
-        keeper.floor().raise(b"two".to_vec());
-        drop(keeper);
+        let floor = Floor::open(dir.path(), true).expect("a new floor");
+        assert!(floor.latest().is_empty());
+        floor.write(b"one".to_vec()).expect("written");
+        floor.set(b"two".to_vec());
+        assert_eq!(read(dir.path()), Ok(b"one".to_vec()), "not written yet");
+        floor.write_latest().expect("written");
         dir
     }
 
     fn read(dir: &Path) -> Result<Vec<u8>, String> {
-        keeper(dir, false).map(|keeper| keeper.floor().latest()).map_err(|error| error.to_string())
+        Floor::open(dir, false).map(|floor| floor.latest()).map_err(|error| error.to_string())
     }
 
     #[test]
-    fn closing_writes_what_is_latest() {
+    fn what_was_written_last_is_read_again() {
         assert_eq!(read(written().path()), Ok(b"two".to_vec()));
     }
 
@@ -327,13 +267,13 @@ mod tests {
     #[test]
     fn a_floor_without_its_database_and_a_database_without_its_floor_are_refused() {
         let dir = written();
-        let said = keeper(dir.path(), true).err().expect("refused").to_string();
+        let said = Floor::open(dir.path(), true).err().expect("refused").to_string();
         assert!(said.contains("the database is gone"), "{said}");
         fs::remove_file(dir.path().join(FILE_NAME)).expect("removed");
         assert!(read(dir.path()).expect_err("refused").contains("is missing"));
         // A crash between the floor's making and the database's leaves this.
         let fresh = tempfile::tempdir().expect("a folder");
-        drop(keeper(fresh.path(), true).expect("a new floor"));
-        keeper(fresh.path(), true).expect("as new as before");
+        drop(Floor::open(fresh.path(), true).expect("a new floor"));
+        Floor::open(fresh.path(), true).expect("as new as before");
     }
 }

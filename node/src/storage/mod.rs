@@ -36,9 +36,9 @@ pub use self::{
     identity::{Identity, random_uid},
     metrics::StorageMetrics,
     schema::MetaKey,
-    syncer::Completion,
+    syncer::{Completion, Note},
 };
-use self::{floor::FloorKeeper, schema::RAFT_META, syncer::Syncer};
+use self::{schema::RAFT_META, syncer::Syncer};
 
 /// The Raft group of the one catalog there is today.
 pub const GROUP: u32 = 1;
@@ -81,10 +81,9 @@ impl StorageOptions {
 
 /// One node's disk.
 pub struct Storage {
-    // Before `db`, so that on drop the thread has ended when the database closes; and before `floor`, which what is
-    // queued there may still raise.
+    // Before `db`, so that on drop the thread has ended when the database closes.
     syncer: Syncer,
-    floor: FloorKeeper,
+    floor: Floor,
     db: Arc<DB>,
     group: u32,
     dir: PathBuf,
@@ -114,7 +113,7 @@ impl Storage {
         };
         // RocksDB names the newest of its manifests in `CURRENT`; without it there never was a database.
         let is_new = !dir.join("db").join("CURRENT").exists();
-        let floor = FloorKeeper::open(&dir, is_new, Arc::clone(&hook))?;
+        let floor = Floor::open(&dir, is_new)?;
         let db = Arc::new(DB::open_cf_descriptors(&schema::options(), dir.join("db"), schema::families())?);
         let meta = db.cf_handle(RAFT_META).ok_or_else(|| missing_family(RAFT_META))?;
         let identity = identity::load_or_mint(&db, meta, node_id)?;
@@ -127,8 +126,8 @@ impl Storage {
             }
             syncing.flush_wal(true).map_err(io::Error::other)
         };
-        let syncer =
-            Syncer::start(Box::new(sync), metrics, Arc::clone(&hook)).map_err(StorageError::file(&dir))?;
+        let syncer = Syncer::start(Box::new(sync), floor.clone(), metrics, Arc::clone(&hook))
+            .map_err(StorageError::file(&dir))?;
         Ok(Arc::new(Self {
             syncer,
             floor,
@@ -163,7 +162,7 @@ impl Storage {
 
     /// What the folder says, outside of the database, was surely on the disk.
     pub fn floor(&self) -> &Floor {
-        self.floor.floor()
+        &self.floor
     }
 
     /// Where finished snapshots are kept.
@@ -211,10 +210,11 @@ impl Storage {
         Batch::new(self)
     }
 
-    /// Calls `complete` once everything written before this call is durable, in the order of the calls.
+    /// Calls `complete` once everything written before this call is durable, in the order of the calls. Just before,
+    /// `note` is called, and what it makes of the [`Floor`] is durable by then too.
     /// `entries` is how many log entries the caller wrote, for the metrics.
-    pub fn on_synced(&self, entries: usize, complete: Completion) {
-        self.syncer.submit(entries, complete);
+    pub fn on_synced(&self, entries: usize, note: Note, complete: Completion) {
+        self.syncer.submit(entries, note, complete);
     }
 
     /// Returns once everything written before this call is durable.
@@ -222,9 +222,17 @@ impl Storage {
     /// # Errors
     /// When this sync or an earlier one failed.
     pub async fn sync(&self) -> Result<(), StorageError> {
+        self.sync_and_note(Box::new(|| Ok(()))).await
+    }
+
+    /// [`Storage::sync`], and what `note` makes of the [`Floor`] is durable too.
+    ///
+    /// # Errors
+    /// When this sync or an earlier one failed.
+    pub async fn sync_and_note(&self, note: Note) -> Result<(), StorageError> {
         let (tell, told) = oneshot::channel();
         // The receiver is dropped only together with this future, and then nobody wants to know.
-        self.on_synced(0, Box::new(move |result| drop(tell.send(result))));
+        self.on_synced(0, note, Box::new(move |result| drop(tell.send(result))));
         match told.await {
             Ok(result) => result.map_err(|error| StorageError::Failed(error.to_string())),
             Err(_) => Err(StorageError::Failed("the syncer is gone".to_owned())),
@@ -237,7 +245,7 @@ impl Storage {
     /// When this sync or an earlier one failed.
     pub fn sync_blocking(&self) -> Result<(), StorageError> {
         let (tell, told) = std::sync::mpsc::channel();
-        self.on_synced(0, Box::new(move |result| drop(tell.send(result))));
+        self.on_synced(0, Box::new(|| Ok(())), Box::new(move |result| drop(tell.send(result))));
         match told.recv() {
             Ok(result) => result.map_err(|error| StorageError::Failed(error.to_string())),
             Err(_) => Err(StorageError::Failed("the syncer is gone".to_owned())),
