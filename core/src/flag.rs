@@ -15,6 +15,7 @@ use crate::{
         AGE_MAX_MS, INTEGER_MAX, LINKS_MAX, LONG_TEXT_BYTES_MAX, METADATA_MAX, SHORT_TEXT_BYTES_MAX,
         TAGS_MAX, TEST_CONTEXT_BYTES_MAX, TESTS_MAX, VALUE_BYTES_MAX, VARIANTS_MAX,
     },
+    parse::{check_depth, check_depth_of_attributes},
     text::{check_text, is_rfc3339},
 };
 
@@ -227,7 +228,10 @@ impl FlagDefinition {
             return Err(Invalid::new("/variants", format!("a flag has 1 to {VARIANTS_MAX} variants")));
         }
         for (variant, value) in &mut spec.variants {
-            let checked = normalise(spec.flag_type, value).and_then(|()| check_size(value));
+            // The depth comes first: what is deeper is not to be written out at all.
+            let checked = check_depth(value)
+                .and_then(|()| normalise(spec.flag_type, value))
+                .and_then(|()| check_size(value));
             checked.map_err(|invalid| invalid.under(variant).under("variants"))?;
         }
         check_variant("safe_variant", spec.safe_variant.as_ref(), &spec.variants)?;
@@ -394,6 +398,7 @@ fn count(path: &str, count: usize, max: usize) -> Result<(), Invalid> {
 
 fn check_test(test: &FlagTest, variants: &BTreeMap<VariantKey, Value>) -> Result<(), Invalid> {
     check_text("the name", &test.name, SHORT_TEXT_BYTES_MAX).map_err(|invalid| invalid.under("name"))?;
+    check_depth_of_attributes(&test.context).map_err(|invalid| invalid.under("context"))?;
     let context_bytes = serde_json::to_vec(&test.context).map_or(usize::MAX, |bytes| bytes.len());
     if context_bytes > TEST_CONTEXT_BYTES_MAX {
         return Err(Invalid::new(

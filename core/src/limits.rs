@@ -9,6 +9,10 @@ pub const NAME_KEY_BYTES_MAX: usize = 128;
 pub const SLUG_BYTES_MAX: usize = 64;
 /// Bytes of a variant's value, as compact JSON.
 pub const VALUE_BYTES_MAX: usize = 64 * 1024;
+/// Levels of objects and arrays within one JSON value that a person gives: an object variant, the context of a test
+/// or of a token. The value itself is the first. Entries, rows and records nest these values deeper, and their JSON is
+/// read with a limit of 127 levels: what is stored must be far from it.
+pub const JSON_DEPTH_MAX: usize = 32;
 /// Variants of one flag.
 pub const VARIANTS_MAX: usize = 100;
 /// Rules of one flag in one environment.

@@ -10,6 +10,7 @@ use crate::{
     invalid::Invalid,
     key::{EnvironmentKey, ProjectKey},
     limits::{GRANTS_MAX, SHORT_TEXT_BYTES_MAX, TOKEN_CONTEXT_BYTES_MAX, TOKEN_CONTEXT_MAX},
+    parse::check_depth_of_attributes,
 };
 
 /// A token's id, `tok_...`: public, and what audit records name.
@@ -173,6 +174,7 @@ impl TokenSpec {
                 "a service or client token has exactly one grant, with the role reader, a project and exactly one environment",
             ));
         }
+        check_depth_of_attributes(&self.context).map_err(|invalid| invalid.under("context"))?;
         let context_bytes = serde_json::to_vec(&self.context).map_or(usize::MAX, |bytes| bytes.len());
         if self.context.len() > TOKEN_CONTEXT_MAX || context_bytes > TOKEN_CONTEXT_BYTES_MAX {
             return Err(Invalid::new(
