@@ -1,8 +1,11 @@
 //! A flag's configuration in one environment: whether it is on, and what is served to whom.
 
-use std::{collections::BTreeMap, collections::BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::{
@@ -11,9 +14,10 @@ use crate::{
     invalid::Invalid,
     key::{FlagKey, RuleId, SegmentKey, VariantKey},
     limits::{
-        ATTRIBUTE_BYTES_MAX, CONDITIONS_MAX, MATCH_VALUE_BYTES_MAX, PREREQUISITES_MAX, RULES_MAX,
-        SHORT_TEXT_BYTES_MAX, TARGET_VALUES_MAX, WEIGHT_TOTAL_MAX,
+        ATTRIBUTE_BYTES_MAX, CONDITIONS_MAX, FLAG_CONFIGURATION_BYTES_MAX, MATCH_VALUE_BYTES_MAX,
+        PREREQUISITES_MAX, RULES_MAX, SHORT_TEXT_BYTES_MAX, TARGET_VALUES_MAX, WEIGHT_TOTAL_MAX,
     },
+    size::json_bytes,
     text::{check_attribute, check_text},
 };
 
@@ -147,16 +151,24 @@ pub struct Hold {
 }
 
 /// A configuration that is valid against its flag's definition. What it names beyond the flag, other flags and
-/// segments, is checked by `apply`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(transparent)]
-pub struct FlagEnvironment(FlagEnvironmentSpec);
+/// segments, is checked by `apply`. A clone shares it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FlagEnvironment {
+    spec: Arc<FlagEnvironmentSpec>,
+    bytes: usize,
+}
 
 impl std::ops::Deref for FlagEnvironment {
     type Target = FlagEnvironmentSpec;
 
     fn deref(&self) -> &FlagEnvironmentSpec {
-        &self.0
+        &self.spec
+    }
+}
+
+impl Serialize for FlagEnvironment {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.spec.serialize(serializer)
     }
 }
 
@@ -180,12 +192,34 @@ impl FlagEnvironment {
             .map_err(|invalid| invalid.under("prerequisites"))?;
         check_targets(&spec.targets, variants).map_err(|invalid| invalid.under("targets"))?;
         check_rules(&spec.rules, variants).map_err(|invalid| invalid.under("rules"))?;
-        Ok(Self(spec))
+        // Counted as of one that is off: `false` has a byte more than `true`.
+        let bytes = json_bytes(&spec).saturating_add(usize::from(spec.enabled));
+        if bytes > FLAG_CONFIGURATION_BYTES_MAX {
+            return Err(Invalid::here(format!(
+                "the configuration has {bytes} bytes of JSON; at most {FLAG_CONFIGURATION_BYTES_MAX} are kept; move long lists to segments"
+            )));
+        }
+        Ok(Self { spec: Arc::new(spec), bytes })
+    }
+
+    /// The same configuration turned on or off. It needs no check, and its size stays, so this can't fail.
+    #[must_use]
+    pub fn switched(&self, enabled: bool) -> Self {
+        let mut switched = self.clone();
+        if self.enabled != enabled {
+            Arc::make_mut(&mut switched.spec).enabled = enabled;
+        }
+        switched
+    }
+
+    /// Its size: the bytes of its compact JSON, were it off.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// The configuration as it was stated, to be edited.
     pub fn to_spec(&self) -> FlagEnvironmentSpec {
-        self.0.clone()
+        (*self.spec).clone()
     }
 
     /// The prerequisites.

@@ -56,4 +56,5 @@ pub mod invalid;
 pub mod key;
 pub mod limits;
 pub mod parse;
+mod size;
 mod text;

@@ -384,6 +384,17 @@ pub enum CopyPart {
 }
 
 impl CopyPart {
+    /// The fields of a configuration that it is made of.
+    pub fn fields(self) -> &'static [&'static str] {
+        match self {
+            Self::Enabled => &["enabled"],
+            Self::Prerequisites => &["prerequisites"],
+            Self::Targets => &["targets"],
+            Self::Rules => &["rules"],
+            Self::Default => &["default", "off_variant", "safe_variant"],
+        }
+    }
+
     fn all_but_enabled() -> Vec<Self> {
         vec![Self::Prerequisites, Self::Targets, Self::Rules, Self::Default]
     }

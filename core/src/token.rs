@@ -11,6 +11,7 @@ use crate::{
     key::{EnvironmentKey, ProjectKey},
     limits::{GRANTS_MAX, SHORT_TEXT_BYTES_MAX, TOKEN_CONTEXT_BYTES_MAX, TOKEN_CONTEXT_MAX},
     parse::check_depth_of_attributes,
+    size::json_bytes,
 };
 
 /// A token's id, `tok_...`: public, and what audit records name.
@@ -175,8 +176,7 @@ impl TokenSpec {
             ));
         }
         check_depth_of_attributes(&self.context).map_err(|invalid| invalid.under("context"))?;
-        let context_bytes = serde_json::to_vec(&self.context).map_or(usize::MAX, |bytes| bytes.len());
-        if self.context.len() > TOKEN_CONTEXT_MAX || context_bytes > TOKEN_CONTEXT_BYTES_MAX {
+        if self.context.len() > TOKEN_CONTEXT_MAX || json_bytes(&self.context) > TOKEN_CONTEXT_BYTES_MAX {
             return Err(Invalid::new(
                 "/context",
                 format!(

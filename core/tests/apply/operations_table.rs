@@ -85,21 +85,23 @@ fn on_flags() -> Vec<Row> {
         Row {
             before: vec![flag()],
             operation: with(&at_flag("flag.enable"), &json!({"environment": "staging"})),
-            after: vec![("/enabled", json!(true))],
+            after: vec![("", json!({"enabled": true}))],
             again: "unchanged",
             wrong: (json!({"flag": "nothing"}), "not_found"),
         },
         Row {
             before: vec![flag()],
             operation: with(&at_flag("flag.disable"), &json!({"environment": "dev"})),
-            after: vec![("/enabled", json!(false)), ("/default/variant", json!("on"))],
+            after: vec![("", json!({"enabled": false}))],
             again: "unchanged",
             wrong: (json!({"environment": "moon"}), "not_found"),
         },
         Row {
             before: vec![flag()],
             operation: with(&at_flag("flag.copy"), &json!({"from": "dev", "to": "staging"})),
-            after: vec![("/enabled", json!(false)), ("/default/variant", json!("on"))],
+            after: vec![
+                ("", json!({"default": {"variant": "on"}, "prerequisites": [], "rules": [], "targets": []})),
+            ],
             again: "unchanged",
             wrong: (json!({"from": "moon"}), "not_found"),
         },
@@ -141,25 +143,25 @@ fn on_configurations() -> Vec<Row> {
     let rows = vec![
         (
             in_dev("rule.put", &json!({"rule": rule, "before": "ramp"})),
-            vec![("/rules/0/id", json!("r")), ("/rules/1/id", json!("ramp"))],
+            vec![("", json!({"position": 0, "rule": rule}))],
             "unchanged",
             (json!({"rule": {"id": "r", "serve": {"variant": "blue"}}}), "invalid"),
         ),
         (
             in_dev("rule.delete", &json!({"rule": "ramp"})),
-            vec![("/rules", json!([]))],
+            vec![("", json!(null))],
             "not_found",
             (json!({"rule": "nothing"}), "not_found"),
         ),
         (
             in_dev("rollout.set", &json!({"rule": "ramp", "weights": [{"variant": "off", "weight": 3}]})),
-            vec![("/rules/0/serve/rollout/weights", json!([{"variant": "off", "weight": 3}]))],
+            vec![("", json!({"weights": [{"variant": "off", "weight": 3}]}))],
             "unchanged",
             (json!({"weights": []}), "invalid"),
         ),
         (
             in_dev("default.set", &json!({"serve": {"variant": "off"}})),
-            vec![("/default", json!({"variant": "off"}))],
+            vec![("", json!({"default": {"variant": "off"}}))],
             "unchanged",
             (json!({"serve": {"variant": "blue"}}), "invalid"),
         ),
