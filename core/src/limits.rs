@@ -96,7 +96,7 @@ pub const PROJECTS_MAX: usize = 1_000;
 pub const ENVIRONMENTS_MAX: usize = 100;
 /// Segments of one project.
 pub const SEGMENTS_MAX: usize = 10_000;
-/// Tokens of one group, revoked ones included.
+/// Tokens of one group. Of those that are revoked or expired the one that has been so for longest makes room.
 pub const TOKENS_MAX: usize = 100_000;
 /// How long a request id is remembered, in milliseconds of record time.
 pub const REQUESTS_REMEMBERED_MS: i64 = 15 * 60 * 1_000;

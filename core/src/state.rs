@@ -204,6 +204,12 @@ impl State {
         self.tokens.insert(token.spec.id.clone(), token);
     }
 
+    pub(crate) fn remove_token(&mut self, id: &str) {
+        if let Some(token) = self.tokens.remove(id) {
+            self.token_ids.remove(&token.secret_sha256);
+        }
+    }
+
     /// The project, to be changed. The clone behind it is cheap: a project's maps are persistent.
     pub(crate) fn project_mut(&mut self, key: &str) -> Option<&mut Project> {
         self.projects.get_mut(key).map(Arc::make_mut)

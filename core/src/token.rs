@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     invalid::Invalid,
     key::{EnvironmentKey, ProjectKey},
-    limits::{GRANTS_MAX, SHORT_TEXT_BYTES_MAX, TOKEN_CONTEXT_BYTES_MAX, TOKEN_CONTEXT_MAX},
+    limits::{ENVIRONMENTS_MAX, GRANTS_MAX, SHORT_TEXT_BYTES_MAX, TOKEN_CONTEXT_BYTES_MAX, TOKEN_CONTEXT_MAX},
     parse::check_depth_of_attributes,
     size::json_bytes,
 };
@@ -95,6 +95,32 @@ impl Grant {
     }
 }
 
+/// What a grant reaches: what somebody has to own to hand it out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach<'a> {
+    /// The cluster and every project.
+    Cluster,
+    /// A project as a whole.
+    Project(&'a ProjectKey),
+    /// One environment of a project.
+    Environment(&'a ProjectKey, &'a EnvironmentKey),
+}
+
+impl<'a> Reach<'a> {
+    /// All that these grants reach. Never nothing: who owns nothing must not own all of nothing. So no grants reach the
+    /// cluster, and a grant on no environment its project.
+    pub fn of(grants: &'a [Grant]) -> Vec<Self> {
+        let reaches = |grant: &'a Grant| match (&grant.project, grant.environments.as_deref()) {
+            (None, _) => vec![Self::Cluster],
+            (Some(project), None | Some([])) => vec![Self::Project(project)],
+            (Some(project), Some(environments)) => {
+                environments.iter().map(|environment| Self::Environment(project, environment)).collect()
+            }
+        };
+        if grants.is_empty() { vec![Self::Cluster] } else { grants.iter().flat_map(reaches).collect() }
+    }
+}
+
 /// What kind of actor asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -169,6 +195,17 @@ impl TokenSpec {
         if self.grants.is_empty() || self.grants.len() > GRANTS_MAX {
             return Err(Invalid::new("/grants", format!("give 1 to {GRANTS_MAX} grants")));
         }
+        for (index, grant) in self.grants.iter().enumerate() {
+            let named = grant.environments.as_ref().map(Vec::len);
+            if named.is_some_and(|named| named == 0 || named > ENVIRONMENTS_MAX) {
+                return Err(Invalid::new(
+                    format!("/grants/{index}/environments"),
+                    format!(
+                        "name 1 to {ENVIRONMENTS_MAX} environments, or leave the field out to grant on all of them"
+                    ),
+                ));
+            }
+        }
         if self.kind != TokenKind::Admin && self.evaluates().is_none() {
             return Err(Invalid::new(
                 "/grants",
@@ -211,6 +248,20 @@ impl TokenSpec {
     /// Whether it may see that the project exists: it has a grant somewhere in it.
     pub fn sees(&self, project: &ProjectKey) -> bool {
         self.grants.iter().any(|grant| grant.project.as_ref().is_none_or(|granted| granted == project))
+    }
+
+    /// Whether it owns all that these grants reach: only then may it hand them out, and take them back.
+    pub fn owns(&self, grants: &[Grant]) -> bool {
+        Reach::of(grants).into_iter().all(|reach| self.allows_on(Role::Owner, reach))
+    }
+
+    /// Whether it may do what `role` may there.
+    pub fn allows_on(&self, role: Role, reach: Reach<'_>) -> bool {
+        match reach {
+            Reach::Cluster => self.allows_everywhere(role),
+            Reach::Project(project) => self.allows(role, project, None),
+            Reach::Environment(project, environment) => self.allows(role, project, Some(environment)),
+        }
     }
 
     /// Whether it may do what `role` may on the cluster and on every project.
