@@ -50,6 +50,7 @@ pub mod token;
 pub mod digest;
 pub mod identity;
 pub mod merkle;
+pub mod version;
 
 // The ground they stand on.
 pub mod invalid;

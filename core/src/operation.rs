@@ -18,6 +18,7 @@ use crate::{
     parse,
     segment::{MemberList, Segment, SegmentSpec},
     token::{SecretHash, TokenId, TokenSpec},
+    version::ClusterVersion,
 };
 
 /// Declares the operations: their wire names, in one table, and the struct that holds each one's fields.
@@ -347,6 +348,8 @@ fields! {
         cluster: ClusterId,
         /// The history that begins.
         history: History,
+        /// The cluster version that it begins with: the newest that the founder knows.
+        cluster_version: ClusterVersion,
         /// The members, by node id.
         members: BTreeMap<u64, Member>,
     }
@@ -362,8 +365,8 @@ fields! {
     }
     /// Fields of `system.cluster_version`.
     SystemClusterVersion {
-        /// The new version.
-        version: u32,
+        /// The new version. It never falls.
+        version: ClusterVersion,
     }
 }
 

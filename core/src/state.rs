@@ -153,7 +153,7 @@ impl State {
         self.meta.audit.root()
     }
 
-    /// The cluster version: what every decision of `apply` is a function of.
+    /// The number of the cluster version: what every decision of `apply` is a function of. 0 before the founding.
     pub fn cluster_version(&self) -> u32 {
         self.meta.cluster_version
     }
