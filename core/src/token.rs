@@ -9,13 +9,26 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     invalid::Invalid,
     key::{EnvironmentKey, ProjectKey},
-    limits::{ENVIRONMENTS_MAX, GRANTS_MAX, SHORT_TEXT_BYTES_MAX, TOKEN_CONTEXT_BYTES_MAX, TOKEN_CONTEXT_MAX},
+    limits::{
+        ENVIRONMENTS_MAX, GRANTS_MAX, SHORT_TEXT_BYTES_MAX, TOKEN_CONTEXT_BYTES_MAX, TOKEN_CONTEXT_MAX,
+    },
     parse::check_depth_of_attributes,
     size::json_bytes,
 };
 
 /// A token's id, `tok_...`: public, and what audit records name.
 pub type TokenId = Arc<str>;
+
+/// Checks the shape of a token's id.
+///
+/// # Errors
+/// [`Invalid`], with an empty path.
+pub fn check_token_id(id: &str) -> Result<(), Invalid> {
+    let is_shaped = id.strip_prefix("tok_").is_some_and(|rest| {
+        (8..=64).contains(&rest.len()) && rest.bytes().all(|b| b.is_ascii_alphanumeric())
+    });
+    if is_shaped { Ok(()) } else { Err(Invalid::here("a token id is tok_ and 8 to 64 letters and digits")) }
+}
 
 /// What a token is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -169,15 +182,7 @@ pub struct TokenSpec {
 impl TokenSpec {
     /// Checks what can be checked without the catalog.
     pub fn validate(&self) -> Result<(), Invalid> {
-        let id_is_shaped = self.id.strip_prefix("tok_").is_some_and(|rest| {
-            (8..=64).contains(&rest.len()) && rest.bytes().all(|b| b.is_ascii_alphanumeric())
-        });
-        if !id_is_shaped {
-            return Err(Invalid::new(
-                "/id",
-                "a token id is tok_ and 8 to 64 letters and digits; leave it out to have one made",
-            ));
-        }
+        check_token_id(&self.id).map_err(|invalid| invalid.under("id"))?;
         for (path, text) in [("/name", &self.name), ("/actor/id", &self.actor.id)] {
             if text.is_empty() || text.len() > SHORT_TEXT_BYTES_MAX || text.chars().any(char::is_control) {
                 return Err(Invalid::new(

@@ -194,7 +194,8 @@ impl Existing {
         // Before all else, and of the newest state: what is planned must not be older than what it is planned for.
         let newest = Call::get(["api", "v1", "projects"]).query("limit", Some("1")).confirmed();
         let newest = session.client.send(&newest).await?;
-        let revision = format!("{}.{}", newest.header("flagraft-history"), newest.header("flagraft-revision"));
+        let revision =
+            format!("{}.{}", newest.header("flagraft-history"), newest.header("flagraft-revision"));
         let mut existing = Self { revision, ..Self::default() };
         match session.client.send(&Call::get(["api", "v1", "projects", project]).confirmed()).await {
             Ok(answer) => existing.add(Kind::Project, answer.body),

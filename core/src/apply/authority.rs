@@ -72,9 +72,11 @@ impl Authority {
         project: &ProjectKey,
         environment: Option<&EnvironmentKey>,
     ) -> Result<(), Rejection> {
-        self.require_on(role, environment.map_or(Reach::Project(project), |environment| {
-            Reach::Environment(project, environment)
-        }))
+        self.require_on(
+            role,
+            environment
+                .map_or(Reach::Project(project), |environment| Reach::Environment(project, environment)),
+        )
     }
 
     fn require_on(&self, role: Role, reach: Reach<'_>) -> Result<(), Rejection> {

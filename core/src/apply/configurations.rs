@@ -8,7 +8,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    flag::{FlagEnvironment, FlagEnvironmentSpec, Rule, Serve, Target},
+    flag::{FlagEnvironment, FlagEnvironmentSpec, Serve, Target},
     invalid::Invalid,
     key::{EnvironmentKey, FlagKey, RuleId, VariantKey},
     operation::{
@@ -35,6 +35,29 @@ pub(super) struct Place<'o> {
     pub if_revision: Option<u64>,
 }
 
+/// What an edit made of the configuration, and where that stands in the operation: so a fault in it can be pointed at.
+struct Made {
+    /// JSON pointers.
+    within: Option<String>,
+    in_operation: &'static str,
+}
+
+impl Made {
+    fn of(within: impl Into<String>, in_operation: &'static str) -> Self {
+        Self { within: Some(within.into()), in_operation }
+    }
+
+    fn nothing() -> Self {
+        Self { within: None, in_operation: "" }
+    }
+
+    /// Where the operation has what is at `path` in the configuration.
+    fn pointer(&self, path: &str) -> Option<String> {
+        let rest = path.strip_prefix(self.within.as_deref()?)?;
+        (rest.is_empty() || rest.starts_with('/')).then(|| format!("{}{rest}", self.in_operation))
+    }
+}
+
 /// The place of an operation that has fields for it.
 macro_rules! place {
     ($fields:ident) => {
@@ -54,9 +77,9 @@ impl Draft {
         fields: &FlagConfigure,
     ) -> Result<BeforeAfter, Rejection> {
         let whole = each(|spec: &FlagEnvironmentSpec| recorded(Some(spec)));
-        self.edit(authority, place!(fields), "configuration", whole, |spec| {
+        self.edit(authority, place!(fields), "/configuration", whole, |spec| {
             *spec = fields.configuration.clone();
-            Ok(())
+            Ok(Made::of("", "/configuration"))
         })
     }
 
@@ -106,7 +129,7 @@ impl Draft {
             }
             other => other,
         });
-        self.edit(authority, place!(fields, to), "to", parts, |to| {
+        self.edit(authority, place!(fields, to), "/to", parts, |to| {
             for part in &fields.parts {
                 match part {
                     CopyPart::Enabled => to.enabled = from.enabled,
@@ -120,7 +143,7 @@ impl Draft {
                     }
                 }
             }
-            Ok(())
+            Ok(Made::nothing())
         })
     }
 
@@ -130,7 +153,7 @@ impl Draft {
         fields: &RulePut,
     ) -> Result<BeforeAfter, Rejection> {
         let the_rule = each(|spec: &FlagEnvironmentSpec| rule(spec, &fields.rule.id));
-        self.edit(authority, place!(fields), "rule", the_rule, |spec| {
+        self.edit(authority, place!(fields), "/rule", the_rule, |spec| {
             let stood = spec.rules.iter().position(|rule| rule.id == fields.rule.id);
             spec.rules.retain(|rule| rule.id != fields.rule.id);
             let index = match &fields.before {
@@ -141,8 +164,9 @@ impl Draft {
                     .ok_or_else(|| Rejection::not_found("/before", "rule", before))?,
                 None => stood.unwrap_or(spec.rules.len()),
             };
-            spec.rules.insert(index.min(spec.rules.len()), fields.rule.clone());
-            Ok(())
+            let index = index.min(spec.rules.len());
+            spec.rules.insert(index, fields.rule.clone());
+            Ok(Made::of(format!("/rules/{index}"), "/rule"))
         })
     }
 
@@ -152,13 +176,13 @@ impl Draft {
         fields: &RuleDelete,
     ) -> Result<BeforeAfter, Rejection> {
         let the_rule = each(|spec: &FlagEnvironmentSpec| rule(spec, &fields.rule));
-        self.edit(authority, place!(fields), "rule", the_rule, |spec| {
+        self.edit(authority, place!(fields), "/rule", the_rule, |spec| {
             let stood = spec.rules.len();
             spec.rules.retain(|rule| rule.id != fields.rule);
             if spec.rules.len() == stood {
                 Err(Rejection::not_found("/rule", "rule", &fields.rule))
             } else {
-                Ok(())
+                Ok(Made::nothing())
             }
         })
     }
@@ -178,12 +202,13 @@ impl Draft {
                 _ => Value::Null,
             }
         });
-        self.edit(authority, place!(fields), "weights", weights, |spec| {
-            let serve = match &fields.rule {
-                None => spec.default.as_mut(),
+        self.edit(authority, place!(fields), "/weights", weights, |spec| {
+            let (within, serve) = match &fields.rule {
+                None => ("/default".to_owned(), spec.default.as_mut()),
                 Some(id) => {
-                    let rule: Option<&mut Rule> = spec.rules.iter_mut().find(|rule| rule.id == *id);
-                    Some(&mut rule.ok_or_else(|| Rejection::not_found("/rule", "rule", id))?.serve)
+                    let found = spec.rules.iter_mut().enumerate().find(|(_, rule)| rule.id == *id);
+                    let (index, rule) = found.ok_or_else(|| Rejection::not_found("/rule", "rule", id))?;
+                    (format!("/rules/{index}/serve"), Some(&mut rule.serve))
                 }
             };
             match serve {
@@ -195,7 +220,7 @@ impl Draft {
                     });
                 }
             }
-            Ok(())
+            Ok(Made::of(within + "/rollout/weights", "/weights"))
         })
     }
 
@@ -205,9 +230,9 @@ impl Draft {
         fields: &DefaultSet,
     ) -> Result<BeforeAfter, Rejection> {
         let default = each(|spec: &FlagEnvironmentSpec| json!({"default": spec.default}));
-        self.edit(authority, place!(fields), "serve", default, |spec| {
+        self.edit(authority, place!(fields), "/serve", default, |spec| {
             spec.default.clone_from(&fields.serve);
-            Ok(())
+            Ok(Made::of("/default", "/serve"))
         })
     }
 
@@ -220,7 +245,7 @@ impl Draft {
         let moved = |before: Option<&FlagEnvironmentSpec>, after: &FlagEnvironmentSpec| {
             targets_moved(before, after, &fields.by, &given)
         };
-        self.edit(authority, place!(fields), "values", moved, |spec| {
+        self.edit(authority, place!(fields), "/values", moved, |spec| {
             // One value has one variant: where another target of the same attribute lists it, it moves.
             for target in spec
                 .targets
@@ -246,7 +271,12 @@ impl Draft {
                 }),
             }
             spec.targets.retain(|target| !target.values.is_empty());
-            Ok(())
+            let own = spec
+                .targets
+                .iter()
+                .position(|target| target.by == fields.by && target.variant == fields.variant);
+            // The fields of a target are the operation's own.
+            Ok(own.map_or_else(Made::nothing, |index| Made::of(format!("/targets/{index}"), "")))
         })
     }
 
@@ -259,25 +289,25 @@ impl Draft {
         let moved = |before: Option<&FlagEnvironmentSpec>, after: &FlagEnvironmentSpec| {
             targets_moved(before, after, &fields.by, &given)
         };
-        self.edit(authority, place!(fields), "values", moved, |spec| {
+        self.edit(authority, place!(fields), "/values", moved, |spec| {
             for target in spec.targets.iter_mut().filter(|target| target.by == fields.by) {
                 target.values.retain(|value| !given.contains(value.as_str()));
             }
             spec.targets.retain(|target| !target.values.is_empty());
-            Ok(())
+            Ok(Made::nothing())
         })
     }
 
     /// Edits the flag's configuration in one environment. One that was never configured is edited from the defaults.
-    /// A fault in the result is told at `field`, the operation's own field that made it. `describe` says what is
-    /// recorded of the configuration before and after.
+    /// A fault in what `edit` says that it made is pointed at in the operation; any other is told at `field`, the
+    /// operation's field that brought it about. `describe` says what is recorded of the configuration before and after.
     fn edit(
         &mut self,
         authority: &Authority,
         place: Place<'_>,
         field: &str,
         describe: impl FnOnce(Option<&FlagEnvironmentSpec>, &FlagEnvironmentSpec) -> BeforeAfter,
-        edit: impl FnOnce(&mut FlagEnvironmentSpec) -> Result<(), Rejection>,
+        edit: impl FnOnce(&mut FlagEnvironmentSpec) -> Result<Made, Rejection>,
     ) -> Result<BeforeAfter, Rejection> {
         let old = self.configured_flag(place)?;
         let before = old.environments.get(place.environment);
@@ -288,11 +318,10 @@ impl Draft {
             edited => edited,
         };
         self.require_editable(authority, place, &old)?;
-        edited?;
-        // The path within the configuration leads nowhere in the operation, unless that is the configuration itself.
-        let at_field = |invalid: Invalid| match field {
-            "configuration" => Rejection::invalid(invalid.under(field)),
-            _ => Rejection::Invalid { path: format!("/{field}"), message: invalid.to_string() },
+        let made = edited?;
+        let at_field = |invalid: Invalid| match made.pointer(&invalid.path) {
+            Some(path) => Rejection::Invalid { path, message: invalid.message },
+            None => Rejection::Invalid { path: field.to_owned(), message: invalid.to_string() },
         };
         let configuration = FlagEnvironment::new(spec, &old.definition).map_err(at_field)?;
         let before_after = describe(before.map(|before| &**before), &configuration);

@@ -67,7 +67,9 @@ impl Draft {
         if version < current {
             return Err(Rejection::Invalid {
                 path: "/version".to_owned(),
-                message: format!("the cluster version is {current}; it can be raised, not lowered to {version}"),
+                message: format!(
+                    "the cluster version is {current}; it can be raised, not lowered to {version}"
+                ),
             });
         }
         if version > current {

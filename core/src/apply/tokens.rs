@@ -103,7 +103,8 @@ impl Draft {
             (Err(_), Some(revoked_at_ms)) => Some(revoked_at_ms),
             (Err(_), None) => token.spec.expires_at_ms,
         };
-        let ended = self.state.tokens.values().filter_map(|token| Some((ended_at_ms(token)?, &token.spec.id)));
+        let ended =
+            self.state.tokens.values().filter_map(|token| Some((ended_at_ms(token)?, &token.spec.id)));
         let Some((_, longest)) = ended.min() else {
             return Err(limit(format!(
                 "a cluster keeps at most {TOKENS_MAX} tokens; revoke one that is not needed any more"

@@ -101,9 +101,10 @@ fn on_flags() -> Vec<Row> {
         Row {
             before: vec![flag()],
             operation: with(&at_flag("flag.copy"), &json!({"from": "dev", "to": "staging"})),
-            after: vec![
-                ("", json!({"default": {"variant": "on"}, "prerequisites": [], "rules": [], "targets": []})),
-            ],
+            after: vec![(
+                "",
+                json!({"default": {"variant": "on"}, "prerequisites": [], "rules": [], "targets": []}),
+            )],
             again: "unchanged",
             wrong: (json!({"from": "moon"}), "not_found"),
         },

@@ -156,7 +156,8 @@ fn narrow_operations_record_what_they_change() {
         operation
     };
     let rule = |id: &str, variant: &str| json!({"id": id, "serve": {"variant": variant}});
-    let target = |values: Value, variant: &str| json!({"by": "targetingKey", "values": values, "variant": variant});
+    let target =
+        |values: Value, variant: &str| json!({"by": "targetingKey", "values": values, "variant": variant});
     for (operation, before, after) in [
         // Bob moves, dan is new, ann was there: only what changed is told.
         (
@@ -179,8 +180,16 @@ fn narrow_operations_record_what_they_change() {
             json!({"position": 1, "rule": rule("b", "off")}),
             json!({"position": 0, "rule": rule("b", "on")}),
         ),
-        (on("rule.put", json!({"rule": rule("c", "on")})), json!(null), json!({"position": 2, "rule": rule("c", "on")})),
-        (on("rule.delete", json!({"rule": "b"})), json!({"position": 1, "rule": rule("b", "off")}), json!(null)),
+        (
+            on("rule.put", json!({"rule": rule("c", "on")})),
+            json!(null),
+            json!({"position": 2, "rule": rule("c", "on")}),
+        ),
+        (
+            on("rule.delete", json!({"rule": "b"})),
+            json!({"position": 1, "rule": rule("b", "off")}),
+            json!(null),
+        ),
         (
             on("rollout.set", json!({"weights": [{"variant": "off", "weight": 2}]})),
             json!({"weights": [{"variant": "on", "weight": 1}]}),
@@ -222,7 +231,9 @@ fn a_record_is_bounded() {
         .collect();
     let size = world.flag("flag-0").environments["dev"].bytes();
     let applied = world.must(ask(json!(empty)));
-    assert!(size > 1_000_000 && applied.record.expect("a record").bytes.len() < RECORD_VALUES_BYTES_MAX + 100_000);
+    assert!(
+        size > 1_000_000 && applied.record.expect("a record").bytes.len() < RECORD_VALUES_BYTES_MAX + 100_000
+    );
     let recorded = &world.last_record().operations;
     let kept = RECORD_VALUES_BYTES_MAX / size;
     let whole = &recorded[0].before;
@@ -256,8 +267,9 @@ fn a_flag_is_bounded_in_each_environment_and_as_a_whole() {
     let rejection = world.refuse(ask(json!([add("dev", 'v')])));
     assert!(rejection.to_string().contains("1048576"), "{rejection}");
     // Four environments of a megabyte each are too much together.
-    let more: Vec<Value> =
-        (0..3).map(|n| json!({"op": "environment.put", "environment": {"key": format!("more-{n}")}})).collect();
+    let more: Vec<Value> = (0..3)
+        .map(|n| json!({"op": "environment.put", "environment": {"key": format!("more-{n}")}}))
+        .collect();
     world.must(ask(json!(more)));
     let mut refused = 0;
     for environment in ["staging", "production", "more-0", "more-1", "more-2"] {

@@ -178,9 +178,8 @@ fn a_token_that_ended_makes_room_for_another() {
     };
     let full = |revoked: &[(usize, i64)]| {
         let stood = world.state.tokens().count();
-        let fillers = (0..TOKENS_MAX - stood).map(|n| {
-            filler(n, revoked.iter().find(|(revoked, _)| *revoked == n).map(|(_, at_ms)| *at_ms))
-        });
+        let fillers = (0..TOKENS_MAX - stood)
+            .map(|n| filler(n, revoked.iter().find(|(revoked, _)| *revoked == n).map(|(_, at_ms)| *at_ms)));
         State::from_rows(world.state.rows().chain(fillers)).expect("rows of a state")
     };
     let states = [full(&[(7, START_MS + 90), (8, START_MS + 50)]), full(&[])];
@@ -199,13 +198,17 @@ fn a_token_that_ended_makes_room_for_another() {
         create.secret_sha256 = SecretHash([u8::try_from(n).expect("a digit") + 100; 32]);
         let applied = apply(&state, &next, at);
         assert!(applied.reply.outcome.rejection().is_none(), "{:?}", applied.reply.outcome);
-        let missing = state.tokens().find(|token| applied.state.token(&token.spec.id).is_none()).expect("one went");
+        let missing =
+            state.tokens().find(|token| applied.state.token(&token.spec.id).is_none()).expect("one went");
         gone.push(missing.spec.id.to_string());
         assert!(applied.state.token_by_secret(&missing.secret_sha256).is_none());
         assert_eq!(applied.state.tokens().count(), TOKENS_MAX);
         state = applied.state;
     }
-    assert_eq!(gone, [token_id("expired"), token_id("revoked"), "tok_filler00000008".into(), "tok_filler00000007".into()]);
+    assert_eq!(
+        gone,
+        [token_id("expired"), token_id("revoked"), "tok_filler00000008".into(), "tok_filler00000007".into()]
+    );
     // A table of live ones is full.
     let mut full = states[1].clone();
     for _ in 0..2 {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::{extract::State, http::StatusCode, response::Response};
 use flagraft_core::{
     operation::{Operation, TokenCreate, TokenRevoke},
-    token::{ActorType, Grant, Secret, Token, TokenActor, TokenId, TokenKind, TokenSpec},
+    token::{ActorType, Grant, Secret, Token, TokenActor, TokenId, TokenKind, TokenSpec, check_token_id},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -155,6 +155,8 @@ pub(super) async fn revoke(
     Path(id): Path<String>,
     Query(why): Query<Why>,
 ) -> Result<Response, ApiError> {
+    // What can't be an id can't be found.
+    check_token_id(&id).map_err(|_| ApiError::not_found("token", &id))?;
     let if_revision = terms.if_revision(&View::local(&app))?;
     let operation = Operation::TokenRevoke(TokenRevoke { token: id.into(), if_revision });
     submit_one(&app, &caller, &terms, Draft::global(operation, why), &[], false).await

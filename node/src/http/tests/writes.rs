@@ -105,8 +105,18 @@ async fn json_that_is_nested_too_deep_never_enters_the_log() {
         let rule = json!({"op": "rule.put", "flag": "plain", "environment": "dev", "rule": rule});
         for (method, path, body, good) in [
             (Method::PUT, "/api/v1/projects/shop/flags/deep", put, levels <= limit),
-            (Method::POST, CHANGES, json!({"reason": "r", "operations": [{"op": "flag.put", "flag": flag}]}), levels <= limit),
-            (Method::POST, CHANGES, json!({"reason": "r", "operations": [{"op": "flag.put", "flag": tested}]}), levels <= limit),
+            (
+                Method::POST,
+                CHANGES,
+                json!({"reason": "r", "operations": [{"op": "flag.put", "flag": flag}]}),
+                levels <= limit,
+            ),
+            (
+                Method::POST,
+                CHANGES,
+                json!({"reason": "r", "operations": [{"op": "flag.put", "flag": tested}]}),
+                levels <= limit,
+            ),
             (Method::POST, "/api/v1/tokens", token, levels <= limit),
             (Method::POST, CHANGES, json!({"reason": "r", "operations": [rule]}), false),
         ] {
