@@ -21,6 +21,8 @@ use crate::failure::{Exit, Failure};
 
 /// The header under which a write's request id travels.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// The header under which a read asks to be confirmed.
+const CONSISTENCY: &str = "flagraft-consistency";
 /// How long reaching a node may take before the next one is tried.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long to wait between two rounds over all endpoints. An election takes about a second.
@@ -36,6 +38,8 @@ pub struct Call {
     query: Vec<(&'static str, String)>,
     body: Option<Value>,
     idempotency_key: Option<String>,
+    /// Whether a read is confirmed with a quorum.
+    confirmed: bool,
 }
 
 impl Call {
@@ -65,10 +69,16 @@ impl Call {
 
     fn new<S: AsRef<str>>(method: Method, path: impl IntoIterator<Item = S>) -> Self {
         let path = path.into_iter().map(|segment| segment.as_ref().to_owned()).collect();
-        Self { method, path, query: Vec::new(), body: None, idempotency_key: None }
+        Self { method, path, query: Vec::new(), body: None, idempotency_key: None, confirmed: false }
     }
 
-    /// The same write under a request id that a later run of the same command makes again.
+    /// The same read, of the newest state that there is, whichever node answers.
+    pub fn confirmed(mut self) -> Self {
+        self.confirmed = true;
+        self
+    }
+
+    /// The same write under a request id that a later run of the same command makes again while nothing has changed.
     pub fn with_key(mut self, key: String) -> Self {
         self.idempotency_key = Some(key);
         self
@@ -250,6 +260,9 @@ impl Client {
         }
         if let Some(key) = &call.idempotency_key {
             request = request.header(IDEMPOTENCY_KEY, key);
+        }
+        if call.confirmed {
+            request = request.header(CONSISTENCY, "linearizable");
         }
         if let Some(body) = &call.body {
             request = request.header(CONTENT_TYPE, "application/json").body(body.to_string());

@@ -74,9 +74,10 @@ pub async fn read(session: &Session, project: &str) -> Result<Value, Failure> {
 pub async fn segments(session: &Session, project: &str) -> Result<Vec<Value>, Failure> {
     let path = ["api", "v1", "projects", project, "segments"];
     let mut segments = Vec::new();
-    for segment in session.client.list(Call::get(path)).await? {
+    for segment in session.client.list(Call::get(path).confirmed()).await? {
         let key = segment["key"].as_str().unwrap_or_default();
-        segments.push(session.client.send(&Call::get(path.into_iter().chain([key]))).await?.body);
+        let whole = Call::get(path.into_iter().chain([key])).confirmed();
+        segments.push(session.client.send(&whole).await?.body);
     }
     Ok(segments)
 }

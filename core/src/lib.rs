@@ -50,10 +50,12 @@ pub mod token;
 pub mod digest;
 pub mod identity;
 pub mod merkle;
+pub mod version;
 
 // The ground they stand on.
 pub mod invalid;
 pub mod key;
 pub mod limits;
 pub mod parse;
+mod size;
 mod text;

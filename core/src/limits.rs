@@ -9,8 +9,20 @@ pub const NAME_KEY_BYTES_MAX: usize = 128;
 pub const SLUG_BYTES_MAX: usize = 64;
 /// Bytes of a variant's value, as compact JSON.
 pub const VALUE_BYTES_MAX: usize = 64 * 1024;
+/// Levels of objects and arrays within one JSON value that a person gives: an object variant, the context of a test
+/// or of a token. The value itself is the first. Entries, rows and records nest these values deeper, and their JSON is
+/// read with a limit of 127 levels: what is stored must be far from it.
+pub const JSON_DEPTH_MAX: usize = 32;
 /// Variants of one flag.
 pub const VARIANTS_MAX: usize = 100;
+/// Bytes of a flag's definition, as compact JSON.
+pub const FLAG_DEFINITION_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of a flag's configuration in one environment, as compact JSON. Whether it is on does not count: that is changed
+/// at any size.
+pub const FLAG_CONFIGURATION_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of a flag's definition and all its configurations together, counted in the same way. They are one row: this is
+/// what a change of any part of the flag writes.
+pub const FLAG_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Rules of one flag in one environment.
 pub const RULES_MAX: usize = 200;
 /// Conditions of one flag in one environment, and of one segment; every node of a tree counts.
@@ -59,6 +71,11 @@ pub const AGE_MAX_MS: u64 = 24 * 60 * 60 * 1_000;
 pub const OPERATIONS_MAX: usize = 100;
 /// Bytes of one entry of the log: a proposal as JSON.
 pub const ENTRY_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of all values before and after that one record keeps, as compact JSON. Beyond them a value's size and hash
+/// stand for it.
+pub const RECORD_VALUES_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of a value before or after that a record keeps however many others there are.
+pub const RECORD_SMALL_VALUE_BYTES_MAX: usize = 256;
 /// Bytes of a change's reason.
 pub const REASON_BYTES_MAX: usize = 1_024;
 /// Bytes of a ticket.
@@ -79,7 +96,7 @@ pub const PROJECTS_MAX: usize = 1_000;
 pub const ENVIRONMENTS_MAX: usize = 100;
 /// Segments of one project.
 pub const SEGMENTS_MAX: usize = 10_000;
-/// Tokens of one group, revoked ones included.
+/// Tokens of one group. Of those that are revoked or expired the one that has been so for longest makes room.
 pub const TOKENS_MAX: usize = 100_000;
 /// How long a request id is remembered, in milliseconds of record time.
 pub const REQUESTS_REMEMBERED_MS: i64 = 15 * 60 * 1_000;

@@ -9,15 +9,19 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::Value;
 
 use crate::{
+    configuration::{check_target, check_weights},
     document::FlagDocument,
     environment::{EnvironmentSpec, ProjectSpec},
     flag::{FlagEnvironmentSpec, Rule, Serve, WeightedVariant},
     identity::{ClusterId, History},
     invalid::Invalid,
     key::{EnvironmentKey, FlagKey, RuleId, SegmentKey, VariantKey},
+    limits::SHORT_TEXT_BYTES_MAX,
     parse,
-    segment::{MemberList, Segment, SegmentSpec},
-    token::{SecretHash, TokenId, TokenSpec},
+    segment::{MemberList, Segment, SegmentSpec, check_members},
+    text::check_attribute,
+    token::{SecretHash, TokenId, TokenSpec, check_token_id},
+    version::ClusterVersion,
 };
 
 /// Declares the operations: their wire names, in one table, and the struct that holds each one's fields.
@@ -282,7 +286,7 @@ fields! {
         /// The environment.
         environment: EnvironmentKey,
         /// The attribute whose values are listed. Default: `targetingKey`.
-        #[serde(default = "targeting_key")]
+        #[serde(default = "crate::flag::targeting_key")]
         by: String,
         /// The variant they get. A value that another target of the same attribute lists moves here.
         variant: VariantKey,
@@ -296,7 +300,7 @@ fields! {
         /// The environment.
         environment: EnvironmentKey,
         /// The attribute whose values are listed. Default: `targetingKey`.
-        #[serde(default = "targeting_key")]
+        #[serde(default = "crate::flag::targeting_key")]
         by: String,
         /// The values.
         values: Vec<String>,
@@ -347,6 +351,8 @@ fields! {
         cluster: ClusterId,
         /// The history that begins.
         history: History,
+        /// The cluster version that it begins with: the newest that the founder knows.
+        cluster_version: ClusterVersion,
         /// The members, by node id.
         members: BTreeMap<u64, Member>,
     }
@@ -362,8 +368,8 @@ fields! {
     }
     /// Fields of `system.cluster_version`.
     SystemClusterVersion {
-        /// The new version.
-        version: u32,
+        /// The new version. It never falls.
+        version: ClusterVersion,
     }
 }
 
@@ -384,6 +390,32 @@ pub enum CopyPart {
 }
 
 impl CopyPart {
+    /// Checks a list of parts. The path is relative to it.
+    fn check(parts: &[Self]) -> Result<(), Invalid> {
+        if parts.is_empty() {
+            return Err(Invalid::here(
+                "name at least one part, or leave the field out to copy all but `enabled`",
+            ));
+        }
+        let twice =
+            parts.iter().enumerate().find(|(index, part)| parts.iter().take(*index).any(|p| p == *part));
+        match twice {
+            Some((index, _)) => Err(Invalid::here("this part is named already; leave it out").under(index)),
+            None => Ok(()),
+        }
+    }
+
+    /// The fields of a configuration that it is made of.
+    pub fn fields(self) -> &'static [&'static str] {
+        match self {
+            Self::Enabled => &["enabled"],
+            Self::Prerequisites => &["prerequisites"],
+            Self::Targets => &["targets"],
+            Self::Rules => &["rules"],
+            Self::Default => &["default", "off_variant", "safe_variant"],
+        }
+    }
+
     fn all_but_enabled() -> Vec<Self> {
         vec![Self::Prerequisites, Self::Targets, Self::Rules, Self::Default]
     }
@@ -401,12 +433,21 @@ pub struct Member {
     pub voter: bool,
 }
 
-fn targeting_key() -> String {
-    "targetingKey".to_owned()
+impl Member {
+    /// Checks the members of an operation. The path is relative to their map.
+    fn check_all(members: &BTreeMap<u64, Self>) -> Result<(), Invalid> {
+        members.iter().try_for_each(|(id, member)| {
+            for (field, text) in [("uid", &member.uid), ("peer_address", &member.peer_address)] {
+                check_attribute("the text", text, SHORT_TEXT_BYTES_MAX)
+                    .map_err(|invalid| invalid.under(field).under(id))?;
+            }
+            Ok(())
+        })
+    }
 }
 
 impl Operation {
-    /// Checks what needs no state: an object that is wrong in itself is refused before it enters the log.
+    /// Checks what needs no state: what is wrong in itself is refused before it enters the log.
     ///
     /// # Errors
     /// [`Invalid`] with the path to the first fault.
@@ -415,9 +456,36 @@ impl Operation {
             Self::ProjectPut(fields) => ("project", fields.project.validate()),
             Self::EnvironmentPut(fields) => ("environment", fields.environment.validate()),
             Self::FlagPut(fields) => ("flag", fields.flag.checked().map(drop)),
+            Self::FlagConfigure(fields) => ("configuration", fields.configuration.validate(&fields.flag)),
+            Self::FlagCopy(fields) => ("parts", CopyPart::check(&fields.parts)),
+            Self::RulePut(fields) if fields.before.as_ref() == Some(&fields.rule.id) => {
+                ("before", Err(Invalid::here("a rule can't stand before itself; name another one")))
+            }
+            Self::RulePut(fields) => ("rule", fields.rule.validate()),
+            Self::RolloutSet(fields) => ("weights", check_weights(&fields.weights)),
+            Self::DefaultSet(fields) => ("serve", fields.serve.as_ref().map_or(Ok(()), Serve::validate)),
+            // The fields of a target are the operation's own.
+            Self::TargetsAdd(fields) => return check_target(&fields.by, &fields.values),
+            Self::TargetsRemove(fields) => return check_target(&fields.by, &fields.values),
             Self::SegmentPut(fields) => ("segment", Segment::new(fields.segment.clone()).map(drop)),
+            Self::SegmentMembersAdd(fields) => ("members", check_members(&fields.members)),
+            Self::SegmentMembersRemove(fields) => ("members", check_members(&fields.members)),
             Self::TokenCreate(fields) => ("token", fields.token.validate()),
-            _ => return Ok(()),
+            Self::TokenRevoke(fields) => ("token", check_token_id(&fields.token)),
+            Self::SystemBootstrap(fields) => ("members", Member::check_all(&fields.members)),
+            Self::SystemMembership(fields) => ("members", Member::check_all(&fields.members)),
+            // These are made of keys and numbers, which were checked when they were read.
+            Self::ProjectDelete(_)
+            | Self::EnvironmentDelete(_)
+            | Self::FlagEnable(_)
+            | Self::FlagDisable(_)
+            | Self::FlagArchive(_)
+            | Self::FlagRestore(_)
+            | Self::FlagDelete(_)
+            | Self::RuleDelete(_)
+            | Self::SegmentDelete(_)
+            | Self::SystemLeadership(_)
+            | Self::SystemClusterVersion(_) => return Ok(()),
         };
         checked.map_err(|invalid| invalid.under(field))
     }

@@ -124,6 +124,12 @@ impl Flag {
         self.system.environments.values().copied().fold(self.system.revision, u64::max)
     }
 
+    /// The size of all that a person stated of it: see [`crate::limits::FLAG_BYTES_MAX`].
+    pub fn bytes(&self) -> usize {
+        let configurations = self.environments.values().map(FlagEnvironment::bytes);
+        configurations.fold(self.definition.bytes(), usize::saturating_add)
+    }
+
     /// The object a person reads and writes: the definition with `environments` and `system` in it.
     pub fn to_document(&self) -> serde_json::Value {
         let mut document = serde_json::to_value(&self.definition).unwrap_or_default();

@@ -237,17 +237,46 @@ impl std::fmt::Display for UnknownProposal {
 
 impl std::error::Error for UnknownProposal {}
 
-impl Proposal {
-    /// The bytes that enter the log. Errors when they are more than an entry may have.
-    pub fn encode(&self) -> Result<Vec<u8>, Invalid> {
-        let bytes = serde_json::to_vec(self).map_err(|error| Invalid::here(error.to_string()))?;
-        if bytes.len() > ENTRY_BYTES_MAX {
-            return Err(Invalid::here(format!(
-                "the change has {} bytes; one has at most {ENTRY_BYTES_MAX}; split it",
-                bytes.len()
-            )));
+/// Why a proposal can't enter the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EncodeError {
+    /// It has this many bytes, which is more than an entry may have.
+    TooLarge(usize),
+    /// No member could read it back.
+    Unreadable(String),
+}
+
+impl std::fmt::Display for EncodeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::TooLarge(bytes) => {
+                write!(f, "the change has {bytes} bytes; one has at most {ENTRY_BYTES_MAX}; split it")
+            }
+            Self::Unreadable(why) => {
+                write!(f, "the change could not be read back from the log ({why}); make it simpler")
+            }
         }
-        Ok(bytes)
+    }
+}
+
+impl std::error::Error for EncodeError {}
+
+impl Proposal {
+    /// The bytes that enter the log: this is the only way to them. What they hold is read back here first, for an
+    /// entry that can't be read would stop every member, for ever.
+    ///
+    /// # Errors
+    /// [`EncodeError`] when they are more than an entry may have, or do not read back as what they were.
+    pub fn encode(&self) -> Result<Vec<u8>, EncodeError> {
+        let bytes = serde_json::to_vec(self).map_err(|error| EncodeError::Unreadable(error.to_string()))?;
+        if bytes.len() > ENTRY_BYTES_MAX {
+            return Err(EncodeError::TooLarge(bytes.len()));
+        }
+        match Self::decode(&bytes) {
+            Ok(read) if read == *self => Ok(bytes),
+            Ok(_) => Err(EncodeError::Unreadable("it would read as something else".to_owned())),
+            Err(UnknownProposal(why)) => Err(EncodeError::Unreadable(why)),
+        }
     }
 
     /// Reads what [`Proposal::encode`] wrote.

@@ -17,6 +17,7 @@ use crate::{
     segment::{MemberList, Segment, SegmentSpec},
     state::{Founding, Meta, RememberedRequest, State},
     token::{Token, TokenId},
+    version::ClusterVersion,
 };
 
 /// The version of the rows' values.
@@ -219,6 +220,10 @@ impl State {
         match *kind {
             kind::META if names.is_empty() => {
                 let row: MetaRow = decode(json)?;
+                // A state of a later version than this binary knows is none that it may judge by.
+                if row.cluster_version > 0 {
+                    ClusterVersion::new(row.cluster_version)?;
+                }
                 let subtrees = row.audit_subtrees.into_iter().map(|HashHex(hash)| hash).collect();
                 self.meta = Meta {
                     founding: row.founding,

@@ -166,14 +166,7 @@ impl Segment {
     /// # Errors
     /// [`Invalid`] for a member that is empty or too long, and for a list that would have too many.
     pub fn add_members(&mut self, list: MemberList, members: &[String]) -> Result<usize, Invalid> {
-        for (index, member) in members.iter().enumerate() {
-            if member.is_empty() || member.len() > MATCH_VALUE_BYTES_MAX {
-                return Err(Invalid::new(
-                    format!("/members/{index}"),
-                    format!("a member has 1 to {MATCH_VALUE_BYTES_MAX} bytes"),
-                ));
-            }
-        }
+        check_members(members).map_err(|invalid| invalid.under("members"))?;
         let set = self.members_mut(list);
         let before = set.len();
         for member in members {
@@ -226,6 +219,16 @@ impl SegmentOverride {
             }
         }
         Ok(())
+    }
+}
+
+/// Checks members of a list, each by itself. The path is relative to the list.
+pub(crate) fn check_members(members: &[String]) -> Result<(), Invalid> {
+    match members.iter().position(|member| member.is_empty() || member.len() > MATCH_VALUE_BYTES_MAX) {
+        Some(index) => {
+            Err(Invalid::here(format!("a member has 1 to {MATCH_VALUE_BYTES_MAX} bytes")).under(index))
+        }
+        None => Ok(()),
     }
 }
 

@@ -153,7 +153,7 @@ impl State {
         self.meta.audit.root()
     }
 
-    /// The cluster version: what every decision of `apply` is a function of.
+    /// The number of the cluster version: what every decision of `apply` is a function of. 0 before the founding.
     pub fn cluster_version(&self) -> u32 {
         self.meta.cluster_version
     }
@@ -202,6 +202,12 @@ impl State {
     pub(crate) fn put_token(&mut self, token: Arc<Token>) {
         self.token_ids.insert(token.secret_sha256, token.spec.id.clone());
         self.tokens.insert(token.spec.id.clone(), token);
+    }
+
+    pub(crate) fn remove_token(&mut self, id: &str) {
+        if let Some(token) = self.tokens.remove(id) {
+            self.token_ids.remove(&token.secret_sha256);
+        }
     }
 
     /// The project, to be changed. The clone behind it is cheap: a project's maps are persistent.

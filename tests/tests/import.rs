@@ -85,6 +85,13 @@ async fn conflicts_are_refused_skipped_or_replaced() {
     assert_eq!(value().await, json!(true));
     run(&["--on-conflict", "replace"]).await.expect_exit(0);
     assert_eq!(value().await, json!(false));
+
+    // Somebody takes it back. To import once more, to the letter as before and within the time for which requests are
+    // remembered, is a new change and no repetition.
+    cli.run(&[&import[..], &["--on-conflict", "replace"]].concat()).await.expect_exit(0);
+    assert_eq!(value().await, json!(true));
+    run(&["--on-conflict", "replace"]).await.expect_exit(0);
+    assert_eq!(value().await, json!(false));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,13 +10,17 @@ use crate::{
     operation::Operation,
     project::{Project, Stamp},
     proposal::{Change, Proposal},
-    record::{RecordKind, RecordTouches, RecordedOperation},
+    record::{RecordKind, RecordTouches, RecordedOperation, Room},
     rejection::Rejection,
     rows::RowId,
     state::State,
 };
 
-use super::{Verdict, authority::Authority};
+use super::{
+    Verdict,
+    authority::Authority,
+    configurations::{Place, place},
+};
 
 /// The change being worked on.
 pub(super) struct Draft {
@@ -36,6 +40,7 @@ pub(super) struct Draft {
     written_flags: BTreeSet<FlagKey>,
     written_segments: BTreeSet<SegmentKey>,
     recorded: Vec<RecordedOperation>,
+    room: Room,
     /// Whether anything was written that takes a revision.
     changed: bool,
     /// Whether it concerns the cluster itself.
@@ -56,6 +61,7 @@ impl Draft {
             written_flags: BTreeSet::new(),
             written_segments: BTreeSet::new(),
             recorded: Vec::new(),
+            room: Room::new(),
             changed: false,
             system: false,
         }
@@ -70,12 +76,8 @@ impl Draft {
             Operation::EnvironmentDelete(fields) => self.environment_delete(authority, fields)?,
             Operation::FlagPut(fields) => self.flag_put(authority, fields)?,
             Operation::FlagConfigure(fields) => self.flag_configure(authority, fields)?,
-            Operation::FlagEnable(fields) => {
-                self.flag_switch(authority, &fields.flag, &fields.environment, true, fields.if_revision)?
-            }
-            Operation::FlagDisable(fields) => {
-                self.flag_switch(authority, &fields.flag, &fields.environment, false, fields.if_revision)?
-            }
+            Operation::FlagEnable(fields) => self.flag_switch(authority, place!(fields), true)?,
+            Operation::FlagDisable(fields) => self.flag_switch(authority, place!(fields), false)?,
             Operation::FlagCopy(fields) => self.flag_copy(authority, fields)?,
             Operation::FlagArchive(fields) => self.flag_archive(authority, fields)?,
             Operation::FlagRestore(fields) => self.flag_restore(authority, fields)?,
@@ -111,6 +113,7 @@ impl Draft {
             Operation::SystemLeadership(fields) => self.leadership(authority, fields)?,
             Operation::SystemClusterVersion(fields) => self.cluster_version(authority, fields)?,
         };
+        let (before, after) = (self.room.keep(before), self.room.keep(after));
         self.recorded.push(RecordedOperation { operation: operation.without_secrets(), before, after });
         Ok(())
     }
@@ -307,5 +310,5 @@ pub(super) fn recorded<T: serde::Serialize>(object: Option<&T>) -> Value {
     object.and_then(|object| serde_json::to_value(object).ok()).unwrap_or_default()
 }
 
-/// What an operation recorded as the written object's value before and after.
+/// What an operation recorded of what it wrote, before and after.
 pub(super) type BeforeAfter = (Value, Value);

@@ -12,9 +12,6 @@ use super::{
     draft::{BeforeAfter, Draft, recorded},
 };
 
-/// The newest cluster version that this binary knows, and the one that a new cluster begins with.
-pub const CLUSTER_VERSION: u32 = 1;
-
 /// Rejects a second founding.
 pub(super) fn require_unfounded(state: &State) -> Result<(), Rejection> {
     match state.founding() {
@@ -38,7 +35,7 @@ impl Draft {
             history: fields.history,
             members: fields.members.clone(),
         });
-        self.state.meta.cluster_version = CLUSTER_VERSION;
+        self.state.meta.cluster_version = fields.cluster_version.number();
         self.changed_the_cluster();
         Ok((recorded::<()>(None), recorded(Some(fields))))
     }
@@ -66,20 +63,19 @@ impl Draft {
         fields: &SystemClusterVersion,
     ) -> Result<BeforeAfter, Rejection> {
         authority.require_everywhere(Role::Owner)?;
-        let current = self.state.cluster_version();
-        if fields.version < current || fields.version > CLUSTER_VERSION {
+        let (current, version) = (self.state.cluster_version(), fields.version.number());
+        if version < current {
             return Err(Rejection::Invalid {
                 path: "/version".to_owned(),
                 message: format!(
-                    "the cluster version is {current} and can be raised to {CLUSTER_VERSION}, not to {}",
-                    fields.version
+                    "the cluster version is {current}; it can be raised, not lowered to {version}"
                 ),
             });
         }
-        if fields.version > current {
-            self.state.meta.cluster_version = fields.version;
+        if version > current {
+            self.state.meta.cluster_version = version;
             self.changed_the_cluster();
         }
-        Ok((recorded(Some(&current)), recorded(Some(&fields.version))))
+        Ok((recorded(Some(&current)), recorded(Some(&version))))
     }
 }

@@ -36,9 +36,7 @@ impl Draft {
         }
         self.expect(|| format!("token {}", spec.id), fields.if_revision, 0)?;
         spec.validate().map_err(|invalid| Rejection::invalid(invalid.under("token")))?;
-        if self.state.tokens.len() >= TOKENS_MAX {
-            return Err(limit(format!("a cluster keeps at most {TOKENS_MAX} tokens")));
-        }
+        self.make_room_for_a_token()?;
         let token = Token {
             spec: spec.clone(),
             secret_sha256: fields.secret_sha256,
@@ -92,6 +90,30 @@ impl Draft {
         self.touch_granted(&token.spec.grants);
         self.wrote([RowId::Token(fields.token.clone())]);
         Ok((recorded(Some(&token.spec)), recorded::<()>(None)))
+    }
+
+    /// Forgets, where the table is full, the token that has been revoked or expired for longest. Its id and its secret are
+    /// random and come never back, so whoever still holds it is told that it is unknown.
+    fn make_room_for_a_token(&mut self) -> Result<(), Rejection> {
+        if self.state.tokens.len() < TOKENS_MAX {
+            return Ok(());
+        }
+        let ended_at_ms = |token: &Token| match (token.check(self.now_ms), token.revoked_at_ms) {
+            (Ok(()), _) => None,
+            (Err(_), Some(revoked_at_ms)) => Some(revoked_at_ms),
+            (Err(_), None) => token.spec.expires_at_ms,
+        };
+        let ended =
+            self.state.tokens.values().filter_map(|token| Some((ended_at_ms(token)?, &token.spec.id)));
+        let Some((_, longest)) = ended.min() else {
+            return Err(limit(format!(
+                "a cluster keeps at most {TOKENS_MAX} tokens; revoke one that is not needed any more"
+            )));
+        };
+        let longest = longest.clone();
+        self.state.remove_token(&longest);
+        self.wrote([RowId::Token(longest)]);
+        Ok(())
     }
 
     /// Rejects grants on what does not exist, or not for the caller: a mistyped project would make a token that

@@ -8,7 +8,7 @@ use flagraft_core::{
     apply::apply,
     identity::LogPosition,
     operation::Operation,
-    proposal::Proposal,
+    proposal::{Body, EncodeError, Proposal},
     rejection::Rejection,
     reply::{Outcome, Reply},
     state::State,
@@ -104,6 +104,28 @@ fn the_hash_of_a_body_is_frozen() {
         .map(|literal| hex::encode(Proposal::decode(literal.as_bytes()).expect(literal).body.sha256()))
         .collect();
     assert_eq!(hashes, include_str!("../fixtures/body_sha256.txt").lines().collect::<Vec<_>>());
+}
+
+/// What enters the log is read back before: an entry that no member can read would stop them all.
+#[test]
+fn what_would_not_read_back_is_not_encoded() {
+    let literal = include_str!("../fixtures/proposals.jsonl").lines().next().expect("a line");
+    let mut proposal = Proposal::decode(literal.as_bytes()).expect("a proposal");
+    let Body::Change(change) = &mut proposal.body else { panic!("a change: {literal}") };
+    let nested = |levels: usize| (1..levels).fold(json!({}), |inner, _| json!({"a": inner}));
+    let put = |levels: usize| {
+        let flag = json!({"key": "deep", "type": "object", "variants": {"deep": nested(levels)}});
+        Operation::from_value(json!({"op": "flag.put", "flag": flag})).expect("well-formed")
+    };
+    change.operations = vec![put(121)];
+    let mut encoded = vec![proposal.encode().map(|bytes| Proposal::decode(&bytes))];
+    if let Body::Change(change) = &mut proposal.body {
+        change.operations = vec![put(122)];
+    }
+    encoded.push(proposal.encode().map(|bytes| Proposal::decode(&bytes)));
+    assert_eq!(encoded.len(), 2);
+    assert!(matches!(encoded[0], Ok(Ok(_))), "{encoded:?}");
+    assert!(matches!(encoded[1], Err(EncodeError::Unreadable(_))), "{encoded:?}");
 }
 
 #[test]

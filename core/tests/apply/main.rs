@@ -14,5 +14,6 @@ mod records;
 mod references;
 mod rejections;
 mod rows;
+mod static_faults;
 mod tokens;
 mod world;

@@ -338,6 +338,7 @@ impl World {
 pub fn bootstrap() -> Value {
     json!({
         "op": "system.bootstrap", "cluster": "00112233445566778899aabbccddeeff", "history": "0123456789abcdef",
+        "cluster_version": 1,
         "members": {"1": {"uid": "0a".repeat(16), "peer_address": "127.0.0.1:7501", "voter": true}},
     })
 }

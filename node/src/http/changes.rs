@@ -97,7 +97,7 @@ mod tests {
             (json!({"reason": "r", "operations": {}}), "/operations"),
             (json!({"reason": "r", "operations": [disable, {"op": "flag.fly"}]}), "/operations/1/op"),
             (
-                json!({"reason": "r", "operations": [{"op": "system.cluster_version", "version": 2}]}),
+                json!({"reason": "r", "operations": [{"op": "system.cluster_version", "version": 1}]}),
                 "/operations/0/op",
             ),
             (

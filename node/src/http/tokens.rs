@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::{extract::State, http::StatusCode, response::Response};
 use flagraft_core::{
     operation::{Operation, TokenCreate, TokenRevoke},
-    token::{ActorType, Grant, Role, Secret, Token, TokenActor, TokenId, TokenKind, TokenSpec},
+    token::{ActorType, Grant, Secret, Token, TokenActor, TokenId, TokenKind, TokenSpec, check_token_id},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -56,14 +56,7 @@ fn show(token: &Token) -> Value {
 /// Whether the caller owns all that the token may do, or is the token.
 fn manages(caller: &Caller, token: &Token) -> bool {
     let own = &caller.token.spec;
-    let owns = |grant: &Grant| match (&grant.project, &grant.environments) {
-        (None, _) => own.allows_everywhere(Role::Owner),
-        (Some(project), None) => own.allows(Role::Owner, project, None),
-        (Some(project), Some(environments)) => {
-            environments.iter().all(|environment| own.allows(Role::Owner, project, Some(environment)))
-        }
-    };
-    own.id == token.spec.id || token.spec.grants.iter().all(owns)
+    own.id == token.spec.id || own.owns(&token.spec.grants)
 }
 
 pub(super) async fn list(
@@ -162,6 +155,8 @@ pub(super) async fn revoke(
     Path(id): Path<String>,
     Query(why): Query<Why>,
 ) -> Result<Response, ApiError> {
+    // What can't be an id can't be found.
+    check_token_id(&id).map_err(|_| ApiError::not_found("token", &id))?;
     let if_revision = terms.if_revision(&View::local(&app))?;
     let operation = Operation::TokenRevoke(TokenRevoke { token: id.into(), if_revision });
     submit_one(&app, &caller, &terms, Draft::global(operation, why), &[], false).await

@@ -212,7 +212,10 @@ pub(super) async fn submit(
         expect_revision: draft.expect_revision,
     };
     let identified = |error: ApiError| error.request_id(&terms.request.id);
-    change.validate().map_err(|invalid| identified(ApiError::body(invalid)))?;
+    // What is wrong in itself is refused here already, where the fault can be pointed at: a change that is nested too
+    // deep could not even be forwarded.
+    let checked = change.validate().and_then(|()| change.validate_operations());
+    checked.map_err(|invalid| identified(ApiError::body(invalid)))?;
     let submission = Submission {
         caused_by: draft.caused_by,
         dry_run,

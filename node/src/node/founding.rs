@@ -16,6 +16,7 @@ use flagraft_core::{
     operation::{Member, Operation, SystemBootstrap, TokenCreate},
     proposal::{Body, Change, RequestId},
     token::{ActorType, Grant, Role, Secret, TokenActor, TokenKind, TokenSpec},
+    version::ClusterVersion,
 };
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
@@ -263,7 +264,13 @@ fn first_change(cluster: ClusterId, members: BTreeMap<u64, Member>, secret: &Sec
     Change {
         project: None,
         operations: vec![
-            Operation::SystemBootstrap(SystemBootstrap { cluster, history, members, if_revision: None }),
+            Operation::SystemBootstrap(SystemBootstrap {
+                cluster,
+                history,
+                cluster_version: ClusterVersion::NEWEST,
+                members,
+                if_revision: None,
+            }),
             Operation::TokenCreate(TokenCreate { token, secret_sha256: secret.sha256(), if_revision: None }),
         ],
         reason: "the cluster was founded".to_owned(),

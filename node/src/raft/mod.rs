@@ -44,7 +44,10 @@ use std::{
     time::Duration,
 };
 
-use flagraft_core::{proposal::Proposal, reply::Reply};
+use flagraft_core::{
+    proposal::{EncodeError, Proposal},
+    reply::Reply,
+};
 use openraft::{
     Raft, ReadPolicy,
     async_runtime::watch::WatchReceiver,
@@ -131,7 +134,7 @@ pub enum ProposeError {
     },
     /// It was not proposed: an entry can't carry it.
     #[error("the proposal can't be written to the log: {0}")]
-    Invalid(String),
+    Invalid(EncodeError),
     /// It may have taken effect, or may yet. Ask for the request id later.
     #[error("the outcome of the proposal is unknown")]
     OutcomeUnknown,
@@ -260,7 +263,7 @@ impl Replica {
         if !self.is_running() {
             return Err(ProposeError::Stopped);
         }
-        let bytes = proposal.encode().map_err(|error| ProposeError::Invalid(error.to_string()))?;
+        let bytes = proposal.encode().map_err(ProposeError::Invalid)?;
         match self.inner.raft.client_write(Command(bytes)).await {
             Ok(written) => written.data.0.ok_or(ProposeError::OutcomeUnknown),
             Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward))) => {

@@ -86,6 +86,53 @@ async fn all_operations_or_none() {
     );
 }
 
+/// JSON is read with a limit of its own on how deep it is nested. A body within it grew by the entry of the log that held
+/// it, so that no member could read that entry: all stopped at it, for ever.
+#[tokio::test]
+async fn json_that_is_nested_too_deep_never_enters_the_log() {
+    let api = Api::shop().await;
+    let nested = |levels: usize| (1..levels).fold(json!({}), |inner, _| json!({"a": inner}));
+    let limit = flagraft_core::limits::JSON_DEPTH_MAX;
+    for levels in [limit, limit + 1, 60, 100, 116, 118, 119, 120, 121, 122, 123, 124, 125, 126, 127] {
+        let value = nested(levels);
+        let flag = json!({"key": "deep", "type": "object", "variants": {"deep": value}});
+        let put = json!({"reason": "deep", "flag": flag});
+        let tested = json!({"key": "tested", "type": "boolean", "variants": {"on": true}, "tests": [
+            {"name": "deep", "environment": "dev", "context": value, "variant": "on"}]});
+        let token = json!({"reason": "deep", "token": {"name": "deep", "kind": "admin", "context": value,
+            "actor": {"type": "service", "id": "deep"}, "grants": [{"role": "reader"}]}});
+        let rule = json!({"id": "r", "when": {"attribute": "a", "op": "in", "values": [value]}, "serve": {"variant": "on"}});
+        let rule = json!({"op": "rule.put", "flag": "plain", "environment": "dev", "rule": rule});
+        for (method, path, body, good) in [
+            (Method::PUT, "/api/v1/projects/shop/flags/deep", put, levels <= limit),
+            (
+                Method::POST,
+                CHANGES,
+                json!({"reason": "r", "operations": [{"op": "flag.put", "flag": flag}]}),
+                levels <= limit,
+            ),
+            (
+                Method::POST,
+                CHANGES,
+                json!({"reason": "r", "operations": [{"op": "flag.put", "flag": tested}]}),
+                levels <= limit,
+            ),
+            (Method::POST, "/api/v1/tokens", token, levels <= limit),
+            (Method::POST, CHANGES, json!({"reason": "r", "operations": [rule]}), false),
+        ] {
+            let answer = api.owner(method, path).json(&body).send().await;
+            assert_eq!(answer.status.is_success(), good, "{levels} levels at {path}: {answer:?}");
+            assert!(good || answer.status.as_u16() == 400, "{levels} levels at {path}: {answer:?}");
+            if !good && levels < 100 && path == CHANGES {
+                let fault = answer.error().1;
+                assert!(fault.starts_with("/operations/0/"), "{levels} levels: {fault}");
+            }
+        }
+    }
+    // The node lives, and takes writes.
+    api.owner(Method::POST, CHANGES).json(&switch("flag.disable")).send().await.expect(200);
+}
+
 #[tokio::test]
 async fn a_dry_run_says_what_would_happen_and_does_nothing() {
     let api = Api::shop().await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use flagraft_core::{
     invalid::Invalid,
-    proposal::{Body, Cause, RequestId},
+    proposal::{Body, Cause, EncodeError, RequestId},
     reply::Reply,
     token::{Secret, TokenFault},
 };
@@ -66,6 +66,15 @@ pub(crate) enum LeaderAnswer {
 impl LeaderAnswer {
     pub(super) fn invalid(invalid: Invalid) -> Self {
         Self::Invalid { path: invalid.path, message: invalid.message }
+    }
+
+    /// What was not proposed, because it can't be an entry of the log.
+    pub(super) fn not_encoded(error: &EncodeError) -> Self {
+        let message = error.to_string();
+        match error {
+            EncodeError::TooLarge(_) => Self::TooLarge { message },
+            EncodeError::Unreadable(_) => Self::Invalid { path: String::new(), message },
+        }
     }
 }
 

@@ -94,8 +94,8 @@ impl Lead {
         };
         if submission.dry_run {
             // What would be proposed is encoded by whoever proposes; here nobody does.
-            if let Err(invalid) = proposal.encode() {
-                return LeaderAnswer::TooLarge { message: invalid.message };
+            if let Err(error) = proposal.encode() {
+                return LeaderAnswer::not_encoded(&error);
             }
             return LeaderAnswer::Done { reply: self.foresee(&proposal), not_yet_on: Vec::new() };
         }
@@ -121,7 +121,7 @@ impl Lead {
         let reply = match proposed {
             Ok(Ok(reply)) => reply,
             Ok(Err(ProposeError::NotLeader { leader })) => return LeaderAnswer::NotLeader { leader },
-            Ok(Err(ProposeError::Invalid(message))) => return LeaderAnswer::TooLarge { message },
+            Ok(Err(ProposeError::Invalid(error))) => return LeaderAnswer::not_encoded(&error),
             Ok(Err(ProposeError::Stopped)) => return LeaderAnswer::NotLeader { leader: None },
             Ok(Err(ProposeError::OutcomeUnknown)) | Err(_) => return LeaderAnswer::OutcomeUnknown,
         };
