@@ -20,6 +20,7 @@ use crate::{
     api::{Answer, Api},
     catalog::Caller,
     links::Links,
+    metrics::Metrics,
     ports,
     process::Process,
     wait,
@@ -400,6 +401,19 @@ impl Cluster {
         })
         .await;
         self.back(id);
+    }
+
+    /// The process that a node is.
+    ///
+    /// # Panics
+    /// It does not run.
+    pub fn pid(&self, id: u64) -> u32 {
+        self.node(id).process.pid().unwrap_or_else(|| panic!("node {id} does not run"))
+    }
+
+    /// What a node counts.
+    pub async fn metrics(&self, id: u64) -> Metrics {
+        Metrics::of(&self.anonymous(id)).await
     }
 
     /// What a node has logged.

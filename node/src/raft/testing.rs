@@ -22,7 +22,7 @@ use super::{
     state_machine::StateMachine,
     types::{Command, Entry, LeaderId, LogId, Membership, NodeMeta, TypeConfig},
 };
-use crate::storage::{FatalHook, Storage, StorageMetrics, StorageOptions};
+use crate::storage::{FatalHook, Storage, StorageError, StorageMetrics, StorageOptions};
 
 /// A folder's storage that fails its syncs after `fail_sync_after`, and what its fatal hook was told.
 pub(super) fn open_failing(
@@ -111,4 +111,16 @@ pub(super) async fn filled(dir: &Path, proposals: u64) -> Arc<Storage> {
     apply(&mut state_machine(&storage), entries().collect()).await.expect("applied");
     storage.sync().await.expect("synced");
     storage
+}
+
+/// The rows of the state as they are stored.
+pub(super) fn state_rows(storage: &Storage) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut rows = Vec::new();
+    storage
+        .scan_state::<StorageError>(|key, value| {
+            rows.push((key.to_vec(), value.to_vec()));
+            Ok(())
+        })
+        .expect("reads");
+    rows
 }
