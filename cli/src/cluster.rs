@@ -60,14 +60,28 @@ fn describe(body: &Value) -> String {
         leader => format!("node {leader} leads (*) in term {}", body["term"]),
     };
     format!(
-        "cluster {}, history {}: {leader}\nrevision {}, {} audit records, root {}\n\n{}",
+        "cluster {}, history {}: {leader}\nrevision {}, {} audit records, root {}\n\n{}{}",
         cell(&body["cluster"]),
         cell(&body["history"]),
         cell(&body["revision"]),
         cell(&body["audit"]["size"]),
         cell(&body["audit"]["root"]).chars().take(12).collect::<String>(),
-        table(&headers, rows, "no members")
+        table(&headers, rows, "no members"),
+        members.iter().filter_map(catching_up).collect::<String>()
     )
+}
+
+/// How far a member is that is being sent a snapshot.
+fn catching_up(member: &Value) -> Option<String> {
+    let snapshot = member.get("snapshot").filter(|snapshot| !snapshot.is_null())?;
+    Some(format!(
+        "\nnode {} is far behind and being sent a snapshot: {} of {} audit records, {} of {} bytes of the catalog",
+        cell(&member["id"]),
+        cell(&snapshot["received_records"]),
+        cell(&snapshot["total_records"]),
+        cell(&snapshot["received_bytes"]),
+        cell(&snapshot["total_bytes"]),
+    ))
 }
 
 /// Members that publish the same entry and yet hold another state or another audit log.
@@ -121,5 +135,15 @@ mod tests {
         assert!(text.lines().any(|l| l.starts_with("2 *")), "{text}");
         assert!(text.contains("unknown") && text.contains("7 ms"), "{text}");
         assert!(describe(&json!({"leader": null, "members": []})).contains("no leader"));
+    }
+
+    #[test]
+    fn a_member_that_is_sent_a_snapshot_is_said_to_be() {
+        let snapshot =
+            json!({"received_records": 5, "total_records": 9, "received_bytes": 0, "total_bytes": 70});
+        let body = json!({"leader": 1, "members": [{"id": 1, "snapshot": null}, {"id": 3, "snapshot": snapshot}]});
+        let text = describe(&body);
+        assert!(text.contains("node 3 is far behind") && text.contains("5 of 9 audit records"), "{text}");
+        assert!(text.contains("0 of 70 bytes") && !text.contains("node 1 is far behind"), "{text}");
     }
 }

@@ -196,21 +196,22 @@ impl State {
             .chain(self.requests.iter().map(|(id, _)| RowId::Request(id.clone())))
     }
 
+    /// How many rows [`State::rows`] gives.
+    pub fn row_count(&self) -> usize {
+        // The row of the numbers, and one for each object.
+        self.row_ids().count().saturating_add(1)
+    }
+
     /// Rebuilds a state from its rows, in any order. Errors name the first row that is not as it must be.
     pub fn from_rows(rows: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Result<Self, CorruptRow> {
         let mut rows: Vec<_> = rows.into_iter().collect();
         // Sorted by key, each row comes after those that it needs.
         rows.sort();
-        if rows.first().is_some_and(|(key, _)| key != META_KEY) {
-            return Err(CorruptRow { key: META_KEY.to_vec() });
-        }
-        let mut state = Self::empty();
-        let mut members = MemberRun::default();
+        let mut loader = Loader::default();
         for (key, value) in rows {
-            state.load(&mut members, &key, &value).ok_or(CorruptRow { key })?;
+            loader.row(&key, &value)?;
         }
-        members.flush(&mut state);
-        Ok(state)
+        Ok(loader.finish())
     }
 
     fn load(&mut self, members: &mut MemberRun, key: &[u8], value: &[u8]) -> Option<()> {
@@ -283,6 +284,34 @@ impl State {
             _ => return None,
         }
         Some(())
+    }
+}
+
+/// Rebuilds a state row by row, so that its rows need never be in memory all at once. They must come in an order in
+/// which each comes after those that it needs: sorted by key, or as [`State::rows`] gives them.
+#[derive(Default)]
+pub struct Loader {
+    state: State,
+    members: MemberRun,
+    started: bool,
+}
+
+impl Loader {
+    /// Takes the next row.
+    ///
+    /// # Errors
+    /// When it is not as it must be, or comes too early.
+    pub fn row(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRow> {
+        if !std::mem::replace(&mut self.started, true) && key != META_KEY {
+            return Err(CorruptRow { key: META_KEY.to_vec() });
+        }
+        self.state.load(&mut self.members, key, value).ok_or_else(|| CorruptRow { key: key.to_vec() })
+    }
+
+    /// The state of all rows; the empty one when there were none.
+    pub fn finish(mut self) -> State {
+        self.members.flush(&mut self.state);
+        self.state
     }
 }
 

@@ -153,6 +153,11 @@ impl State {
         self.meta.audit.root()
     }
 
+    /// The right edge of the audit log's Merkle tree: what it takes to go on from here.
+    pub fn audit_frontier(&self) -> &Frontier {
+        &self.meta.audit
+    }
+
     /// The number of the cluster version: what every decision of `apply` is a function of. 0 before the founding.
     pub fn cluster_version(&self) -> u32 {
         self.meta.cluster_version

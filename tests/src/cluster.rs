@@ -20,6 +20,7 @@ use crate::{
     api::{Answer, Api},
     catalog::Caller,
     links::Links,
+    metrics::Metrics,
     ports,
     process::Process,
     wait,
@@ -427,6 +428,19 @@ impl Cluster {
     /// Where a node keeps its data.
     pub fn data_folder(&self, id: u64) -> std::path::PathBuf {
         self.folder.path().join(format!("node-{id}")).join("data")
+    }
+
+    /// The process that a node is.
+    ///
+    /// # Panics
+    /// It does not run.
+    pub fn pid(&self, id: u64) -> u32 {
+        self.node(id).process.pid().unwrap_or_else(|| panic!("node {id} does not run"))
+    }
+
+    /// What a node counts.
+    pub async fn metrics(&self, id: u64) -> Metrics {
+        Metrics::of(&self.anonymous(id)).await
     }
 
     /// What a node has logged.

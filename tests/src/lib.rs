@@ -14,6 +14,8 @@ pub mod history;
 pub mod links;
 pub mod load;
 pub mod lost_answers;
+pub mod memory;
+pub mod metrics;
 pub mod openfeature;
 mod ports;
 pub mod process;

@@ -3,8 +3,12 @@
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
-use flagraft_node::config::{
-    BootstrapConfig, HttpConfig, NodeConfig, PeerConfig, Placement, ReadConfig, ShutdownConfig, WriteConfig,
+use flagraft_node::{
+    config::{
+        BootstrapConfig, HttpConfig, NodeConfig, PeerConfig, Placement, ReadConfig, ShutdownConfig,
+        WriteConfig,
+    },
+    raft::RaftTuning,
 };
 
 use super::LogFormat;
@@ -34,6 +38,8 @@ pub struct ServeArgs {
     reads: Reads,
     #[command(flatten)]
     writes: Writes,
+    #[command(flatten)]
+    log: Log,
     #[command(flatten)]
     stopping: Stopping,
     #[command(flatten)]
@@ -137,6 +143,18 @@ struct Writes {
     recorded_rejections_per_second: u32,
 }
 
+/// How much of Raft's log is kept.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Log")]
+struct Log {
+    /// Entries after which the node makes a snapshot of its catalog
+    #[arg(long, env = "FLAGRAFT_SNAPSHOT_AFTER_ENTRIES", value_name = "COUNT", default_value_t = 100_000)]
+    snapshot_after_entries: u64,
+    /// Entries kept although a snapshot covers them, so that a member that was away for a short time needs none
+    #[arg(long, env = "FLAGRAFT_KEEP_ENTRIES", value_name = "COUNT", default_value_t = 100_000)]
+    keep_entries: u64,
+}
+
 /// How the node stops.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Stopping")]
@@ -237,6 +255,11 @@ impl ServeArgs {
                 recorded_rejections_per_second: writes.recorded_rejections_per_second,
                 ..base.writes
             },
+            raft: RaftTuning {
+                snapshot_after_entries: self.log.snapshot_after_entries,
+                keep_entries: self.log.keep_entries,
+                ..base.raft
+            },
             shutdown: ShutdownConfig {
                 drain_delay: ms(stopping.drain_delay_ms),
                 drain_timeout: ms(stopping.drain_timeout_ms),
@@ -292,7 +315,7 @@ mod tests {
     fn what_is_given_arrives() {
         let line = format!(
             "{MEMBER} --bootstrap --region eu --label rack=7,row=2 --cors-origin https://a.example,https://b.example \
-             --read-deadline-ms 7 --writes-max 9 --drain-delay-ms 11"
+             --read-deadline-ms 7 --writes-max 9 --drain-delay-ms 11 --snapshot-after-entries 12 --keep-entries 13"
         );
         let config = parse(&line).expect("parsed").config().expect("a config");
         assert_eq!(config.bootstrap.expect("founding").token_file, PathBuf::from("d/bootstrap-token"));
@@ -300,6 +323,7 @@ mod tests {
         assert_eq!((config.http.cors_origins.len(), config.writes.in_flight_max), (2, 9));
         assert_eq!(config.reads.deadline, Duration::from_millis(7));
         assert_eq!(config.shutdown.drain_delay, Duration::from_millis(11));
+        assert_eq!((config.raft.snapshot_after_entries, config.raft.keep_entries), (12, 13));
         assert!(parse(&MEMBER.replace("1=127", "0=127")).expect("parsed").config().is_err(), "no node 0");
     }
 }

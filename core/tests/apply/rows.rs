@@ -1,6 +1,10 @@
 //! The rows of a state that were damaged: an error that names the row, never a panic and never a default.
 
-use flagraft_core::{digest::Digest, state::State};
+use flagraft_core::{
+    digest::Digest,
+    rows::{CorruptRow, Loader},
+    state::State,
+};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -35,6 +39,25 @@ fn the_order_of_rows_does_not_matter() {
     let reversed = State::from_rows(rows.iter().rev().cloned()).expect("rows of a state");
     assert!(state == reversed);
     assert!(State::from_rows(Rows::new()).expect("no rows") == State::empty());
+}
+
+#[test]
+fn rows_as_a_state_gives_them_can_be_loaded_one_by_one() {
+    let rows = rows();
+    let load = |rows: &[(Vec<u8>, Vec<u8>)]| {
+        let mut loader = Loader::default();
+        rows.iter().try_for_each(|(key, value)| loader.row(key, value))?;
+        Ok::<_, CorruptRow>(loader.finish())
+    };
+    let state = load(&rows).expect("rows of a state");
+    assert!(state == State::from_rows(rows.clone()).expect("rows of a state"));
+    assert_eq!(state.row_count(), rows.len());
+    assert!(load(&[]).expect("no rows") == State::empty());
+    assert_eq!(State::empty().row_count(), 1, "the numbers are a row of their own");
+
+    let mut reversed = rows;
+    reversed.reverse();
+    assert_eq!(load(&reversed).err().map(|error| error.key), Some(vec![0x01]), "that row comes first");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clock::wall_ms,
     peer::PeerClient,
-    raft::{MemberRole, NodeMeta, RaftRole, Replica},
+    raft::{MemberRole, NodeMeta, RaftRole, Replica, SnapshotProgress},
     reads::Reads,
 };
 
@@ -29,6 +29,7 @@ pub(crate) struct MemberReport {
     age_ms: Option<u64>,
     ready: bool,
     wall_clock_ms: i64,
+    snapshot: Option<SnapshotProgress>,
 }
 
 impl MemberReport {
@@ -50,6 +51,7 @@ impl MemberReport {
             age_ms,
             ready: reads.readiness().ready,
             wall_clock_ms: wall_ms(),
+            snapshot: replica.snapshot_progress(),
         }
     }
 }
@@ -119,6 +121,8 @@ pub struct ClusterMember {
     pub audit: Option<AuditStatus>,
     /// Its wall clock minus that of the node that answers, in milliseconds; off by half the way to it and back.
     pub clock_offset_ms: Option<i64>,
+    /// The snapshot that is on its way to it, for it is too far behind for entries.
+    pub snapshot: Option<SnapshotProgress>,
 }
 
 /// What a member does, as it says itself.
@@ -224,5 +228,6 @@ fn member(id: u64, meta: NodeMeta, voter: bool, report: Option<&MemberReport>) -
         digest: report.map(|report| report.digest.clone()),
         audit: report.map(|report| report.audit.clone()),
         clock_offset_ms: report.map(|report| report.wall_clock_ms.saturating_sub(wall_ms())),
+        snapshot: report.and_then(|report| report.snapshot),
     }
 }

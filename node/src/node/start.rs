@@ -25,7 +25,7 @@ use crate::{
     config::NodeConfig,
     metrics::Metrics,
     peer::{PeerClient, PeerOptions},
-    raft::{MemberRole, NodeMeta, Replica, ReplicaOptions, VersionRange},
+    raft::{MemberRole, NodeMeta, Replica, ReplicaOptions, TransferMetrics, VersionRange},
     reads::Reads,
     storage::{GROUP, Storage, StorageError, StorageMetrics, StorageOptions},
 };
@@ -90,6 +90,7 @@ impl Node {
             storage: Arc::clone(&storage),
             peers: peers.clone(),
             tuning: config.raft.clone(),
+            transfers: TransferMetrics::register(metrics.registry())?,
         })
         .await?;
         let reads = Arc::new(Reads::start(node_id, replica.clone(), peers.clone(), config.reads.clone()));

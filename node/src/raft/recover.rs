@@ -5,7 +5,7 @@
 
 use std::{io, ops::ControlFlow};
 
-use flagraft_core::{merkle::Frontier, state::State};
+use flagraft_core::{merkle::Frontier, rows::Loader, state::State};
 
 use super::{
     floor::Synced,
@@ -43,7 +43,6 @@ pub(super) fn recover(storage: &Storage, log_bytes_max: u64) -> Result<Recovered
     let mut log_size = LogSize::new(log_bytes_max);
     check_log(storage, last_applied, &mut log_size)?;
     check_membership(membership.as_ref(), last_applied)?;
-    finish_interrupted_install(storage)?;
     let state = check_state(storage)?;
     check_snapshots(storage, last_applied)?;
     Ok(Recovered { state, last_applied, membership: membership.unwrap_or_default(), log_size })
@@ -147,21 +146,8 @@ fn check_log(storage: &Storage, last_applied: Option<LogId>, size: &mut LogSize)
     Ok(())
 }
 
-/// A snapshot's audit records are written ahead of the state that counts them. When that was cut short, they go.
-fn finish_interrupted_install(storage: &Storage) -> Result<(), io::Error> {
-    if storage.meta(MetaKey::AuditStaging)?.is_none() {
-        return Ok(());
-    }
-    let state = read_state(storage)?;
-    tracing::info!(audit_size = state.sequence(), "an unfinished snapshot installation is undone");
-    storage.trim_audit(state.sequence())?;
-    let mut batch = storage.batch();
-    batch.meta(MetaKey::AuditStaging, None);
-    batch.commit()?;
-    Ok(storage.sync_blocking()?)
-}
-
-/// The state's rows decode and add up to its digest, and the audit log holds exactly the records it counts.
+/// The state's rows decode and add up to its digest, and the audit log holds the records that it counts, and no others
+/// but those that a snapshot brought ahead of the state that counts them.
 fn check_state(storage: &Storage) -> Result<State, io::Error> {
     let state = read_state(storage)?;
     if state.recompute_digest() != state.digest() {
@@ -171,14 +157,20 @@ fn check_state(storage: &Storage) -> Result<State, io::Error> {
             state.digest()
         ));
     }
-    let (counted, stored) = (state.sequence(), storage.audit_end()?);
+    let counted = state.sequence();
+    let staged = storage.settle_audit(counted)?;
+    if staged > 0 {
+        tracing::info!(counted, staged, "a snapshot transfer was cut short; what has arrived is kept");
+    }
+    let stored = storage.audit_end()?.saturating_sub(staged);
     if counted != stored {
         return corrupt(format!("the state counts {counted} audit records, and {stored} are stored"));
     }
     let mut tree = Frontier::default();
     while tree.size() < counted {
-        // A gap is an error of its own.
-        let page = storage.audit_range(tree.size(), PAGE_RECORDS)?;
+        // Beyond those that are counted some may be staged. A gap is an error of its own.
+        let left = usize::try_from(counted - tree.size()).unwrap_or(PAGE_RECORDS);
+        let page = storage.audit_range(tree.size(), PAGE_RECORDS.min(left))?;
         page.iter().for_each(|row| tree.push(&row.bytes));
         if page.is_empty() {
             return corrupt(format!("audit record {} is missing", tree.size()));
@@ -193,12 +185,12 @@ fn check_state(storage: &Storage) -> Result<State, io::Error> {
 /// A snapshot is only put in place when the state it was made of is durable.
 fn check_snapshots(storage: &Storage, last_applied: Option<LogId>) -> Result<(), io::Error> {
     snapshot::remove_leftovers(storage)?;
-    if let Some(newest) = snapshot::newest(storage)?
-        && newest.meta.last_log_id > last_applied
+    if let Some(newest) = snapshot::newest_verified(storage)?
+        && newest.summary.meta.last_log_id > last_applied
     {
         return corrupt(format!(
             "the newest snapshot is at entry {} and the state only at {}: synced data is missing",
-            display(newest.meta.last_log_id),
+            display(newest.summary.meta.last_log_id),
             display(last_applied)
         ));
     }
@@ -206,8 +198,11 @@ fn check_snapshots(storage: &Storage, last_applied: Option<LogId>) -> Result<(),
 }
 
 fn read_state(storage: &Storage) -> Result<State, io::Error> {
-    State::from_rows(storage.state_rows()?)
-        .map_err(|error| StorageError::corrupt(format!("a row of the state: {error}")).into())
+    let mut loader = Loader::default();
+    storage.scan_state(|key, value| {
+        loader.row(key, value).map_err(|error| StorageError::corrupt(format!("a row of the state: {error}")))
+    })?;
+    Ok(loader.finish())
 }
 
 fn corrupt<T>(what: String) -> Result<T, io::Error> {

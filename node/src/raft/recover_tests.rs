@@ -11,7 +11,7 @@ use tempfile::tempdir;
 use super::{
     testing::{
         append, apply, entry, filled, log_id, log_store, membership_entry, open, open_failing, recover,
-        state_machine,
+        state_machine, state_rows,
     },
     types::{Command, Entry, StoredMembership, Vote},
     wire::{encode_entry, encode_log_id, encode_membership, encode_vote},
@@ -229,7 +229,7 @@ async fn a_surplus_audit_record() {
 #[tokio::test]
 async fn a_state_row_that_was_edited_or_lost() {
     let edited = refusal(|storage| {
-        let (key, mut value) = storage.state_rows().expect("reads").pop().expect("a row");
+        let (key, mut value) = state_rows(storage).pop().expect("a row");
         // Inside a string of the row's JSON, so that the row still decodes.
         let at = value.windows(5).position(|bytes| bytes == b"17000").expect("a time");
         value[at] = b'2';
@@ -241,7 +241,7 @@ async fn a_state_row_that_was_edited_or_lost() {
     assert!(edited.contains("digest"), "{edited}");
 
     let lost = refusal(|storage| {
-        let (key, _) = storage.state_rows().expect("reads").pop().expect("a row");
+        let (key, _) = state_rows(storage).pop().expect("a row");
         let mut batch = storage.batch();
         batch.row(&key, None);
         batch.commit().expect("writes");
@@ -290,24 +290,30 @@ async fn a_damaged_snapshot_is_never_no_snapshot() {
 }
 
 #[tokio::test]
-async fn an_interrupted_installation_is_undone() {
-    let dir = tempdir().expect("a temporary folder");
-    let storage = filled(dir.path(), 20).await;
-    let mut batch = storage.batch();
-    batch.meta(MetaKey::AuditStaging, Some(&20_u64.to_be_bytes()));
-    (20..500).for_each(|sequence| batch.record(sequence, b"{}"));
-    batch.commit().expect("writes");
-    drop(storage);
+async fn what_a_cut_transfer_has_staged_is_kept_as_far_as_it_has_no_gap() {
+    for (staged, kept) in [(vec![20..500], 500), (vec![20..40, 41..500], 40), (vec![21..500], 20)] {
+        let dir = tempdir().expect("a temporary folder");
+        let storage = filled(dir.path(), 20).await;
+        let mut batch = storage.batch();
+        batch.meta(MetaKey::AuditStaging, Some(&20_u64.to_be_bytes()));
+        staged.into_iter().flatten().for_each(|sequence| batch.record(sequence, b"{}"));
+        batch.commit().expect("writes");
+        drop(storage);
 
-    let storage = open(dir.path());
-    let recovered = recover(&storage).expect("sound");
-    assert_eq!(recovered.state.sequence(), 20);
-    assert_eq!(storage.audit_end().expect("reads"), 20);
-    assert_eq!(storage.meta(MetaKey::AuditStaging).expect("reads"), None);
-    // Applying goes on where the surplus began.
-    append(&storage, vec![entry(1, 21)]).await.expect("appended");
-    apply(&mut state_machine(&storage), vec![entry(1, 21)]).await.expect("applied");
-    assert_eq!(recover(&storage).expect("sound").state.sequence(), 21);
+        let storage = open(dir.path());
+        let recovered = recover(&storage).expect("sound");
+        assert_eq!(recovered.state.sequence(), 20);
+        assert_eq!((storage.audit_end().expect("reads"), storage.staged_end()), (kept, kept));
+        let marked = storage.meta(MetaKey::AuditStaging).expect("reads").is_some();
+        assert_eq!(marked, kept > 20, "the mark stands as long as there is something");
+        // Applying goes on where the state ended, over whatever was staged there.
+        append(&storage, vec![entry(1, 21)]).await.expect("appended");
+        apply(&mut state_machine(&storage), vec![entry(1, 21)]).await.expect("applied");
+        drop(storage);
+        let storage = open(dir.path());
+        assert_eq!(recover(&storage).expect("sound").state.sequence(), 21);
+        assert_ne!(storage.audit_range(20, 1).expect("reads")[0].bytes, b"{}");
+    }
 }
 
 #[tokio::test]

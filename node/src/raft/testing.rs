@@ -122,3 +122,15 @@ pub(super) async fn filled(dir: &Path, proposals: u64) -> Arc<Storage> {
     storage.sync().await.expect("synced");
     storage
 }
+
+/// The rows of the state as they are stored.
+pub(super) fn state_rows(storage: &Storage) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut rows = Vec::new();
+    storage
+        .scan_state::<StorageError>(|key, value| {
+            rows.push((key.to_vec(), value.to_vec()));
+            Ok(())
+        })
+        .expect("reads");
+    rows
+}

@@ -15,12 +15,13 @@ mod identity;
 mod log;
 mod metrics;
 mod schema;
+mod staging;
 mod syncer;
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock},
 };
 
 use arc_swap::ArcSwap;
@@ -36,18 +37,16 @@ pub use self::{
     identity::{Identity, random_uid},
     metrics::StorageMetrics,
     schema::MetaKey,
+    staging::StageError,
     syncer::{Completion, Note},
 };
-use self::{schema::RAFT_META, syncer::Syncer};
+use self::{schema::RAFT_META, staging::AuditTail, syncer::Syncer};
 
 /// The Raft group of the one catalog there is today.
 pub const GROUP: u32 = 1;
 
 /// Test only: an environment variable that makes every sync after the n-th fail.
 const FAIL_SYNC_AFTER: &str = "FLAGRAFT_FAIL_SYNC_AFTER";
-
-/// A row of the state: its key, without the group, and its value.
-pub type StateRow = (Vec<u8>, Vec<u8>);
 
 /// A row as RocksDB hands it out: its key, with the group, and its value.
 type RawRow = (Box<[u8]>, Box<[u8]>);
@@ -90,6 +89,7 @@ pub struct Storage {
     identity: ArcSwap<Identity>,
     fatal: FatalHook,
     failed: Arc<OnceLock<String>>,
+    tail: Mutex<AuditTail>,
 }
 
 impl Storage {
@@ -128,7 +128,7 @@ impl Storage {
         };
         let syncer = Syncer::start(Box::new(sync), floor.clone(), metrics, Arc::clone(&hook))
             .map_err(StorageError::file(&dir))?;
-        Ok(Arc::new(Self {
+        let storage = Self {
             syncer,
             floor,
             db,
@@ -137,7 +137,11 @@ impl Storage {
             identity: ArcSwap::from_pointee(identity),
             fatal: hook,
             failed,
-        }))
+            // What the state counts is known once it is read: see `settle_audit`.
+            tail: Mutex::new(AuditTail { counted: 0, end: 0, marked: false }),
+        };
+        storage.count_all_stored()?;
+        Ok(Arc::new(storage))
     }
 
     /// Who the folder belongs to.
@@ -192,17 +196,21 @@ impl Storage {
         Ok(self.db.put_cf(self.family(RAFT_META), key.key(self.group), value)?)
     }
 
-    /// All rows of the state, in the order of their keys. This blocks.
+    /// Visits all rows of the state, in the order of their keys: key, without the group, and value. This blocks.
     ///
     /// # Errors
-    /// When the database fails.
-    pub fn state_rows(&self) -> Result<Vec<StateRow>, StorageError> {
-        self.scan(schema::STATE, schema::prefixed(self.group, &[]), schema::end_of(self.group).to_vec())
-            .map(|row| {
-                let (key, value) = row?;
-                Ok((key.get(4..).unwrap_or_default().to_vec(), value.into_vec()))
-            })
-            .collect()
+    /// When the database fails, or `visit` does.
+    pub fn scan_state<E: From<StorageError>>(
+        &self,
+        mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let rows =
+            self.scan(schema::STATE, schema::prefixed(self.group, &[]), schema::end_of(self.group).to_vec());
+        for row in rows {
+            let (key, value) = row.map_err(StorageError::from)?;
+            visit(key.get(4..).unwrap_or_default(), &value)?;
+        }
+        Ok(())
     }
 
     /// Starts a batch: what is put into it is written at once or not at all.

@@ -19,7 +19,7 @@ use flagraft_node::{
     },
     raft::{
         NodeMeta, ProposeError, RaftMessage, RaftReply, RaftRole, RaftTuning, ReadIndexError, Replica,
-        ReplicaOptions, VersionRange,
+        ReplicaOptions, TransferMetrics, VersionRange,
     },
     storage::{FatalHook, GROUP, Storage, StorageMetrics, StorageOptions},
 };
@@ -159,6 +159,7 @@ impl Cluster {
             storage: Arc::clone(&storage),
             peers: peers.clone(),
             tuning: self.tuning.clone(),
+            transfers: TransferMetrics::register(&prometheus::Registry::new()).expect("fresh registry"),
         };
         let replica = Replica::open(options).await.expect("a sound folder");
         let app = server::router(&peers, Arc::new(Handler(replica.clone())));
