@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 
 use clap::Args;
 use flagraft_node::config::{
-    BootstrapConfig, HttpConfig, NodeConfig, PeerConfig, Placement, ReadConfig, ShutdownConfig, WriteConfig,
+    BootstrapConfig, DiskConfig, HttpConfig, NodeConfig, PeerConfig, Placement, ReadConfig, ShutdownConfig,
+    WriteConfig,
 };
 
 use super::LogFormat;
@@ -34,6 +35,8 @@ pub struct ServeArgs {
     reads: Reads,
     #[command(flatten)]
     writes: Writes,
+    #[command(flatten)]
+    disk: Disk,
     #[command(flatten)]
     stopping: Stopping,
     #[command(flatten)]
@@ -137,6 +140,20 @@ struct Writes {
     recorded_rejections_per_second: u32,
 }
 
+/// How much of the disk is kept free.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Disk")]
+struct Disk {
+    /// Bytes that must be free on the disk of --data for new changes to be taken; 0 turns it off
+    #[arg(
+        long,
+        env = "FLAGRAFT_DISK_RESERVE_BYTES",
+        value_name = "BYTES",
+        default_value_t = DiskConfig::default().reserve_bytes
+    )]
+    disk_reserve_bytes: u64,
+}
+
 /// How the node stops.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Stopping")]
@@ -237,6 +254,7 @@ impl ServeArgs {
                 recorded_rejections_per_second: writes.recorded_rejections_per_second,
                 ..base.writes
             },
+            disk: DiskConfig { reserve_bytes: self.disk.disk_reserve_bytes, ..base.disk },
             shutdown: ShutdownConfig {
                 drain_delay: ms(stopping.drain_delay_ms),
                 drain_timeout: ms(stopping.drain_timeout_ms),

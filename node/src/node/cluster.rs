@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::wall_ms,
+    disk::{Disk, DiskReport, DiskState},
     peer::PeerClient,
     raft::{MemberRole, NodeMeta, RaftRole, Replica},
     reads::Reads,
@@ -29,10 +30,12 @@ pub(crate) struct MemberReport {
     age_ms: Option<u64>,
     ready: bool,
     wall_clock_ms: i64,
+    #[serde(default)]
+    disk: DiskReport,
 }
 
 impl MemberReport {
-    pub(crate) fn of(replica: &Replica, reads: &Reads) -> Self {
+    pub(crate) fn of(replica: &Replica, reads: &Reads, disk: &Disk) -> Self {
         let (published, age_ms) = reads.local();
         let status = replica.status();
         Self {
@@ -50,7 +53,13 @@ impl MemberReport {
             age_ms,
             ready: reads.readiness().ready,
             wall_clock_ms: wall_ms(),
+            disk: disk.report(),
         }
+    }
+
+    /// What the member's disk lets it do.
+    pub(super) fn disk_state(&self) -> DiskState {
+        self.disk.state
     }
 }
 
@@ -119,6 +128,8 @@ pub struct ClusterMember {
     pub audit: Option<AuditStatus>,
     /// Its wall clock minus that of the node that answers, in milliseconds; off by half the way to it and back.
     pub clock_offset_ms: Option<i64>,
+    /// The disk that its data lies on.
+    pub disk: Option<DiskReport>,
 }
 
 /// What a member does, as it says itself.
@@ -158,6 +169,7 @@ pub(super) async fn gather(
     replica: &Replica,
     peers: &PeerClient,
     reads: &Reads,
+    disk: &Disk,
     patience: Duration,
 ) -> ClusterStatus {
     let status = replica.status();
@@ -167,7 +179,7 @@ pub(super) async fn gather(
     metas.entry(node_id).or_insert_with(|| (own_meta.clone(), false));
     let asked = metas.into_iter().map(async |(id, (meta, voter))| {
         let report = if id == node_id {
-            Some(MemberReport::of(replica, reads))
+            Some(MemberReport::of(replica, reads, disk))
         } else {
             ask(peers, id, patience).await
         };
@@ -181,7 +193,7 @@ pub(super) async fn gather(
         }
         members.push(member);
     }
-    let own = own.unwrap_or_else(|| MemberReport::of(replica, reads));
+    let own = own.unwrap_or_else(|| MemberReport::of(replica, reads, disk));
     let state = &replica.published().state;
     ClusterStatus {
         cluster: state.cluster_id(),
@@ -197,7 +209,8 @@ pub(super) async fn gather(
     }
 }
 
-async fn ask(peers: &PeerClient, id: u64, patience: Duration) -> Option<MemberReport> {
+/// What a member says of itself; `None` if it does not answer.
+pub(super) async fn ask(peers: &PeerClient, id: u64, patience: Duration) -> Option<MemberReport> {
     let answer = peers.status(id, patience).await.ok()?;
     match serde_json::from_slice(&answer) {
         Ok(report) => Some(report),
@@ -224,5 +237,6 @@ fn member(id: u64, meta: NodeMeta, voter: bool, report: Option<&MemberReport>) -
         digest: report.map(|report| report.digest.clone()),
         audit: report.map(|report| report.audit.clone()),
         clock_offset_ms: report.map(|report| report.wall_clock_ms.saturating_sub(wall_ms())),
+        disk: report.map(|report| report.disk),
     }
 }
