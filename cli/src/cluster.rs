@@ -50,11 +50,12 @@ fn describe(body: &Value) -> String {
             cell(&member["applied"]),
             cell(&member["revision"]),
             age,
+            disk(member),
             digest,
         ]
     };
     let rows = members.iter().map(row).collect();
-    let headers = ["NODE", "ROLE", "STATE", "ADDRESS", "APPLIED", "REVISION", "AGE", "DIGEST"];
+    let headers = ["NODE", "ROLE", "STATE", "ADDRESS", "APPLIED", "REVISION", "AGE", "DISK", "DIGEST"];
     let leader = match &body["leader"] {
         Value::Null => "no leader: writes and critical reads wait for one".to_owned(),
         leader => format!("node {leader} leads (*) in term {}", body["term"]),
@@ -82,6 +83,15 @@ fn catching_up(member: &Value) -> Option<String> {
         cell(&snapshot["received_bytes"]),
         cell(&snapshot["total_bytes"]),
     ))
+}
+
+/// What a member's disk lets it do, and how much is free where that is of interest.
+fn disk(member: &Value) -> String {
+    let disk = &member["disk"];
+    match (disk["state"].as_str(), disk["free_bytes"].as_u64()) {
+        (Some(state), Some(free)) if state != "ok" => format!("{state}, {} MiB free", free / (1024 * 1024)),
+        _ => cell(&disk["state"]),
+    }
 }
 
 /// Members that publish the same entry and yet hold another state or another audit log.
@@ -128,12 +138,16 @@ mod tests {
         let body = json!({
             "cluster": "c", "history": "h", "node": 1, "leader": 2, "term": 3, "revision": 4,
             "digest": "d", "audit": {"size": 5, "root": "r"},
-            "members": [{"id": 1, "role": "voter", "age_ms": null}, {"id": 2, "role": "voter", "age_ms": 7}],
+            "members": [
+                {"id": 1, "role": "voter", "age_ms": null, "disk": {"state": "full", "free_bytes": 5_242_880}},
+                {"id": 2, "role": "voter", "age_ms": 7, "disk": {"state": "ok", "free_bytes": 5_242_880_000_u64}},
+            ],
         });
         let text = describe(&body);
         assert!(text.contains("node 2 leads (*) in term 3"), "{text}");
         assert!(text.lines().any(|l| l.starts_with("2 *")), "{text}");
         assert!(text.contains("unknown") && text.contains("7 ms"), "{text}");
+        assert!(text.contains("full, 5 MiB free") && text.contains(" ok "), "{text}");
         assert!(describe(&json!({"leader": null, "members": []})).contains("no leader"));
     }
 

@@ -27,6 +27,8 @@ pub struct NodeConfig {
     pub reads: ReadConfig,
     /// How writes are taken.
     pub writes: WriteConfig,
+    /// How much of the disk is kept free.
+    pub disk: DiskConfig,
     /// How the node stops.
     pub shutdown: ShutdownConfig,
     /// The timing of Raft.
@@ -46,6 +48,7 @@ impl NodeConfig {
             waits: PeerWaits::default(),
             reads: ReadConfig::default(),
             writes: WriteConfig::default(),
+            disk: DiskConfig::default(),
             shutdown: ShutdownConfig::default(),
             raft: RaftTuning::default(),
         }
@@ -320,6 +323,30 @@ impl Default for WriteConfig {
             recorded_rejections_per_second: 10,
             denials_interval: Duration::from_secs(60),
             denials_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// How much of the disk is kept free.
+#[derive(Clone, Debug)]
+pub struct DiskConfig {
+    /// Bytes that must be free on the disk of the data folder for the node to take new entries; below, it refuses writes
+    /// as a leader and entries as a follower, and goes on reading and voting. It takes entries again once an eighth
+    /// more is free. What is reserved is for the database's own work: flushes, compactions, snapshots.
+    /// `--disk-reserve-bytes`, default 256 MiB; 0 turns it off.
+    pub reserve_bytes: u64,
+    /// How often the disk is looked at, and a leader asks the others for the state of theirs. Default 500 ms.
+    pub check_interval: Duration,
+    /// How long after an attempt to hand over leadership, because the disk is full, another one is made. Default 2 s.
+    pub handover_pause: Duration,
+}
+
+impl Default for DiskConfig {
+    fn default() -> Self {
+        Self {
+            reserve_bytes: 256 * 1024 * 1024,
+            check_interval: Duration::from_millis(500),
+            handover_pause: Duration::from_secs(2),
         }
     }
 }

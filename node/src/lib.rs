@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod config;
+mod disk;
 pub mod http;
 mod leadership;
 pub mod metrics;

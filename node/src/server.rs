@@ -19,6 +19,10 @@ pub enum ServerError {
     /// The node can't go on.
     #[error(transparent)]
     Node(#[from] Failure),
+    /// The disk refused a write, so that the node took no part in its cluster any more, and takes writes again now: a
+    /// start with the same settings goes on where the disk left off.
+    #[error("the disk takes writes again: this node has to be started anew")]
+    DiskIsBack,
 }
 
 /// A running server.
@@ -93,6 +97,7 @@ impl Server {
                 Ok(())
             }
             failure = self.node.failed() => Err(failure.into()),
+            () = self.node.disk_is_back() => Err(ServerError::DiskIsBack),
             served = &mut self.serving => match served {
                 Ok(served) => served.map_err(ServerError::from),
                 Err(panic) => Err(Failure(format!("the public listener failed: {panic}")).into()),

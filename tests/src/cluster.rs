@@ -5,6 +5,7 @@ use std::{
     fs,
     net::SocketAddr,
     os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
     process::ExitStatus,
     sync::{
         Arc,
@@ -19,6 +20,7 @@ use tempfile::TempDir;
 use crate::{
     api::{Answer, Api},
     catalog::Caller,
+    disk::{Disk, DiskSpec},
     links::Links,
     metrics::Metrics,
     ports,
@@ -39,19 +41,27 @@ const TRIES: usize = 3;
 pub struct Setup {
     members: u64,
     links: bool,
+    disks: Option<DiskSpec>,
     args: Vec<String>,
 }
 
 impl Setup {
     /// This many members, with default settings.
     pub fn of(members: u64) -> Self {
-        Self { members, links: false, args: Vec::new() }
+        Self { members, links: false, disks: None, args: Vec::new() }
     }
 
     /// With a proxy on every link between members.
     #[must_use]
     pub fn with_links(mut self) -> Self {
         self.links = true;
+        self
+    }
+
+    /// With every node's data folder on a disk of its own. Ask [`Disk::here`] first.
+    #[must_use]
+    pub fn with_disks(mut self, spec: DiskSpec) -> Self {
+        self.disks = Some(spec);
         self
     }
 
@@ -109,10 +119,12 @@ impl Setup {
             .map(|(id, (http, peer))| {
                 let place = folder.path().join(format!("node-{id}"));
                 fs::create_dir(&place).expect("the folder is new");
+                let disk = self.disks.map(|spec| Disk::new(&place.join("disk"), spec));
+                let data = disk.as_ref().map_or_else(|| place.clone(), Disk::root).join("data");
                 let mut args: Vec<String> =
                     ["serve", "--node-id", &id.to_string()].map(str::to_owned).to_vec();
                 for (name, value) in [
-                    ("--data", place.join("data").display().to_string()),
+                    ("--data", data.display().to_string()),
                     ("--listen", http.to_string()),
                     ("--peer-listen", peer.to_string()),
                     ("--public-url", format!("http://{http}")),
@@ -127,10 +139,11 @@ impl Setup {
                 }
                 args.extend(self.args.iter().cloned());
                 let process = Process::new(format!("node {id}"), args, place.join("log"));
-                Node { process, api: Api::new(format!("http://{http}")), epoch: Arc::default() }
+                let api = Api::new(format!("http://{http}"));
+                Node { process, api, epoch: Arc::default(), data, disk }
             })
             .collect();
-        let mut cluster = Cluster { folder, nodes, links, admin: String::new() };
+        let mut cluster = Cluster { nodes, links, admin: String::new(), folder };
         for id in cluster.ids() {
             cluster.spawn(id);
         }
@@ -144,6 +157,9 @@ struct Node {
     api: Api,
     /// Even while the node serves, odd while it does not; see [`Liveness`].
     epoch: Arc<AtomicU64>,
+    data: PathBuf,
+    // After the process, which uses it.
+    disk: Option<Disk>,
 }
 
 /// Tells a load whether a node lives, so that only failures of living nodes are held against them.
@@ -178,10 +194,11 @@ pub struct Fingerprint {
 /// Nodes that run until this is dropped. If the test panics, the ends of their logs are printed and their folder stays.
 #[derive(Debug)]
 pub struct Cluster {
-    folder: TempDir,
     nodes: Vec<Node>,
     links: Option<Links>,
     admin: String,
+    // After the nodes, whose disks are mounted in it.
+    folder: TempDir,
 }
 
 impl Cluster {
@@ -287,7 +304,7 @@ impl Cluster {
     }
 
     /// A folder that lives as long as the cluster.
-    pub fn folder(&self) -> &std::path::Path {
+    pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
@@ -344,6 +361,22 @@ impl Cluster {
         self.nodes.iter_mut().for_each(|node| node.process.kill());
     }
 
+    /// Takes power from the disks of these nodes at the same moment. Their processes go on, and find out: end them, or
+    /// wait for their end, before [`Cluster::power_on`].
+    pub fn cut_power(&mut self, ids: &[u64]) {
+        let disks: Vec<&Disk> = ids.iter().map(|id| self.disk(*id)).collect();
+        Disk::cut_power(&disks);
+        ids.iter().for_each(|id| self.gone(*id));
+    }
+
+    /// Gives power back to the disk of a dead node.
+    ///
+    /// # Panics
+    /// See [`Disk::power_on`].
+    pub fn power_on(&self, id: u64) {
+        self.disk(id).power_on();
+    }
+
     /// SIGSTOP.
     pub fn pause(&mut self, id: u64) {
         self.gone(id);
@@ -368,6 +401,13 @@ impl Cluster {
         let status = self.node_mut(id).process.ended(limit).await;
         self.gone(id);
         status
+    }
+
+    /// Waits whether a node ends by itself. `None`: it still runs.
+    pub async fn ends_within(&mut self, id: u64, limit: Duration) -> Option<ExitStatus> {
+        let status = self.node_mut(id).process.ends_within(limit).await?;
+        self.gone(id);
+        Some(status)
     }
 
     /// Starts a dead node, without waiting for it.
@@ -425,9 +465,17 @@ impl Cluster {
         }
     }
 
-    /// Where a node keeps its data.
-    pub fn data_folder(&self, id: u64) -> std::path::PathBuf {
-        self.folder.path().join(format!("node-{id}")).join("data")
+    /// The disk that a node's data folder lies on.
+    ///
+    /// # Panics
+    /// The cluster was set up without.
+    pub fn disk(&self, id: u64) -> &Disk {
+        self.node(id).disk.as_ref().expect("this cluster was set up without disks: Setup::with_disks")
+    }
+
+    /// A node's data folder.
+    pub fn data(&self, id: u64) -> &Path {
+        &self.node(id).data
     }
 
     /// The process that a node is.

@@ -10,6 +10,7 @@ pub mod api;
 pub mod audit;
 pub mod catalog;
 pub mod cluster;
+pub mod disk;
 pub mod history;
 pub mod links;
 pub mod load;

@@ -72,8 +72,17 @@ pub struct Writers {
 }
 
 impl Writers {
-    /// Starts `clients` of them.
+    /// Starts `clients` of them, which leave the nodes some of the machine.
     pub async fn start(cluster: &Cluster, clients: u64, lose_one_in: Option<u64>) -> Self {
+        Self::with_pause(cluster, clients, lose_one_in, Duration::from_millis(2)).await
+    }
+
+    /// Starts `clients` of them, which write as fast as they are answered.
+    pub async fn at_full_speed(cluster: &Cluster, clients: u64) -> Self {
+        Self::with_pause(cluster, clients, None, Duration::ZERO).await
+    }
+
+    async fn with_pause(cluster: &Cluster, clients: u64, lose_one_in: Option<u64>, pause: Duration) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let acknowledged = Arc::new(AtomicU64::new(0));
         let mut tasks = Vec::new();
@@ -84,7 +93,8 @@ impl Writers {
                 losers.push(LostAnswers::before(node.base()).await);
             }
             let (stop, acknowledged) = (stop.clone(), acknowledged.clone());
-            tasks.push(tokio::spawn(write(client, nodes, losers, lose_one_in, stop, acknowledged)));
+            let writer = Writer { client, nodes, losers, lose_one_in, pause, stop, acknowledged };
+            tasks.push(tokio::spawn(writer.run()));
         }
         Self { stop, tasks, acknowledged }
     }
@@ -108,47 +118,56 @@ impl Writers {
     }
 }
 
-async fn write(
+struct Writer {
     client: u64,
     nodes: Vec<Api>,
     losers: Vec<LostAnswers>,
     lose_one_in: Option<u64>,
+    pause: Duration,
     stop: Arc<AtomicBool>,
     acknowledged: Arc<AtomicU64>,
-) -> Written {
-    let flag = format!("load-{client}");
-    let path = format!("/api/v1/projects/{PROJECT}/changes");
-    let mut written = Written::default();
-    for count in 1.. {
-        if stop.load(Ordering::SeqCst) {
-            break;
-        }
-        let reason = format!("{flag} is {count}");
-        let key = format!("{flag}-{count}");
-        let body = json!({"reason": reason, "operations": [put(&counter(&flag, count, false))]});
-        let first = usize::try_from(count).expect("a small number") % nodes.len();
-        let mut lost = false;
-        if lose_one_in.is_some_and(|n| count % n == 0) {
-            let before = losers[first].lost();
-            let proxy = nodes[first].at(losers[first].base());
-            let unanswered = proxy.post(&path, &body).idempotent(&key).within(ATTEMPT).send().await.is_err();
-            lost = unanswered && losers[first].lost() > before;
-        }
-        // A lost answer is asked for again of the next node.
-        let answer = write_anywhere(&nodes, first + usize::from(lost), &key, &path, &body).await;
-        match answer {
-            Some(answer) => {
-                assert!(answer.is_success(), "a good write was refused: {answer:?}");
-                let revision = answer.body["revision"].as_u64().expect("a change has a revision");
-                written.acknowledged.push((reason, revision));
-                written.first_answer_lost += u64::from(lost);
-                acknowledged.fetch_add(1, Ordering::SeqCst);
+}
+
+impl Writer {
+    async fn run(self) -> Written {
+        let Self { client, nodes, losers, lose_one_in, pause, stop, acknowledged } = self;
+        let flag = format!("load-{client}");
+        let path = format!("/api/v1/projects/{PROJECT}/changes");
+        let mut written = Written::default();
+        for count in 1.. {
+            if stop.load(Ordering::SeqCst) {
+                break;
             }
-            None => written.unknown.push(reason),
+            let reason = format!("{flag} is {count}");
+            let key = format!("{flag}-{count}");
+            let body = json!({"reason": reason, "operations": [put(&counter(&flag, count, false))]});
+            let first = usize::try_from(count).expect("a small number") % nodes.len();
+            let mut lost = false;
+            if lose_one_in.is_some_and(|n| count % n == 0) {
+                let before = losers[first].lost();
+                let proxy = nodes[first].at(losers[first].base());
+                let unanswered =
+                    proxy.post(&path, &body).idempotent(&key).within(ATTEMPT).send().await.is_err();
+                lost = unanswered && losers[first].lost() > before;
+            }
+            // A lost answer is asked for again of the next node.
+            let answer = write_anywhere(&nodes, first + usize::from(lost), &key, &path, &body).await;
+            match answer {
+                Some(answer) => {
+                    assert!(answer.is_success(), "a good write was refused: {answer:?}");
+                    let revision = answer.body["revision"].as_u64().expect("a change has a revision");
+                    written.acknowledged.push((reason, revision));
+                    written.first_answer_lost += u64::from(lost);
+                    acknowledged.fetch_add(1, Ordering::SeqCst);
+                }
+                None => written.unknown.push(reason),
+            }
+            if !pause.is_zero() {
+                pace(pause).await;
+            }
         }
-        pace(Duration::from_millis(2)).await;
+        written
     }
-    written
 }
 
 /// One client for each node that goes on reading an ordinary flag there.

@@ -128,17 +128,15 @@ impl Process {
     /// # Panics
     /// It does not within `limit`.
     pub async fn ended(&mut self, limit: Duration) -> ExitStatus {
-        let what = format!("the end of {}", self.name);
-        let status = {
-            let this = std::cell::RefCell::new(&mut *self);
-            wait::until(&what, limit, || {
-                let looked = this.borrow_mut().exit().ok_or("it still runs");
-                async move { looked }
-            })
-            .await
-        };
+        let ended = self.ends_within(limit).await;
+        ended.unwrap_or_else(|| panic!("waited {limit:?} for the end of {}, in vain", self.name))
+    }
+
+    /// Waits whether it ends by itself. `None`: it still runs.
+    pub async fn ends_within(&mut self, limit: Duration) -> Option<ExitStatus> {
+        let status = wait::found(limit, || self.exit()).await?;
         self.child = None;
-        status
+        Some(status)
     }
 
     /// All that it wrote to its log.

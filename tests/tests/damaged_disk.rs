@@ -92,7 +92,7 @@ async fn a_node_with_a_damaged_disk_refuses_or_is_right_and_the_others_go_on() {
         .await;
         let id = rng.u64(1..=3);
         shop.cluster.kill(id);
-        let data = shop.cluster.data_folder(id);
+        let data = shop.cluster.data(id).to_owned();
         let sound = TempDir::new().expect("a temporary folder");
         copy(&data, sound.path());
         let file = rng.choice(data_files(&data)).expect("there is data");

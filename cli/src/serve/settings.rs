@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 use clap::Args;
 use flagraft_node::{
     config::{
-        BootstrapConfig, HttpConfig, NodeConfig, PeerConfig, Placement, ReadConfig, ShutdownConfig,
+        BootstrapConfig, DiskConfig, HttpConfig, NodeConfig, PeerConfig, Placement, ReadConfig, ShutdownConfig,
         WriteConfig,
     },
     raft::RaftTuning,
@@ -40,6 +40,8 @@ pub struct ServeArgs {
     writes: Writes,
     #[command(flatten)]
     log: Log,
+    #[command(flatten)]
+    disk: Disk,
     #[command(flatten)]
     stopping: Stopping,
     #[command(flatten)]
@@ -155,6 +157,20 @@ struct Log {
     keep_entries: u64,
 }
 
+/// How much of the disk is kept free.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Disk")]
+struct Disk {
+    /// Bytes that must be free on the disk of --data for new changes to be taken; 0 turns it off
+    #[arg(
+        long,
+        env = "FLAGRAFT_DISK_RESERVE_BYTES",
+        value_name = "BYTES",
+        default_value_t = DiskConfig::default().reserve_bytes
+    )]
+    disk_reserve_bytes: u64,
+}
+
 /// How the node stops.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Stopping")]
@@ -260,6 +276,7 @@ impl ServeArgs {
                 keep_entries: self.log.keep_entries,
                 ..base.raft
             },
+            disk: DiskConfig { reserve_bytes: self.disk.disk_reserve_bytes, ..base.disk },
             shutdown: ShutdownConfig {
                 drain_delay: ms(stopping.drain_delay_ms),
                 drain_timeout: ms(stopping.drain_timeout_ms),

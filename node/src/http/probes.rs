@@ -81,6 +81,7 @@ fn snapshot(app: &App) -> Snapshot {
         read_rounds: app.node.reads().rounds(),
         read_suspect: app.node.reads().is_suspect(),
         ready: app.node.reads().readiness().ready,
+        disk: app.node.disk(),
     }
 }
 

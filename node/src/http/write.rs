@@ -283,8 +283,14 @@ fn not_submitted(request_id: &str, error: SubmitError) -> (&'static str, Answer)
                 }
                 NotEntered::Overloaded => "send it again, more slowly",
                 NotEntered::Stopping => "send it to another node",
+                NotEntered::NoRoom { .. } => "make room there, or a larger disk, and send it again",
             };
-            ("not_entered", Err(ApiError::unavailable(format!("{message}; {what}")).retry_after(retry_after)))
+            let message = format!("{message}; {what}");
+            let error = match why {
+                NotEntered::NoRoom { node } => ApiError::disk_full(message).detail("node", node),
+                _ => ApiError::unavailable(message),
+            };
+            ("not_entered", Err(error.retry_after(retry_after)))
         }
         SubmitError::OutcomeUnknown => ("unknown", Err(ApiError::outcome_unknown(request_id))),
     }

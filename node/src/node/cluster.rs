@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::wall_ms,
+    disk::{Disk, DiskReport, DiskState},
     peer::PeerClient,
     raft::{MemberRole, NodeMeta, RaftRole, Replica, SnapshotProgress},
     reads::Reads,
@@ -30,10 +31,12 @@ pub(crate) struct MemberReport {
     ready: bool,
     wall_clock_ms: i64,
     snapshot: Option<SnapshotProgress>,
+    #[serde(default)]
+    disk: DiskReport,
 }
 
 impl MemberReport {
-    pub(crate) fn of(replica: &Replica, reads: &Reads) -> Self {
+    pub(crate) fn of(replica: &Replica, reads: &Reads, disk: &Disk) -> Self {
         let (published, age_ms) = reads.local();
         let status = replica.status();
         Self {
@@ -52,7 +55,13 @@ impl MemberReport {
             ready: reads.readiness().ready,
             wall_clock_ms: wall_ms(),
             snapshot: replica.snapshot_progress(),
+            disk: disk.report(),
         }
+    }
+
+    /// What the member's disk lets it do.
+    pub(super) fn disk_state(&self) -> DiskState {
+        self.disk.state
     }
 }
 
@@ -123,6 +132,8 @@ pub struct ClusterMember {
     pub clock_offset_ms: Option<i64>,
     /// The snapshot that is on its way to it, for it is too far behind for entries.
     pub snapshot: Option<SnapshotProgress>,
+    /// The disk that its data lies on.
+    pub disk: Option<DiskReport>,
 }
 
 /// What a member does, as it says itself.
@@ -162,6 +173,7 @@ pub(super) async fn gather(
     replica: &Replica,
     peers: &PeerClient,
     reads: &Reads,
+    disk: &Disk,
     patience: Duration,
 ) -> ClusterStatus {
     let status = replica.status();
@@ -171,7 +183,7 @@ pub(super) async fn gather(
     metas.entry(node_id).or_insert_with(|| (own_meta.clone(), false));
     let asked = metas.into_iter().map(async |(id, (meta, voter))| {
         let report = if id == node_id {
-            Some(MemberReport::of(replica, reads))
+            Some(MemberReport::of(replica, reads, disk))
         } else {
             ask(peers, id, patience).await
         };
@@ -185,7 +197,7 @@ pub(super) async fn gather(
         }
         members.push(member);
     }
-    let own = own.unwrap_or_else(|| MemberReport::of(replica, reads));
+    let own = own.unwrap_or_else(|| MemberReport::of(replica, reads, disk));
     let state = &replica.published().state;
     ClusterStatus {
         cluster: state.cluster_id(),
@@ -201,7 +213,8 @@ pub(super) async fn gather(
     }
 }
 
-async fn ask(peers: &PeerClient, id: u64, patience: Duration) -> Option<MemberReport> {
+/// What a member says of itself; `None` if it does not answer.
+pub(super) async fn ask(peers: &PeerClient, id: u64, patience: Duration) -> Option<MemberReport> {
     let answer = peers.status(id, patience).await.ok()?;
     match serde_json::from_slice(&answer) {
         Ok(report) => Some(report),
@@ -229,5 +242,6 @@ fn member(id: u64, meta: NodeMeta, voter: bool, report: Option<&MemberReport>) -
         audit: report.map(|report| report.audit.clone()),
         clock_offset_ms: report.map(|report| report.wall_clock_ms.saturating_sub(wall_ms())),
         snapshot: report.and_then(|report| report.snapshot),
+        disk: report.map(|report| report.disk),
     }
 }

@@ -4,9 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 
-use super::{cluster::MemberReport, submit::Writes};
+use super::{cluster::MemberReport, room::Room, submit::Writes};
 use crate::{
     clock::wall_ms,
+    disk::Disk,
     peer::{Found, FoundReply, HelloReply, PeerClient, PeerHandler, ReadIndexReply, Refusal, RefusalCode},
     raft::{NodeMeta, RaftMessage, RaftReply, ReadIndexError, Replica},
     reads::Reads,
@@ -21,6 +22,8 @@ pub(super) struct Desk {
     pub(super) peers: PeerClient,
     pub(super) reads: Arc<Reads>,
     pub(super) writes: Arc<Writes>,
+    pub(super) room: Arc<Room>,
+    pub(super) disk: Arc<Disk>,
     /// How long a follower's question for a read index is worth answering.
     pub(super) read_timeout: Duration,
     /// How long a member may let another one wait for an entry.
@@ -29,6 +32,7 @@ pub(super) struct Desk {
 
 impl PeerHandler for Desk {
     async fn raft(&self, _from: u64, message: RaftMessage) -> Result<RaftReply, Refusal> {
+        self.room.admit(&message)?;
         Ok(self.replica.handle_raft(message).await?)
     }
 
@@ -85,7 +89,7 @@ impl PeerHandler for Desk {
     }
 
     async fn status(&self, _from: u64) -> Result<Vec<u8>, Refusal> {
-        let report = MemberReport::of(&self.replica, &self.reads);
+        let report = MemberReport::of(&self.replica, &self.reads, &self.disk);
         serde_json::to_vec(&report).map_err(|error| Refusal::new(RefusalCode::Unavailable, error.to_string()))
     }
 }

@@ -10,6 +10,7 @@ mod desk;
 mod failure;
 mod founding;
 mod listener;
+mod room;
 mod secrets;
 mod start;
 mod stop;
@@ -32,8 +33,10 @@ pub use self::{
     submit::{Credentials, NotEntered, Submission, SubmitError, Submitted, mint_request_id},
 };
 use self::{denials::DenialCount, listener::PeerListener, submit::Writes};
+pub use crate::disk::{DiskReport, DiskState};
 use crate::{
     config::NodeConfig,
+    disk::Disk,
     metrics::Metrics,
     peer::PeerClient,
     raft::{NodeMeta, Published, RaftStatus, Replica},
@@ -60,6 +63,9 @@ pub struct Node {
     peer_listener: Mutex<Option<PeerListener>>,
     /// What runs until the node stops: the way into a cluster, and the comparison of clocks.
     tasks: Vec<AbortHandle>,
+    disk: Arc<Disk>,
+    /// Whether the disk, which had refused a write, takes writes again.
+    disk_is_back: watch::Receiver<bool>,
     /// Tells the reporter of refused credentials to write its last record.
     stop: watch::Sender<bool>,
     reporter: Mutex<Option<JoinHandle<()>>>,
@@ -91,6 +97,11 @@ impl Node {
     /// What knows how old that is, and makes sure.
     pub fn reads(&self) -> &Reads {
         &self.reads
+    }
+
+    /// What is known of the disk that the data folder lies on.
+    pub fn disk(&self) -> DiskReport {
+        self.disk.report()
     }
 
     /// What is counted.
@@ -126,6 +137,7 @@ impl Node {
             &self.replica,
             &self.peers,
             &self.reads,
+            &self.disk,
             self.config.waits.status_timeout,
         )
         .await
@@ -155,6 +167,16 @@ impl Node {
             Ok(Some(failure)) => failure,
             // A task that has ended without a failure has none to tell of.
             Ok(None) | Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Returns once the disk takes writes again, after it had refused one: this node has to be started anew to take
+    /// part in its cluster again.
+    pub async fn disk_is_back(&self) {
+        let mut back = self.disk_is_back.clone();
+        if back.wait_for(|back| *back).await.is_err() {
+            // Nobody looks any more: the node stops.
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -18,11 +18,13 @@ use super::{
     failure::StartError,
     founding::{Newcomer, failure_of},
     listener::{self, PeerListener},
+    room::{Room, RoomKeeper},
     secrets,
     submit::Writes,
 };
 use crate::{
     config::NodeConfig,
+    disk::Disk,
     metrics::Metrics,
     peer::{PeerClient, PeerOptions},
     raft::{MemberRole, NodeMeta, Replica, ReplicaOptions, TransferMetrics, VersionRange},
@@ -93,12 +95,29 @@ impl Node {
             transfers: TransferMetrics::register(metrics.registry())?,
         })
         .await?;
-        let reads = Arc::new(Reads::start(node_id, replica.clone(), peers.clone(), config.reads.clone()));
+        let disk = Arc::new(Disk::new(Arc::clone(&storage), config.disk.clone()));
+        let room = Arc::new(Room::new(node_id, Arc::clone(&disk)));
+        let (back, disk_is_back) = watch::channel(false);
+        let keeper = RoomKeeper::new(
+            Arc::clone(&room),
+            replica.clone(),
+            peers.clone(),
+            config.waits.status_timeout,
+            back,
+        );
+        let reads = Arc::new(Reads::start(
+            node_id,
+            replica.clone(),
+            peers.clone(),
+            Arc::clone(&disk),
+            config.reads.clone(),
+        ));
         let writes = Arc::new(Writes::new(
             node_id,
             replica.clone(),
             peers.clone(),
             Arc::clone(&reads),
+            Arc::clone(&room),
             config.writes.clone(),
             metrics.clone(),
         ));
@@ -109,6 +128,8 @@ impl Node {
             peers: peers.clone(),
             reads: Arc::clone(&reads),
             writes: Arc::clone(&writes),
+            room,
+            disk: Arc::clone(&disk),
             read_timeout: config.reads.try_timeout,
             await_published_max: config.waits.await_published_max,
         });
@@ -136,6 +157,7 @@ impl Node {
             })
             .abort_handle(),
             tokio::spawn(clocks.run()).abort_handle(),
+            tokio::spawn(keeper.run()).abort_handle(),
         ];
         let (stop, stopped) = watch::channel(false);
         let reporter = tokio::spawn(reporter.run(config.writes.clone(), stopped));
@@ -153,6 +175,8 @@ impl Node {
             peer_address,
             peer_listener: Mutex::new(Some(peer_listener)),
             tasks,
+            disk,
+            disk_is_back,
             stop,
             reporter: Mutex::new(Some(reporter)),
             let_go,

@@ -166,6 +166,8 @@ pub enum RefusalCode {
     Stopped = 8,
     /// The receiver can't do it now.
     Unavailable = 9,
+    /// The receiver's disk has no room for it.
+    NoRoom = 20,
     /// A code of a newer version.
     Unknown = 0,
 }
@@ -173,8 +175,8 @@ pub enum RefusalCode {
 impl RefusalCode {
     fn from_number(number: u16) -> Self {
         use RefusalCode::{
-            Malformed, NoCluster, Stopped, Unavailable, Unknown, Unsupported, WrongCluster, WrongGroup,
-            WrongReceiver, WrongUid,
+            Malformed, NoCluster, NoRoom, Stopped, Unavailable, Unknown, Unsupported, WrongCluster,
+            WrongGroup, WrongReceiver, WrongUid,
         };
         let all = [
             WrongCluster,
@@ -186,6 +188,7 @@ impl RefusalCode {
             Malformed,
             Stopped,
             Unavailable,
+            NoRoom,
         ];
         all.into_iter().find(|code| *code as u16 == number).unwrap_or(Unknown)
     }

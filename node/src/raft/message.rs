@@ -39,6 +39,19 @@ pub enum RaftMessage {
     SnapshotInstallV2(SnapshotInstallV2),
 }
 
+impl RaftMessage {
+    /// Whether it is to be written to the receiver's disk, and may be large. Votes are not, nor are Raft's own entries:
+    /// without the first of a term a new leader could confirm no read, and with a change of the membership a member
+    /// whose disk is full is replaced.
+    pub fn needs_room(&self) -> bool {
+        match self {
+            Self::Append(append) => !append.entries.iter().all(EntryV1::is_rafts_own),
+            Self::Vote(_) | Self::PreVote(_) | Self::Transfer(_) => false,
+            Self::SnapshotOffer(_) | Self::SnapshotChunk(_) | Self::SnapshotInstall(_) => true,
+        }
+    }
+}
+
 /// The answer to a [`RaftMessage`].
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum RaftReply {

@@ -75,7 +75,9 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
     ) -> Result<openraft::alias::SnapshotOf<TypeConfig, SnapshotData>, io::Error> {
         let meta = SnapshotMeta { last_log_id: self.last_applied, last_membership: self.membership.clone() };
         let (storage, state) = (Arc::clone(&self.storage), self.state.clone());
-        Ok(blocking(move || build(&storage, &state, &meta)).await?.into())
+        let built = blocking(move || build(&storage, &state, &meta)).await;
+        self.storage.note_file(&built);
+        Ok(built?.into())
     }
 }
 

@@ -150,7 +150,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, data: SnapshotData) -> Result<(), io::Error> {
         let (storage, meta) = (Arc::clone(&self.storage), meta.clone());
         let counted = self.state.audit_frontier().clone();
-        let catalog = blocking(move || install::install(&storage, &counted, &meta, data)).await?;
+        let installed = blocking(move || install::install(&storage, &counted, &meta, data)).await;
+        self.storage.note_file(&installed);
+        let catalog = installed?;
         self.membership = catalog.meta.last_membership;
         self.install(catalog.state, catalog.meta.last_log_id);
         Ok(())

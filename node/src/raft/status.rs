@@ -50,7 +50,8 @@ pub(super) fn of(metrics: &RaftMetrics<TypeConfig>, published: Option<u64>) -> R
 }
 
 /// Follows openraft's metrics for as long as it runs: tells who leads, keeps the peers' address book up to date and
-/// the log within its bytes, and ends the process when Raft stopped without being asked to.
+/// the log within its bytes, and ends the process when Raft stopped without being asked to; unless that was because
+/// the disk refused a write: then what is published goes on being read.
 pub(super) fn watch(
     raft: Raft<TypeConfig, StateMachine>,
     log: LogStore,
@@ -84,7 +85,10 @@ pub(super) fn watch(
             let failure =
                 failure.map(|failure| failure.to_string()).or(gone.then(|| "it panicked".to_owned()));
             if let Some(failure) = failure.filter(|_| !stopping.load(Ordering::Acquire)) {
-                storage.fatal(&format!("Raft has stopped: {failure}"));
+                match storage.refused() {
+                    Some(why) => tracing::error!("the disk takes no writes, so Raft has stopped: {why}"),
+                    None => storage.fatal(&format!("Raft has stopped: {failure}")),
+                }
             }
             if gone {
                 break;

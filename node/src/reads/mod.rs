@@ -27,6 +27,7 @@ pub use self::{
 use crate::{
     clock::{BootTime, ceil_ms},
     config::ReadConfig,
+    disk::Disk,
     peer::PeerClient,
     raft::{Published, Replica},
 };
@@ -64,6 +65,7 @@ pub enum RevisionUnavailable {
 pub struct Reads {
     replica: Replica,
     gate: Arc<Gate>,
+    disk: Arc<Disk>,
     config: ReadConfig,
     stopping: AtomicBool,
     refresher: AbortHandle,
@@ -71,11 +73,17 @@ pub struct Reads {
 
 impl Reads {
     /// Starts to keep the age of this node's state.
-    pub(crate) fn start(node_id: u64, replica: Replica, peers: PeerClient, config: ReadConfig) -> Self {
+    pub(crate) fn start(
+        node_id: u64,
+        replica: Replica,
+        peers: PeerClient,
+        disk: Arc<Disk>,
+        config: ReadConfig,
+    ) -> Self {
         let rounds = ReplicaRounds::new(node_id, replica.clone(), peers, config.try_timeout);
         let gate = Arc::new(Gate::start(Arc::new(rounds), &config));
         let refresher = tokio::spawn(refresh(Arc::clone(&gate), config.clone())).abort_handle();
-        Self { replica, gate, config, stopping: AtomicBool::new(false), refresher }
+        Self { replica, gate, disk, config, stopping: AtomicBool::new(false), refresher }
     }
 
     /// Waits until a quorum confirms that the published state holds everything that was committed when this was
@@ -175,6 +183,7 @@ impl Reads {
             member: status.members.contains_key(&status.node_id),
             founded: self.replica.published().state.history().is_some(),
             leader: status.leader,
+            disk: self.disk.report(),
             age_ms: self.age_ms(),
             age_max_ms: ceil_ms(self.config.ready_max_age),
         })

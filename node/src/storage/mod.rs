@@ -14,6 +14,7 @@ mod floor;
 mod identity;
 mod log;
 mod metrics;
+mod room;
 mod schema;
 mod staging;
 mod syncer;
@@ -90,6 +91,8 @@ pub struct Storage {
     fatal: FatalHook,
     failed: Arc<OnceLock<String>>,
     tail: Mutex<AuditTail>,
+    /// The first write that the disk refused.
+    refused: OnceLock<String>,
 }
 
 impl Storage {
@@ -137,6 +140,7 @@ impl Storage {
             identity: ArcSwap::from_pointee(identity),
             fatal: hook,
             failed,
+            refused: OnceLock::new(),
             // What the state counts is known once it is read: see `settle_audit`.
             tail: Mutex::new(AuditTail { counted: 0, end: 0, marked: false }),
         };
@@ -193,7 +197,7 @@ impl Storage {
     /// When the database fails.
     pub fn put_meta(&self, key: MetaKey, value: &[u8]) -> Result<(), StorageError> {
         self.usable()?;
-        Ok(self.db.put_cf(self.family(RAFT_META), key.key(self.group), value)?)
+        self.noted(self.db.put_cf(self.family(RAFT_META), key.key(self.group), value).map_err(Into::into))
     }
 
     /// Visits all rows of the state, in the order of their keys: key, without the group, and value. This blocks.
@@ -265,13 +269,57 @@ impl Storage {
         (self.fatal)(why);
     }
 
+    /// Notes what became of writing a file beside the database, if the disk refused it.
+    pub(crate) fn note_file<T>(&self, written: &io::Result<T>) {
+        let error = written.as_ref().err().and_then(|error| error.get_ref());
+        if let Some(error) = error.and_then(|error| error.downcast_ref::<StorageError>())
+            && room::is_refusal(error)
+        {
+            _ = self.refused.set(error.to_string());
+        }
+    }
+
+    /// Why the disk refused a write: it is full, over its quota or read-only. From then on nothing is written here any
+    /// more, for what comes after a write that is missing must not be there without it. What was acknowledged before
+    /// is on the disk, and opening the folder anew goes on from there. `None`: no write was refused.
+    pub fn refused(&self) -> Option<&str> {
+        self.refused.get().map(String::as_str)
+    }
+
+    /// How many bytes are free on the disk. This may block.
+    ///
+    /// # Errors
+    /// When the disk can't be asked.
+    pub fn free_bytes(&self) -> Result<u64, StorageError> {
+        room::free_bytes(&self.dir)
+    }
+
+    /// Finds out whether the disk takes writes, with a small file. This blocks.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn probe(&self) -> Result<(), StorageError> {
+        room::probe(&self.dir)
+    }
+
     fn usable(&self) -> Result<(), StorageError> {
-        self.failed.get().map_or(Ok(()), |why| Err(StorageError::Failed(why.clone())))
+        let earlier = self.failed.get().or_else(|| self.refused.get());
+        earlier.map_or(Ok(()), |why| Err(StorageError::Failed(why.clone())))
     }
 
     fn write(&self, batch: WriteBatch) -> Result<(), StorageError> {
         self.usable()?;
-        Ok(self.db.write(batch)?)
+        self.noted(self.db.write(batch).map_err(Into::into))
+    }
+
+    /// A write's result, noted if the disk refused the write.
+    fn noted(&self, written: Result<(), StorageError>) -> Result<(), StorageError> {
+        written.inspect_err(|error| {
+            if room::is_refusal(error) {
+                // Only the first is of interest.
+                _ = self.refused.set(error.to_string());
+            }
+        })
     }
 
     fn family(&self, name: &str) -> &ColumnFamily {

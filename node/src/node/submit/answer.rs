@@ -61,6 +61,11 @@ pub(crate) enum LeaderAnswer {
     TooManyRejections,
     /// It was proposed and not answered in time.
     OutcomeUnknown,
+    /// There is no room for another entry on too many disks: nothing was done.
+    NoRoom {
+        /// A member whose disk is full.
+        node: u64,
+    },
 }
 
 impl LeaderAnswer {

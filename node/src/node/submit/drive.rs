@@ -131,6 +131,8 @@ impl Course {
             }
             LeaderAnswer::NoQuorum => Ok(self.held_up(NotEntered::NoQuorum)),
             LeaderAnswer::Overloaded => Ok(self.held_up(NotEntered::Overloaded)),
+            // It may be handing over to a member that has room.
+            LeaderAnswer::NoRoom { node } => Ok(self.held_up(NotEntered::NoRoom { node })),
             LeaderAnswer::OutcomeUnknown => {
                 self.may_have_entered |= !self.dry_run;
                 Ok(Next::Retry)
@@ -166,11 +168,12 @@ impl Course {
     }
 }
 
-/// Elections take a second or two; an overload passes sooner.
+/// Elections take a second or two; an overload passes sooner, and a full disk not by itself.
 pub(crate) fn retry_after(why: NotEntered, least: Duration) -> Duration {
     let usual = match why {
         NotEntered::NoLeader | NotEntered::NoQuorum => Duration::from_secs(2),
         NotEntered::Overloaded | NotEntered::Stopping => Duration::from_secs(1),
+        NotEntered::NoRoom { .. } => Duration::from_secs(5),
     };
     usual.max(least)
 }

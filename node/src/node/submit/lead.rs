@@ -26,6 +26,7 @@ use crate::{
     clock::wall_ms,
     config::WriteConfig,
     leadership::{known_leader, leader_other_than},
+    node::room::Room,
     peer::PeerClient,
     raft::{ProposeError, Replica},
     reads::Reads,
@@ -38,6 +39,7 @@ pub(super) struct Lead {
     replica: Replica,
     peers: PeerClient,
     reads: Arc<Reads>,
+    room: Arc<Room>,
     config: WriteConfig,
     limiter: RejectionLimiter,
     permits: Semaphore,
@@ -49,11 +51,12 @@ impl Lead {
         replica: Replica,
         peers: PeerClient,
         reads: Arc<Reads>,
+        room: Arc<Room>,
         config: WriteConfig,
     ) -> Self {
         let limiter = RejectionLimiter::new(config.recorded_rejections_per_second);
         let permits = Semaphore::new(config.in_flight_max);
-        Self { node_id, replica, peers, reads, config, limiter, permits }
+        Self { node_id, replica, peers, reads, room, config, limiter, permits }
     }
 
     /// Takes a write through, if this node leads. Answers by the deadline.
@@ -65,6 +68,9 @@ impl Lead {
         let leader = known_leader(&self.replica);
         if leader != Some(self.node_id) {
             return LeaderAnswer::NotLeader { leader };
+        }
+        if let Some(node) = self.room.lacks().filter(|_| !submission.dry_run) {
+            return LeaderAnswer::NoRoom { node };
         }
         if !self.has_quorum(deadline).await {
             // Whoever lost its quorum may have lost its office too, without having heard of it.

@@ -28,6 +28,7 @@ use crate::{
     config::WriteConfig,
     leadership::{known_leader, leader_other_than},
     metrics::Metrics,
+    node::room::Room,
     peer::PeerClient,
     raft::Replica,
     reads::Reads,
@@ -50,10 +51,11 @@ impl Writes {
         replica: Replica,
         peers: PeerClient,
         reads: Arc<Reads>,
+        room: Arc<Room>,
         config: WriteConfig,
         metrics: Metrics,
     ) -> Self {
-        let lead = Lead::new(node_id, replica.clone(), peers.clone(), reads, config.clone());
+        let lead = Lead::new(node_id, replica.clone(), peers.clone(), reads, room, config.clone());
         let permits = Semaphore::new(config.in_flight_max);
         Self { node_id, replica, peers, lead, config, metrics, permits }
     }

@@ -104,6 +104,12 @@ pub enum NotEntered {
     /// This node is shutting down.
     #[error("this node is shutting down")]
     Stopping,
+    /// The disk of the leader, or of too many members for a quorum, has no room for another entry.
+    #[error("the disk of node {node} is full")]
+    NoRoom {
+        /// A member whose disk is full.
+        node: u64,
+    },
 }
 
 /// A fresh id for a request whose client gave none: `req_` and 32 hexadecimal digits.
