@@ -16,6 +16,7 @@ use crate::{
     invalid::Invalid,
     key::{EnvironmentKey, FlagKey, RuleId, SegmentKey, VariantKey},
     parse,
+    seat::{self, SeatRole},
     segment::{MemberList, Segment, SegmentSpec},
     token::{SecretHash, TokenId, TokenSpec},
 };
@@ -123,6 +124,14 @@ operations! {
     "system.leadership" => SystemLeadership,
     /// Raises the cluster version.
     "system.cluster_version" => SystemClusterVersion,
+    /// Gives a node id away, to whoever holds the join token.
+    "system.member.invite" => MemberInvite,
+    /// Takes in the node that came with the join token, which is used up by that.
+    "system.member.admit" => MemberAdmit,
+    /// Lets a learner vote once it has caught up.
+    "system.member.promote" => MemberPromote,
+    /// Removes a member, and takes its id out of use.
+    "system.member.remove" => MemberRemove,
 }
 
 impl Serialize for Operation {
@@ -365,6 +374,42 @@ fields! {
         /// The new version.
         version: u32,
     }
+    /// Fields of `system.member.invite`.
+    MemberInvite {
+        /// The id that is given away. One that was used before never is again.
+        node_id: u64,
+        /// What the member shall be once it is there. Default: a voter.
+        #[serde(default)]
+        role: SeatRole,
+        /// The SHA-256 of its join token.
+        secret_sha256: SecretHash,
+        /// How long the token is good for, in milliseconds of record time.
+        expires_in_ms: u64,
+    }
+    /// Fields of `system.member.admit`.
+    MemberAdmit {
+        /// The id that was given away.
+        node_id: u64,
+        /// The SHA-256 of the join token that the node came with.
+        secret_sha256: SecretHash,
+        /// The identity that its data folder minted.
+        uid: String,
+        /// Where its peers reach it.
+        peer_address: String,
+    }
+    /// Fields of `system.member.promote`.
+    MemberPromote {
+        /// The member.
+        node_id: u64,
+    }
+    /// Fields of `system.member.remove`.
+    MemberRemove {
+        /// The member.
+        node_id: u64,
+        /// The member that takes its place: it goes no sooner than that one votes. Default: none is waited for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        successor: Option<u64>,
+    }
 }
 
 /// A part of a flag's configuration that `flag.copy` can copy.
@@ -417,6 +462,8 @@ impl Operation {
             Self::FlagPut(fields) => ("flag", fields.flag.checked().map(drop)),
             Self::SegmentPut(fields) => ("segment", Segment::new(fields.segment.clone()).map(drop)),
             Self::TokenCreate(fields) => ("token", fields.token.validate()),
+            Self::MemberInvite(fields) => return seat::validate_invitation(fields),
+            Self::MemberAdmit(fields) => return seat::validate_admission(fields),
             _ => return Ok(()),
         };
         checked.map_err(|invalid| invalid.under(field))
@@ -431,7 +478,11 @@ impl Operation {
     /// secret): what records keep, and what tells whether two requests are the same.
     pub fn without_secrets(&self) -> Value {
         let mut value = serde_json::to_value(self).unwrap_or_default();
-        if let (Self::TokenCreate(_), Some(object)) = (self, value.as_object_mut()) {
+        if let (
+            Self::TokenCreate(_) | Self::MemberInvite(_) | Self::MemberAdmit(_),
+            Some(object),
+        ) = (self, value.as_object_mut())
+        {
             object.remove("secret_sha256");
         }
         value

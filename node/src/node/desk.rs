@@ -4,10 +4,17 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 
-use super::{cluster::MemberReport, submit::Writes};
+use super::{
+    cluster::MemberReport,
+    membership::{self, Steward},
+    submit::Writes,
+};
 use crate::{
     clock::wall_ms,
-    peer::{Found, FoundReply, HelloReply, PeerClient, PeerHandler, ReadIndexReply, Refusal, RefusalCode},
+    peer::{
+        Found, FoundReply, HandOverReply, HelloReply, Join, JoinReply, PeerClient, PeerHandler,
+        ReadIndexReply, Refusal, RefusalCode,
+    },
     raft::{NodeMeta, RaftMessage, RaftReply, ReadIndexError, Replica},
     reads::Reads,
     storage::{Storage, StorageError},
@@ -21,6 +28,9 @@ pub(super) struct Desk {
     pub(super) peers: PeerClient,
     pub(super) reads: Arc<Reads>,
     pub(super) writes: Arc<Writes>,
+    pub(super) steward: Arc<Steward>,
+    /// Whether this node was started to join a cluster, so that no other one is founded with it.
+    pub(super) joins: bool,
     /// How long a follower's question for a read index is worth answering.
     pub(super) read_timeout: Duration,
     /// How long a member may let another one wait for an entry.
@@ -42,6 +52,10 @@ impl PeerHandler for Desk {
 
     async fn found(&self, from: u64, found: Found) -> Result<FoundReply, Refusal> {
         match self.storage.identity().cluster_id {
+            None if self.joins => {
+                let why = "this node was started with --join, to come into a cluster that runs";
+                return Err(Refusal::new(RefusalCode::Unavailable, why));
+            }
             Some(ours) if ours != found.cluster_id => return Ok(FoundReply::KnowsAnother(ours)),
             Some(_) => {}
             None => {
@@ -85,7 +99,23 @@ impl PeerHandler for Desk {
     }
 
     async fn status(&self, _from: u64) -> Result<Vec<u8>, Refusal> {
-        let report = MemberReport::of(&self.replica, &self.reads);
+        let report = MemberReport::of(&self.replica, &self.reads, self.steward.waits_for());
         serde_json::to_vec(&report).map_err(|error| Refusal::new(RefusalCode::Unavailable, error.to_string()))
+    }
+
+    async fn join(&self, from: u64, uid: String, join: Join) -> Result<JoinReply, Refusal> {
+        Ok(self.steward.admit(from, &uid, join).await)
+    }
+
+    async fn hand_over(&self, _from: u64, next: u64, sequence: u64) -> Result<HandOverReply, Refusal> {
+        Ok(self.steward.hand_over(next, sequence).await)
+    }
+
+    fn removed(&self, from: u64) -> Option<String> {
+        membership::removed(&self.replica, from)
+    }
+
+    fn advise_wiped(&self, from: u64) -> Option<String> {
+        Some(membership::advise_wiped(&self.replica, from))
     }
 }
