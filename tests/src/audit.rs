@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::api::Api;
+use crate::{api::Api, load::Written};
 
 /// All records, in order.
 ///
@@ -48,4 +48,29 @@ pub fn accepted_by_reason(records: &[Value]) -> BTreeMap<String, usize> {
         }
     }
     counts
+}
+
+/// Asserts that every acknowledged write is in the audit log exactly once, under the revision that was named, and that
+/// no other is there twice.
+///
+/// # Panics
+/// One is missing, or there twice.
+pub async fn each_once(node: &Api, written: &Written) {
+    let records = records(node).await;
+    let accepted = accepted_by_reason(&records);
+    let revisions: BTreeMap<&str, u64> = records
+        .iter()
+        .filter_map(|record| Some((record["reason"].as_str()?, record["revision_after"].as_u64()?)))
+        .collect();
+    for (reason, revision) in &written.acknowledged {
+        assert_eq!(accepted.get(reason), Some(&1), "acknowledged, and in the audit log so often: {reason}");
+        assert_eq!(
+            revisions.get(reason.as_str()),
+            Some(revision),
+            "answered with another revision: {reason}"
+        );
+    }
+    for reason in &written.unknown {
+        assert!(accepted.get(reason).copied().unwrap_or_default() <= 1, "applied twice: {reason}");
+    }
 }

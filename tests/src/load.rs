@@ -74,17 +74,23 @@ pub struct Writers {
 impl Writers {
     /// Starts `clients` of them.
     pub async fn start(cluster: &Cluster, clients: u64, lose_one_in: Option<u64>) -> Self {
+        Self::start_on("load", &cluster.admins(), clients, lose_one_in).await
+    }
+
+    /// Starts `clients` of them on these nodes. `name` tells their flags and requests from those of other writers.
+    pub async fn start_on(name: &str, nodes: &[Api], clients: u64, lose_one_in: Option<u64>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let acknowledged = Arc::new(AtomicU64::new(0));
         let mut tasks = Vec::new();
         for client in 0..clients {
-            let nodes = cluster.admins();
+            let nodes = nodes.to_vec();
             let mut losers = Vec::new();
             for node in &nodes {
                 losers.push(LostAnswers::before(node.base()).await);
             }
             let (stop, acknowledged) = (stop.clone(), acknowledged.clone());
-            tasks.push(tokio::spawn(write(client, nodes, losers, lose_one_in, stop, acknowledged)));
+            let flag = format!("{name}-{client}");
+            tasks.push(tokio::spawn(write(flag, nodes, losers, lose_one_in, stop, acknowledged)));
         }
         Self { stop, tasks, acknowledged }
     }
@@ -109,14 +115,13 @@ impl Writers {
 }
 
 async fn write(
-    client: u64,
+    flag: String,
     nodes: Vec<Api>,
     losers: Vec<LostAnswers>,
     lose_one_in: Option<u64>,
     stop: Arc<AtomicBool>,
     acknowledged: Arc<AtomicU64>,
 ) -> Written {
-    let flag = format!("load-{client}");
     let path = format!("/api/v1/projects/{PROJECT}/changes");
     let mut written = Written::default();
     for count in 1.. {

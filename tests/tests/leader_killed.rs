@@ -3,7 +3,6 @@
 //! is there, once; and all nodes hold the same.
 
 use std::{
-    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -17,7 +16,7 @@ use flagraft_tests::{
     catalog::{PROJECT, counter, put, switch},
     cluster::Setup,
     history::History,
-    load::{Readers, Writers, Written, write_anywhere},
+    load::{Readers, Writers, write_anywhere},
     settings::{measured, rounds},
     wait,
 };
@@ -28,29 +27,6 @@ use common::shop::Shop;
 
 /// Within this, writes are accepted again.
 const WRITES_BACK_WITHIN: Duration = Duration::from_secs(3);
-
-/// Asserts that every acknowledged write is in the audit log exactly once, under the revision that was named, and that
-/// no other is there twice.
-async fn each_once(shop: &Shop, written: &Written) {
-    let node = shop.cluster.admin(shop.cluster.living()[0]);
-    let records = audit::records(&node).await;
-    let accepted = audit::accepted_by_reason(&records);
-    let revisions: BTreeMap<&str, u64> = records
-        .iter()
-        .filter_map(|record| Some((record["reason"].as_str()?, record["revision_after"].as_u64()?)))
-        .collect();
-    for (reason, revision) in &written.acknowledged {
-        assert_eq!(accepted.get(reason), Some(&1), "acknowledged, and in the audit log so often: {reason}");
-        assert_eq!(
-            revisions.get(reason.as_str()),
-            Some(revision),
-            "answered with another revision: {reason}"
-        );
-    }
-    for reason in &written.unknown {
-        assert!(accepted.get(reason).copied().unwrap_or_default() <= 1, "applied twice: {reason}");
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reads_and_writes_go_on_when_the_leader_is_killed() {
@@ -97,7 +73,7 @@ async fn reads_and_writes_go_on_when_the_leader_is_killed() {
         written.first_answer_lost > 0,
         "no write lost its first answer, so their repetition was not tried"
     );
-    each_once(&shop, &written).await;
+    audit::each_once(&shop.cluster.admin(shop.cluster.living()[0]), &written).await;
     shop.cluster.agreed().await;
     measured(
         "leader killed: turns, slowest write after it in ms, reads, failed reads",

@@ -145,9 +145,10 @@ impl Draft {
 
     /// Writes a seat, unless it says nothing new.
     fn put_seat(&mut self, node_id: u64, before: Option<&Seat>, seat: Seat) -> BeforeAfter {
-        let as_before = before.map(|before| Seat { revision: before.revision, ..seat.clone() });
+        let is_news =
+            before.is_none_or(|before| *before != Seat { revision: before.revision, ..seat.clone() });
         let recorded = (before.map_or(Value::Null, shown), shown(&seat));
-        if as_before.as_ref() != before {
+        if is_news {
             self.state.seats.insert(node_id, Arc::new(seat));
             self.wrote([RowId::Seat(node_id)]);
             self.changed_the_cluster();

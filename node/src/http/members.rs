@@ -176,6 +176,9 @@ async fn state(
     let draft = Draft { operations, ..Draft::nothing(why) };
     submit(app, caller, terms, draft).await.map_err(|error| {
         error.map_path(|path| {
+            if !path.starts_with("/operations/") {
+                return path;
+            }
             let own = path.strip_prefix(&format!("/operations/{last}"));
             own.map_or_else(String::new, |rest| rest.replace("expires_in_ms", "expires_in_seconds"))
         })

@@ -79,6 +79,10 @@ impl<'a> Plan<'a> {
                 .lead_on(self.voters, Step::Change(MembershipChange::Finish))
                 .unwrap_or_else(Step::Wait);
         }
+        if !self.voters.contains(&self.own) {
+            // Another one's doing: this steward never lets a leader lose its vote. It would drop itself next.
+            return self.lead_on(self.voters, Step::Rest).unwrap_or_else(Step::Wait);
+        }
         let joining = self.joining();
         let leaving = self.leaving(&joining);
         let with_new: BTreeSet<u64> = self.voters.union(&joining).copied().collect();

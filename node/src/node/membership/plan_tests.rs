@@ -186,6 +186,8 @@ fn the_leader_never_takes_its_own_vote_away() {
     assert_eq!(handed(Scene::of([1, 2]).replaced(1, 2)), 2);
     Scene::of([1, 2]).removed(1).dead(2).waits("too few");
     Scene::of(1..=3).removed(1).led_by(2).votes([2, 3]);
+    // One that lost its vote by whatever way leads no longer than it must.
+    assert_eq!(handed(Scene::of([2, 3]).member(1, Learner).removed(1)), 2);
 }
 
 #[test]
