@@ -180,7 +180,9 @@ mod tests {
             "invitations": [{"node_id": 5, "role": "learner", "expires_at_ms": 1}],
         });
         let text = describe(&body);
-        for said in ["a,eu,rack=7", "learner -> voter", "being changed: node 4 lacks 9 entries", "node 5 is invited"] {
+        for said in
+            ["a,eu,rack=7", "learner -> voter", "being changed: node 4 lacks 9 entries", "node 5 is invited"]
+        {
             assert!(text.contains(said), "{said}: {text}");
         }
         assert!(!text.contains("voter -> voter"), "{text}");

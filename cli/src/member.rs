@@ -235,7 +235,8 @@ async fn invite(
     if second["join_token"].is_string() {
         return Ok(second);
     }
-    Err(Failure::new(Exit::Other, "the answers that held the join token were lost").next("run the command again"))
+    Err(Failure::new(Exit::Other, "the answers that held the join token were lost")
+        .next("run the command again"))
 }
 
 fn token_of(invited: &Value) -> String {

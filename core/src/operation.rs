@@ -478,10 +478,8 @@ impl Operation {
     /// secret): what records keep, and what tells whether two requests are the same.
     pub fn without_secrets(&self) -> Value {
         let mut value = serde_json::to_value(self).unwrap_or_default();
-        if let (
-            Self::TokenCreate(_) | Self::MemberInvite(_) | Self::MemberAdmit(_),
-            Some(object),
-        ) = (self, value.as_object_mut())
+        if let (Self::TokenCreate(_) | Self::MemberInvite(_) | Self::MemberAdmit(_), Some(object)) =
+            (self, value.as_object_mut())
         {
             object.remove("secret_sha256");
         }

@@ -131,6 +131,12 @@ impl Seat {
         self.role == SeatRole::Voter && !self.is_removed()
     }
 
+    /// Whether it is this data folder that has taken it. What a seat says is about that one: a catalog that was restored
+    /// elsewhere brings seats along that are not about the nodes there.
+    pub fn is_of(&self, uid: &str) -> bool {
+        self.occupant.as_ref().is_some_and(|occupant| occupant.uid == uid)
+    }
+
     /// Whether a node with this data folder and join token may take the seat at this time, in milliseconds since 1970
     /// UTC, or has taken it already.
     ///

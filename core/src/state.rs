@@ -207,7 +207,8 @@ impl State {
 
     /// What is known of a node id that was given away: one of a founder, or one of somebody who was invited.
     pub fn seat(&self, node_id: u64) -> Option<Arc<Seat>> {
-        let founder = || self.founding()?.members.get(&node_id).map(|member| Arc::new(Seat::of_founder(member)));
+        let founder =
+            || self.founding()?.members.get(&node_id).map(|member| Arc::new(Seat::of_founder(member)));
         self.seats.get(&node_id).cloned().or_else(founder)
     }
 

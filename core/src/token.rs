@@ -299,7 +299,10 @@ impl Secret {
             ));
         }
         if !is_checksummed(text) {
-            return Err(Invalid::new("", "this token is damaged: its checksum is wrong; was it copied whole?"));
+            return Err(Invalid::new(
+                "",
+                "this token is damaged: its checksum is wrong; was it copied whole?",
+            ));
         }
         Ok(Self(text.to_owned()))
     }

@@ -247,8 +247,10 @@ mod tests {
     #[test]
     fn steps_are_the_blocks_of_sh_under_their_headings() {
         let steps = steps(TEXT).expect("a runbook");
-        let seen: Vec<_> =
-            steps.iter().map(|step| (step.heading.as_str(), step.text.as_str(), step.is_background)).collect();
+        let seen: Vec<_> = steps
+            .iter()
+            .map(|step| (step.heading.as_str(), step.text.as_str(), step.is_background))
+            .collect();
         assert_eq!(seen, [("Title", "first\nsecond", false), ("Part", "third", true)]);
         assert!(super::steps("```shell\nx\n```\n").is_err());
         assert!(super::steps("```sh\n```\n").is_err());

@@ -149,7 +149,12 @@ async fn three_become_five_and_three_again_under_load_and_kills() {
     audit::each_once(&shop.cluster.admin(living[0]), &all).await;
     measured(
         "3 -> 5 -> 3 with kills: turns, slowest turn in ms, writes acknowledged, never acknowledged, reads, failed reads",
-        format!("{turns}, {}, {}, {}, {reads}, 0", slowest.as_millis(), all.acknowledged.len(), all.unknown.len()),
+        format!(
+            "{turns}, {}, {}, {}, {reads}, 0",
+            slowest.as_millis(),
+            all.acknowledged.len(),
+            all.unknown.len()
+        ),
     );
 }
 
@@ -184,7 +189,10 @@ async fn a_learner_follows_under_load_and_votes_only_when_it_is_told_to() {
     assert!(answer.is_success(), "{answer:?}");
     assert_eq!(cluster.settled().await, [1, 2, 3, learner]);
     let again = insist(cluster, &Method::POST, &path, Some(&body)).await;
-    assert_eq!((again.status, &again.body["outcome"], &again.body["done"]), (200, &json!("unchanged"), &json!(true)));
+    assert_eq!(
+        (again.status, &again.body["outcome"], &again.body["done"]),
+        (200, &json!("unchanged"), &json!(true))
+    );
 
     let written = writers.finish().await;
     let failures = readers.finish().await;
@@ -193,7 +201,8 @@ async fn a_learner_follows_under_load_and_votes_only_when_it_is_told_to() {
     cluster.agreed().await;
     // Who, when and why is in the log.
     let records = audit::records(&cluster.admin(1)).await;
-    let promotions = records.iter().filter(|record| record["ticket"] == "OPS-1" && record["outcome"] == "accepted");
+    let promotions =
+        records.iter().filter(|record| record["ticket"] == "OPS-1" && record["outcome"] == "accepted");
     let promotions: Vec<_> = promotions.collect();
     assert_eq!(promotions.len(), 1);
     assert_eq!(promotions[0]["kind"], "system");
@@ -214,7 +223,8 @@ async fn a_wiped_node_is_refused_and_replaced_by_the_command_that_it_names() {
         let members = cluster.settled().await;
         let lost = *rng.choice(&members).expect("three");
         let writers = {
-            let others: Vec<_> = members.iter().filter(|id| **id != lost).map(|id| cluster.admin(*id)).collect();
+            let others: Vec<_> =
+                members.iter().filter(|id| **id != lost).map(|id| cluster.admin(*id)).collect();
             Writers::start_on(&format!("wiped-{turn}"), &others, 2, None).await
         };
         goes_on(&writers).await;
@@ -234,12 +244,22 @@ async fn a_wiped_node_is_refused_and_replaced_by_the_command_that_it_names() {
         let cli = Cli::of_living(cluster);
         let (lost_id, new_id, token_file) = (lost.to_string(), new.to_string(), token.display().to_string());
         let command = [
-            "cluster", "replace", &lost_id, "--with", &new_id, "--join-token-file", &token_file, "--reason",
-            "its disk is lost", "--output", "json",
+            "cluster",
+            "replace",
+            &lost_id,
+            "--with",
+            &new_id,
+            "--join-token-file",
+            &token_file,
+            "--reason",
+            "its disk is lost",
+            "--output",
+            "json",
         ];
         let replacing = async { cli.run(&command).await };
         let starting = async {
-            wait::until_true("the join token", PATIENCE, || async { PathBuf::from(&token_file).exists() }).await;
+            wait::until_true("the join token", PATIENCE, || async { PathBuf::from(&token_file).exists() })
+                .await;
             cluster.launch(new);
         };
         let (ran, ()) = tokio::join!(replacing, starting);
@@ -301,7 +321,11 @@ async fn a_removed_node_that_comes_back_is_told_so_and_disturbs_nobody() {
     cluster.launch(removed);
     ends_saying(cluster, removed, &format!("node {removed} was removed from the cluster")).await;
     let after = cluster.status(two[0]).await.body;
-    assert_eq!((&before["term"], &before["leader"]), (&after["term"], &after["leader"]), "no election was held");
+    assert_eq!(
+        (&before["term"], &before["leader"]),
+        (&after["term"], &after["leader"]),
+        "no election was held"
+    );
     // Nor does it help to wipe its folder.
     cluster.wipe(removed);
     cluster.launch(removed);
@@ -345,10 +369,7 @@ async fn commands_that_come_together_do_no_harm() {
         let (path, answer) = done.expect("no panic");
         // A leader that hands over refuses for a moment; nothing else is wrong with any of them.
         if let Ok(answer) = answer {
-            assert!(
-                answer.is_success() || [409, 503, 504].contains(&answer.status),
-                "{path}: {answer:?}"
-            );
+            assert!(answer.is_success() || [409, 503, 504].contains(&answer.status), "{path}: {answer:?}");
         }
     }
     // What was unsure is asked for again.

@@ -22,7 +22,8 @@ fn machine(cluster: &Cluster, new: u64) -> Shell {
     let mut shell = Shell::new(&folder);
     let living = cluster.living();
     let endpoints: Vec<String> = living.iter().map(|id| cluster.anonymous(*id).base().to_owned()).collect();
-    let members: Vec<String> = living.iter().map(|id| format!("{id}={}", cluster.peer_address(*id))).collect();
+    let members: Vec<String> =
+        living.iter().map(|id| format!("{id}={}", cluster.peer_address(*id))).collect();
     shell
         .set("FLAGRAFT_ENDPOINTS", endpoints.join(","))
         .set("FLAGRAFT_ADMIN_TOKEN", cluster.admin_token())
@@ -40,7 +41,9 @@ fn machine(cluster: &Cluster, new: u64) -> Shell {
 /// The roles of all members by id, as a founder that lives sees them.
 async fn roles(cluster: &Cluster) -> Vec<(u64, String)> {
     let status = cluster.status(cluster.living()[0]).await.body;
-    let role = |member: &Value| (member["id"].as_u64().expect("an id"), member["role"].as_str().expect("a role").to_owned());
+    let role = |member: &Value| {
+        (member["id"].as_u64().expect("an id"), member["role"].as_str().expect("a role").to_owned())
+    };
     status["members"].as_array().expect("members").iter().map(role).collect()
 }
 
@@ -70,7 +73,9 @@ async fn every_command_does_what_the_runbook_says() {
     assert_eq!(voters(cluster).await, [1, 2, 3, 4]);
 
     let shell = machine(cluster, 5);
-    let [add, serve, promote] = runbook.under("Add a learner, and let it vote later")[..] else { panic!("three steps") };
+    let [add, serve, promote] = runbook.under("Add a learner, and let it vote later")[..] else {
+        panic!("three steps")
+    };
     shell.run(add).await;
     let fifth = shell.start(serve, "node.log");
     wait::until("the learner to be there", PATIENCE, || async {
@@ -105,7 +110,9 @@ async fn every_command_does_what_the_runbook_says() {
     assert!(cluster.log(3).contains("flagraft cluster replace 3 --with 6 "), "{}", cluster.log(3));
     let mut shell = machine(cluster, 6);
     shell.set("OLD", 3);
-    let [replace, serve] = runbook.under("Replace a dead machine, or one that lost its disk")[..] else { panic!("two steps") };
+    let [replace, serve] = runbook.under("Replace a dead machine, or one that lost its disk")[..] else {
+        panic!("two steps")
+    };
     let mut replacing = shell.start(replace, "replace.log");
     let token = cluster.folder().join("machine-6/join-token");
     wait::until_true("the join token", PATIENCE, || async { token.exists() }).await;

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 
 use clap::Args;
 use flagraft_node::config::{
-    BootstrapConfig, ConfigError, HttpConfig, JoinConfig, NodeConfig, PeerConfig, Placement, ReadConfig, ShutdownConfig, WriteConfig,
+    BootstrapConfig, ConfigError, HttpConfig, JoinConfig, NodeConfig, PeerConfig, Placement, ReadConfig,
+    ShutdownConfig, WriteConfig,
 };
 
 use super::LogFormat;
@@ -329,7 +330,8 @@ mod tests {
         let join = config.join.as_ref().expect("it joins");
         assert_eq!((join.members.len(), join.token_file.clone()), (2, PathBuf::from("t")));
         assert_eq!(config.validate(), Ok(()));
-        let named = parse(&format!("{line} --peer-address four:7504")).expect("parsed").config().expect("a config");
+        let named =
+            parse(&format!("{line} --peer-address four:7504")).expect("parsed").config().expect("a config");
         assert_eq!(named.peers.members.get(&4).map(String::as_str), Some("four:7504"));
         assert!(parse(&format!("{line} --bootstrap")).is_err());
         let itself = line.replace("1=a:7501,2=b:7502", "4=a:7501");

@@ -105,7 +105,9 @@ impl Draft {
             if !seat.is_meant_to_vote() || seat.occupant.is_none() {
                 return Err(Rejection::Conflict {
                     path: "/successor".to_owned(),
-                    message: format!("node {successor} takes nobody's place: it is no member that is to vote"),
+                    message: format!(
+                        "node {successor} takes nobody's place: it is no member that is to vote"
+                    ),
                 });
             }
         }
@@ -128,7 +130,9 @@ impl Draft {
         if seat.is_removed() {
             return Err(Rejection::Conflict {
                 path: "/node_id".to_owned(),
-                message: format!("node {node_id} was removed, and an id is used once; add a node with a new one"),
+                message: format!(
+                    "node {node_id} was removed, and an id is used once; add a node with a new one"
+                ),
             });
         }
         Ok(seat)

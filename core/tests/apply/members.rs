@@ -65,7 +65,10 @@ fn of_two_folders_with_one_token_the_log_lets_the_first_in() {
     let mut moved = admit(4, 4, 0xa);
     moved.operations[0]["peer_address"] = json!("elsewhere:7504");
     world.must(moved);
-    assert_eq!(world.state.seat(4).expect("there").occupant.as_ref().expect("it").peer_address, "elsewhere:7504");
+    assert_eq!(
+        world.state.seat(4).expect("there").occupant.as_ref().expect("it").peer_address,
+        "elsewhere:7504"
+    );
 }
 
 #[test]
@@ -82,11 +85,16 @@ fn a_token_is_good_for_its_id_and_its_time_and_once() {
     world.must(by_owner(renewed));
     says(&world.refuse(admit(4, 4, 0xa)), "not the one that was made last");
     world.must(admit(4, 44, 0xa));
-    for (pointer, wrong) in [("uid", json!("0A")), ("peer_address", json!("")), ("peer_address", json!("a\n:1"))] {
+    for (pointer, wrong) in
+        [("uid", json!("0A")), ("peer_address", json!("")), ("peer_address", json!("a\n:1"))]
+    {
         let mut faulty = admit(4, 44, 0xa);
         faulty.operations[0][pointer] = wrong;
         let rejection = world.refuse(faulty);
-        assert_eq!((code(&rejection).as_str(), rejection.path()), ("invalid", &*format!("/operations/0/{pointer}")));
+        assert_eq!(
+            (code(&rejection).as_str(), rejection.path()),
+            ("invalid", &*format!("/operations/0/{pointer}"))
+        );
     }
     // Nobody lets a node in but the cluster itself.
     let by_a_person = ask(json!([admit(4, 44, 0xa).operations[0]])).project(None);
@@ -110,11 +118,18 @@ fn an_id_is_never_given_away_twice() {
     world.must(remove(5, None));
     says(&world.refuse(admit(5, 5, 0xb)), "was removed from the cluster");
     assert_eq!(code(&world.refuse(by_owner(invite(5, "voter")))), "conflict");
-    for (faulty, path) in [(json!({"node_id": 0}), "node_id"), (json!({"expires_in_ms": 0}), "expires_in_ms"), (json!({"expires_in_ms": 604_800_001_u64}), "expires_in_ms")] {
+    for (faulty, path) in [
+        (json!({"node_id": 0}), "node_id"),
+        (json!({"expires_in_ms": 0}), "expires_in_ms"),
+        (json!({"expires_in_ms": 604_800_001_u64}), "expires_in_ms"),
+    ] {
         let mut operation = invite(6, "voter");
         faulty.as_object().expect("fields").iter().for_each(|(name, value)| operation[name] = value.clone());
         let rejection = world.refuse(by_owner(operation));
-        assert_eq!((code(&rejection).as_str(), rejection.path()), ("invalid", &*format!("/operations/0/{path}")));
+        assert_eq!(
+            (code(&rejection).as_str(), rejection.path()),
+            ("invalid", &*format!("/operations/0/{path}"))
+        );
     }
 }
 

@@ -342,9 +342,11 @@ fn the_cluster_version_stays_until_there_is_a_newer_one() {
 #[test]
 fn the_cluster_is_run_by_whoever_owns_all_of_it() {
     let mut world = World::new();
-    for operation in
-        [json!({"op": "system.membership", "members": {}}), json!({"op": "system.leadership", "to": 2}), invite(4, "voter")]
-    {
+    for operation in [
+        json!({"op": "system.membership", "members": {}}),
+        json!({"op": "system.leadership", "to": 2}),
+        invite(4, "voter"),
+    ] {
         for role in ["stranger", "operator", "reader"] {
             assert_eq!(outcome(&mut world, ask(json!([operation])).project(None).by(role)), "forbidden");
         }

@@ -215,15 +215,21 @@ fn node_id(text: &str) -> Result<u64, ApiError> {
 /// would lose it is refused; what happens after it was stated the leader looks at again.
 fn quorum_without(status: &ClusterStatus, removed: u64, successor: Option<u64>) -> Option<String> {
     let member = |id: u64| status.members.iter().find(|member| member.id == id);
-    if member(removed).is_none_or(|member| member.role != MemberRole::Voter || member.aim == MemberAim::Removed) {
+    if member(removed)
+        .is_none_or(|member| member.role != MemberRole::Voter || member.aim == MemberAim::Removed)
+    {
         return None;
     }
-    let stays = |member: &&ClusterMember| member.role == MemberRole::Voter && member.aim != MemberAim::Removed;
+    // Whether there is such a successor is for `apply` to say.
+    if successor.is_some_and(|successor| member(successor).is_none()) {
+        return None;
+    }
+    let stays =
+        |member: &&ClusterMember| member.role == MemberRole::Voter && member.aim != MemberAim::Removed;
     let mut left: BTreeSet<u64> = status.members.iter().filter(stays).map(|member| member.id).collect();
     left.remove(&removed);
     left.extend(successor);
-    let answers =
-        |id: &u64| member(*id).is_some_and(|member| member.state != MemberState::Unreachable);
+    let answers = |id: &u64| member(*id).is_some_and(|member| member.state != MemberState::Unreachable);
     let answering: Vec<String> = left.iter().filter(|id| answers(id)).map(u64::to_string).collect();
     if left.is_empty() || answering.len() * 2 > left.len() {
         // That the last voter stays is for `apply` to say.

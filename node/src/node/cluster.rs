@@ -225,7 +225,7 @@ pub(super) async fn gather(
         } else {
             ask(peers, id, patience).await
         };
-        let aim = aim(seats.get(&id).map(Arc::as_ref), voter);
+        let aim = aim(seats.get(&id).map(Arc::as_ref).filter(|seat| seat.is_of(&meta.uid)), voter);
         (member(id, meta, voter, aim, report.as_ref()), report)
     });
     let mut members = Vec::new();

@@ -175,7 +175,12 @@ impl Node {
     ///
     /// # Errors
     /// Why it was not done, or is not known to have been; and whether asking again can help.
-    pub async fn transfer_leadership(&self, to: u64, sequence: u64, deadline: Duration) -> Result<u64, HandOverError> {
+    pub async fn transfer_leadership(
+        &self,
+        to: u64,
+        sequence: u64,
+        deadline: Duration,
+    ) -> Result<u64, HandOverError> {
         let reply = match known_leader(&self.replica) {
             Some(leader) if leader == self.id() => self.steward.hand_over(to, sequence).await,
             Some(leader) => match self.peers.hand_over(leader, to, sequence, deadline).await {

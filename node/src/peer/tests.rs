@@ -392,10 +392,7 @@ fn golden_bytes_of_the_messages() {
         ("join-reply-refused", ReplyV1::Join(JoinReply::Refused { why: "x".to_owned() }.into())),
         ("join-reply-unsure", ReplyV1::Join(JoinReply::Unavailable { why: "x".to_owned() }.into())),
         ("hand-over-reply", ReplyV1::HandOver(HandOverReply::Leads { leader: 3 }.into())),
-        (
-            "hand-over-reply-refused",
-            ReplyV1::HandOver(HandOverReply::Refused { why: "x".to_owned() }.into()),
-        ),
+        ("hand-over-reply-refused", ReplyV1::HandOver(HandOverReply::Refused { why: "x".to_owned() }.into())),
         (
             "hand-over-reply-unsure",
             ReplyV1::HandOver(HandOverReply::Unavailable { why: "x".to_owned() }.into()),

@@ -24,10 +24,8 @@ impl Cli {
     }
 
     fn at(cluster: &Cluster, endpoints: String) -> Self {
-        let envs = [
-            ("FLAGRAFT_ENDPOINTS", endpoints),
-            ("FLAGRAFT_ADMIN_TOKEN", cluster.admin_token().to_owned()),
-        ];
+        let envs =
+            [("FLAGRAFT_ENDPOINTS", endpoints), ("FLAGRAFT_ADMIN_TOKEN", cluster.admin_token().to_owned())];
         Self { envs: envs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect() }
     }
 

@@ -37,13 +37,24 @@ async fn what_is_wrong_is_told_in_the_words_of_the_request() {
     let api = Api::shop().await;
     for (body, status, code, path) in [
         (json!({"reason": "r", "node_id": 0}), 400, "invalid", "/node_id"),
-        (json!({"reason": "r", "node_id": 4, "expires_in_seconds": 0}), 400, "invalid", "/expires_in_seconds"),
-        (json!({"reason": "r", "node_id": 4, "expires_in_seconds": 9_999_999}), 400, "invalid", "/expires_in_seconds"),
+        (
+            json!({"reason": "r", "node_id": 4, "expires_in_seconds": 0}),
+            400,
+            "invalid",
+            "/expires_in_seconds",
+        ),
+        (
+            json!({"reason": "r", "node_id": 4, "expires_in_seconds": 9_999_999}),
+            400,
+            "invalid",
+            "/expires_in_seconds",
+        ),
         (json!({"reason": "r", "node_id": 4, "role": "leader"}), 400, "invalid", "/role"),
         (json!({"reason": "", "node_id": 4}), 400, "invalid", "/reason"),
         (json!({"reason": "r", "node_id": 1}), 409, "conflict", "/node_id"),
     ] {
-        let answer = api.owner(Method::POST, "/api/v1/cluster/members").json(&body).send().await.expect(status);
+        let answer =
+            api.owner(Method::POST, "/api/v1/cluster/members").json(&body).send().await.expect(status);
         assert_eq!(answer.json()["error"]["code"], code, "{answer:?}");
         assert_eq!(answer.json()["error"]["details"]["path"], path, "{answer:?}");
     }

@@ -140,14 +140,23 @@ impl<'a> Plan<'a> {
         self.view.members.keys().copied().filter(|id| !self.voters.contains(id))
     }
 
+    /// What is meant for a member: the seat that its data folder has taken.
+    fn seat(&self, id: u64) -> Option<&Seat> {
+        let member = self.view.members.get(&id)?;
+        self.seats.get(&id).map(Arc::as_ref).filter(|seat| seat.is_of(&member.uid))
+    }
+
+    fn is_meant_to_vote(&self, id: u64) -> bool {
+        self.seat(id).is_some_and(Seat::is_meant_to_vote)
+    }
+
     /// Learners that are meant to vote and can.
     fn joining(&self) -> BTreeSet<u64> {
-        let meant = |id: &u64| self.seats.get(id).is_some_and(|seat| seat.is_meant_to_vote());
-        self.learners().filter(meant).filter(|id| self.is_ready(*id)).collect()
+        self.learners().filter(|id| self.is_meant_to_vote(*id) && self.is_ready(*id)).collect()
     }
 
     fn removal(&self, id: u64) -> Option<&Removal> {
-        self.seats.get(&id)?.removal.as_ref()
+        self.seat(id)?.removal.as_ref()
     }
 
     /// Voters that are to go, and whose successor, where they have one, votes or does so with this step.
@@ -180,7 +189,7 @@ impl<'a> Plan<'a> {
             ));
         }
         for id in self.learners() {
-            if self.seats.get(&id).is_some_and(|seat| seat.is_meant_to_vote()) && !self.is_ready(id) {
+            if self.is_meant_to_vote(id) && !self.is_ready(id) {
                 reasons.push(format!("node {id} votes once it has caught up: {}", self.lag(id)));
             }
             if self.removal(id).is_some() && !self.to_drop().contains(&id) {

@@ -32,7 +32,7 @@ impl Scene {
     }
 
     fn member(mut self, id: u64, role: SeatRole) -> Self {
-        self.view.members.insert(id, NodeMeta::default());
+        self.view.members.insert(id, NodeMeta { uid: "0a".repeat(16), ..NodeMeta::default() });
         self.view.committed_members.insert(id);
         self.view.behind.insert(id, 0);
         self.view.silent_ms.insert(id, 10);
@@ -113,6 +113,10 @@ fn what_is_as_it_is_meant_to_be_stays() {
     let mut unknown = Scene::of(1..=3);
     unknown.seats.clear();
     assert_eq!(unknown.step(), Step::Rest);
+    // Nor does a seat speak of a member with another data folder: this catalog was restored from another cluster's.
+    let mut elsewhere = Scene::of(1..=3).removed(3);
+    elsewhere.view.members.insert(3, NodeMeta { uid: "0b".repeat(16), ..NodeMeta::default() });
+    assert_eq!(elsewhere.step(), Step::Rest);
     // A seat whose member Raft does not know is nobody that is added here.
     let mut elsewhere = Scene::of(1..=3);
     elsewhere.seats.insert(4, seat(Voter, None));
