@@ -7,6 +7,7 @@ mod authority;
 mod configurations;
 mod draft;
 mod flags;
+mod members;
 mod references;
 mod segments;
 mod system;

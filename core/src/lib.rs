@@ -43,6 +43,7 @@ pub mod reply;
 pub mod environment;
 pub mod project;
 pub mod rows;
+pub mod seat;
 pub mod state;
 pub mod token;
 

@@ -104,3 +104,7 @@ pub const REQUESTS_REMEMBERED_MS: i64 = 15 * 60 * 1_000;
 pub const REQUESTS_REMEMBERED_MAX: usize = 262_144;
 /// Of those, the ones that no client gave: they leave room for the ones that clients gave.
 pub const REQUESTS_MINTED_REMEMBERED_MAX: usize = 65_536;
+/// Node ids that one cluster ever gives away: they are used once, so all of them are remembered.
+pub const SEATS_MAX: usize = 4_096;
+/// Greatest time that a join token is good for, in milliseconds: one week.
+pub const JOIN_TOKEN_MS_MAX: u64 = 7 * 24 * 60 * 60 * 1_000;

@@ -18,6 +18,7 @@ use crate::{
     key::{EnvironmentKey, FlagKey, RuleId, SegmentKey, VariantKey},
     limits::SHORT_TEXT_BYTES_MAX,
     parse,
+    seat::{self, SeatRole},
     segment::{MemberList, Segment, SegmentSpec, check_members},
     text::check_attribute,
     token::{SecretHash, TokenId, TokenSpec, check_token_id},
@@ -127,6 +128,14 @@ operations! {
     "system.leadership" => SystemLeadership,
     /// Raises the cluster version.
     "system.cluster_version" => SystemClusterVersion,
+    /// Gives a node id away, to whoever holds the join token.
+    "system.member.invite" => MemberInvite,
+    /// Takes in the node that came with the join token, which is used up by that.
+    "system.member.admit" => MemberAdmit,
+    /// Lets a learner vote once it has caught up.
+    "system.member.promote" => MemberPromote,
+    /// Removes a member, and takes its id out of use.
+    "system.member.remove" => MemberRemove,
 }
 
 impl Serialize for Operation {
@@ -371,6 +380,42 @@ fields! {
         /// The new version. It never falls.
         version: ClusterVersion,
     }
+    /// Fields of `system.member.invite`.
+    MemberInvite {
+        /// The id that is given away. One that was used before never is again.
+        node_id: u64,
+        /// What the member shall be once it is there. Default: a voter.
+        #[serde(default)]
+        role: SeatRole,
+        /// The SHA-256 of its join token.
+        secret_sha256: SecretHash,
+        /// How long the token is good for, in milliseconds of record time.
+        expires_in_ms: u64,
+    }
+    /// Fields of `system.member.admit`.
+    MemberAdmit {
+        /// The id that was given away.
+        node_id: u64,
+        /// The SHA-256 of the join token that the node came with.
+        secret_sha256: SecretHash,
+        /// The identity that its data folder minted.
+        uid: String,
+        /// Where its peers reach it.
+        peer_address: String,
+    }
+    /// Fields of `system.member.promote`.
+    MemberPromote {
+        /// The member.
+        node_id: u64,
+    }
+    /// Fields of `system.member.remove`.
+    MemberRemove {
+        /// The member.
+        node_id: u64,
+        /// The member that takes its place: it goes no sooner than that one votes. Default: none is waited for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        successor: Option<u64>,
+    }
 }
 
 /// A part of a flag's configuration that `flag.copy` can copy.
@@ -474,6 +519,8 @@ impl Operation {
             Self::TokenRevoke(fields) => ("token", check_token_id(&fields.token)),
             Self::SystemBootstrap(fields) => ("members", Member::check_all(&fields.members)),
             Self::SystemMembership(fields) => ("members", Member::check_all(&fields.members)),
+            Self::MemberInvite(fields) => return seat::validate_invitation(fields),
+            Self::MemberAdmit(fields) => return seat::validate_admission(fields),
             // These are made of keys and numbers, which were checked when they were read.
             Self::ProjectDelete(_)
             | Self::EnvironmentDelete(_)
@@ -485,7 +532,9 @@ impl Operation {
             | Self::RuleDelete(_)
             | Self::SegmentDelete(_)
             | Self::SystemLeadership(_)
-            | Self::SystemClusterVersion(_) => return Ok(()),
+            | Self::SystemClusterVersion(_)
+            | Self::MemberPromote(_)
+            | Self::MemberRemove(_) => return Ok(()),
         };
         checked.map_err(|invalid| invalid.under(field))
     }
@@ -499,7 +548,9 @@ impl Operation {
     /// secret): what records keep, and what tells whether two requests are the same.
     pub fn without_secrets(&self) -> Value {
         let mut value = serde_json::to_value(self).unwrap_or_default();
-        if let (Self::TokenCreate(_), Some(object)) = (self, value.as_object_mut()) {
+        if let (Self::TokenCreate(_) | Self::MemberInvite(_) | Self::MemberAdmit(_), Some(object)) =
+            (self, value.as_object_mut())
+        {
             object.remove("secret_sha256");
         }
         value

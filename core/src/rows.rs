@@ -14,6 +14,7 @@ use crate::{
     key::{EnvironmentKey, FlagKey, ProjectKey, SegmentKey},
     merkle::Frontier,
     project::{Flag, Project, StoredEnvironment, StoredSegment},
+    seat::Seat,
     segment::{MemberList, Segment, SegmentSpec},
     state::{Founding, Meta, RememberedRequest, State},
     token::{Token, TokenId},
@@ -43,6 +44,7 @@ pub(crate) enum RowId {
     Member(ProjectKey, SegmentKey, MemberList, Arc<str>),
     Token(TokenId),
     Request(Arc<str>),
+    Seat(u64),
 }
 
 /// The kind bytes. They sort the rows so that each comes after the rows that it needs.
@@ -56,6 +58,7 @@ mod kind {
     pub const EXCLUDED: u8 = 0x15;
     pub const TOKEN: u8 = 0x20;
     pub const REQUEST: u8 = 0x21;
+    pub const SEAT: u8 = 0x22;
 }
 
 /// The key of the one row that the digest leaves out, for it holds the digest.
@@ -63,6 +66,7 @@ const META_KEY: &[u8] = &[kind::META];
 
 impl RowId {
     pub fn key(&self) -> Vec<u8> {
+        let number;
         let (kind, parts): (u8, Vec<&str>) = match self {
             Self::Project(project) => (kind::PROJECT, vec![project]),
             Self::Environment(project, environment) => (kind::ENVIRONMENT, vec![project, environment]),
@@ -76,11 +80,20 @@ impl RowId {
             }
             Self::Token(id) => (kind::TOKEN, vec![id]),
             Self::Request(id) => (kind::REQUEST, vec![id]),
+            Self::Seat(node_id) => {
+                number = seat_name(*node_id);
+                (kind::SEAT, vec![&number])
+            }
         };
         let mut key = vec![kind];
         key.extend_from_slice(parts.join("\0").as_bytes());
         key
     }
+}
+
+/// A node id as the rows name it: with leading zeros, so that the order of the keys is that of the ids.
+fn seat_name(node_id: u64) -> String {
+    format!("{node_id:020}")
 }
 
 #[derive(Serialize, Deserialize)]
@@ -150,6 +163,7 @@ impl State {
             }
             RowId::Token(id) => self.tokens.get(id).map(|token| encode(token.as_ref())),
             RowId::Request(id) => self.requests.get(id).map(|request| encode(request.as_ref())),
+            RowId::Seat(node_id) => self.seats.get(node_id).map(|seat| encode(seat.as_ref())),
         }
     }
 
@@ -194,6 +208,7 @@ impl State {
         of_projects
             .chain(self.tokens.keys().cloned().map(RowId::Token))
             .chain(self.requests.iter().map(|(id, _)| RowId::Request(id.clone())))
+            .chain(self.seats.keys().copied().map(RowId::Seat))
     }
 
     /// How many rows [`State::rows`] gives.
@@ -280,6 +295,11 @@ impl State {
             kind::REQUEST => {
                 let request: RememberedRequest = decode(json)?;
                 self.requests.insert(names.into(), Arc::new(request));
+            }
+            kind::SEAT => {
+                let node_id: u64 = names.parse().ok().filter(|id| seat_name(*id) == names)?;
+                let seat: Seat = decode(json)?;
+                self.seats.insert(node_id, Arc::new(seat));
             }
             _ => return None,
         }

@@ -1,7 +1,10 @@
 //! The replicated state of one Raft group: the catalog, the tokens, the remembered requests, and the numbers that
 //! order it all.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
@@ -14,6 +17,7 @@ use crate::{
     operation::Member,
     project::Project,
     reply::Outcome,
+    seat::Seat,
     token::{SecretHash, Token, TokenId},
 };
 
@@ -26,6 +30,8 @@ pub struct State {
     /// Derived from `tokens`.
     pub(crate) token_ids: OrdMap<SecretHash, TokenId>,
     pub(crate) requests: RememberedRequests,
+    /// By node id. Founders have one only once something about them was changed: see [`State::seat`].
+    pub(crate) seats: OrdMap<u64, Arc<Seat>>,
 }
 
 /// What the state holds beside its objects.
@@ -202,6 +208,20 @@ impl State {
     /// What became of a request, by its scoped id.
     pub fn request(&self, scoped_id: &str) -> Option<&Arc<RememberedRequest>> {
         self.requests.get(scoped_id)
+    }
+
+    /// What is known of a node id that was given away: one of a founder, or one of somebody who was invited.
+    pub fn seat(&self, node_id: u64) -> Option<Arc<Seat>> {
+        let founder =
+            || self.founding()?.members.get(&node_id).map(|member| Arc::new(Seat::of_founder(member)));
+        self.seats.get(&node_id).cloned().or_else(founder)
+    }
+
+    /// All node ids that were ever given away, in order, each with its seat.
+    pub fn seats(&self) -> impl Iterator<Item = (u64, Arc<Seat>)> + '_ {
+        let founders = self.founding().into_iter().flat_map(|founding| founding.members.keys().copied());
+        let ids: BTreeSet<u64> = founders.chain(self.seats.keys().copied()).collect();
+        ids.into_iter().filter_map(|node_id| Some((node_id, self.seat(node_id)?)))
     }
 
     pub(crate) fn put_token(&mut self, token: Arc<Token>) {

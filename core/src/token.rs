@@ -344,9 +344,7 @@ pub struct Secret(String);
 impl Secret {
     /// The secret with these random bits.
     pub fn new(kind: TokenKind, random: [u8; 32]) -> Self {
-        let body = format!("{}{}", kind.prefix(), URL_SAFE_NO_PAD.encode(random));
-        let checksum = checksum(&body);
-        Self(format!("{body}_{checksum}"))
+        Self(checksummed(kind.prefix(), random))
     }
 
     /// Reads a secret. The error says what is wrong without repeating it.
@@ -358,10 +356,13 @@ impl Secret {
                 "this is no Flagraft token: one begins with fr_adm_, fr_svc_ or fr_cli_",
             ));
         }
-        match text.rsplit_once('_') {
-            Some((body, given)) if given == checksum(body) => Ok(Self(text.to_owned())),
-            _ => Err(Invalid::new("", "this token is damaged: its checksum is wrong; was it copied whole?")),
+        if !is_checksummed(text) {
+            return Err(Invalid::new(
+                "",
+                "this token is damaged: its checksum is wrong; was it copied whole?",
+            ));
         }
+        Ok(Self(text.to_owned()))
     }
 
     /// The secret itself.
@@ -379,6 +380,18 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(..)")
     }
+}
+
+/// A secret of these random bits that shows when it was mistyped.
+pub(crate) fn checksummed(prefix: &str, random: [u8; 32]) -> String {
+    let body = format!("{prefix}{}", URL_SAFE_NO_PAD.encode(random));
+    let checksum = checksum(&body);
+    format!("{body}_{checksum}")
+}
+
+/// Whether a secret ends in the checksum of what is before it.
+pub(crate) fn is_checksummed(text: &str) -> bool {
+    text.rsplit_once('_').is_some_and(|(body, given)| given == checksum(body))
 }
 
 fn checksum(body: &str) -> String {

@@ -19,6 +19,9 @@ pub struct NodeConfig {
     /// Found a new cluster with the configured peers, once. `--bootstrap`, default none. Ignored, with a line in
     /// the log, when the folder belongs to a cluster already.
     pub bootstrap: Option<BootstrapConfig>,
+    /// Ask the members of a cluster that runs to be taken in, once. `--join`, default none. Ignored, with a line in the
+    /// log, when the folder belongs to a cluster already.
+    pub join: Option<JoinConfig>,
     /// Where the node stands.
     pub placement: Placement,
     /// How long peers are waited for.
@@ -44,6 +47,7 @@ impl NodeConfig {
             http: HttpConfig::default(),
             peers,
             bootstrap: None,
+            join: None,
             placement: Placement::default(),
             waits: PeerWaits::default(),
             reads: ReadConfig::default(),
@@ -68,6 +72,20 @@ impl NodeConfig {
                 "--peers names no address for node {0} itself; add {0}=HOST:PORT as the others reach it",
                 self.node_id
             )));
+        }
+        if let Some(join) = &self.join {
+            if self.bootstrap.is_some() {
+                return Err(ConfigError(
+                    "--bootstrap founds a cluster and --join comes into one that runs; give one of them"
+                        .to_owned(),
+                ));
+            }
+            if !join.members.keys().any(|id| *id != self.node_id) {
+                return Err(ConfigError(format!(
+                    "--join names no member but node {} itself; give those that run, as 1=HOST:PORT,2=HOST:PORT",
+                    self.node_id
+                )));
+            }
         }
         if peers.secret_file.is_none() && !peers.insecure && !peers.listen.ip().is_loopback() {
             return Err(ConfigError(format!(
@@ -166,26 +184,51 @@ impl PeerConfig {
     /// # Errors
     /// Says which part is wrong.
     pub fn parse_members(text: &str) -> Result<BTreeMap<u64, String>, ConfigError> {
-        let mut members = BTreeMap::new();
-        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-            let member = part.split_once('=').and_then(|(id, address)| {
-                let id = id.trim().parse::<u64>().ok().filter(|id| *id > 0)?;
-                let (host, port) = address.trim().rsplit_once(':')?;
-                (!host.is_empty() && port.parse::<u16>().is_ok()).then(|| (id, address.trim().to_owned()))
-            });
-            let Some((id, address)) = member else {
-                return Err(ConfigError(format!(
-                    "--peers: {part:?} is not ID=HOST:PORT, as in 1=127.0.0.1:7501"
-                )));
-            };
-            if members.values().any(|other| *other == address) {
-                return Err(ConfigError(format!("--peers: two members have the address {address}")));
-            }
-            if members.insert(id, address).is_some() {
-                return Err(ConfigError(format!("--peers: node {id} is named twice")));
-            }
+        parse_members("--peers", text)
+    }
+}
+
+/// Reads `1=host:port,2=host:port`, the value of `setting`.
+fn parse_members(setting: &str, text: &str) -> Result<BTreeMap<u64, String>, ConfigError> {
+    let mut members = BTreeMap::new();
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let member = part.split_once('=').and_then(|(id, address)| {
+            let id = id.trim().parse::<u64>().ok().filter(|id| *id > 0)?;
+            let (host, port) = address.trim().rsplit_once(':')?;
+            (!host.is_empty() && port.parse::<u16>().is_ok()).then(|| (id, address.trim().to_owned()))
+        });
+        let Some((id, address)) = member else {
+            return Err(ConfigError(format!(
+                "{setting}: {part:?} is not ID=HOST:PORT, as in 1=127.0.0.1:7501"
+            )));
+        };
+        if members.values().any(|other| *other == address) {
+            return Err(ConfigError(format!("{setting}: two members have the address {address}")));
         }
-        Ok(members)
+        if members.insert(id, address).is_some() {
+            return Err(ConfigError(format!("{setting}: node {id} is named twice")));
+        }
+    }
+    Ok(members)
+}
+
+/// How a new node comes into a cluster that runs.
+#[derive(Clone, Debug)]
+pub struct JoinConfig {
+    /// The members to ask. `--join 1=host:port,2=host:port`. Once the node is a member, the membership counts.
+    pub members: BTreeMap<u64, String>,
+    /// The file with the join token that `flagraft cluster add` gave. `--join-token-file`. Not read any more once the
+    /// node was taken in.
+    pub token_file: PathBuf,
+}
+
+impl JoinConfig {
+    /// Reads the value of `--join`.
+    ///
+    /// # Errors
+    /// Says which part is wrong.
+    pub fn parse_members(text: &str) -> Result<BTreeMap<u64, String>, ConfigError> {
+        parse_members("--join", text)
     }
 }
 

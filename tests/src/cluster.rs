@@ -140,10 +140,11 @@ impl Setup {
                 args.extend(self.args.iter().cloned());
                 let process = Process::new(format!("node {id}"), args, place.join("log"));
                 let api = Api::new(format!("http://{http}"));
-                Node { process, api, epoch: Arc::default(), data, disk }
+                Node { process, api, peer: *peer, epoch: Arc::default(), data, disk }
             })
             .collect();
-        let mut cluster = Cluster { nodes, links, admin: String::new(), folder };
+        let extra_args = self.args.clone();
+        let mut cluster = Cluster { nodes, links, admin: String::new(), extra_args, folder };
         for id in cluster.ids() {
             cluster.spawn(id);
         }
@@ -155,6 +156,8 @@ impl Setup {
 struct Node {
     process: Process,
     api: Api,
+    /// Where it listens for its peers.
+    peer: SocketAddr,
     /// Even while the node serves, odd while it does not; see [`Liveness`].
     epoch: Arc<AtomicU64>,
     data: PathBuf,
@@ -197,6 +200,8 @@ pub struct Cluster {
     nodes: Vec<Node>,
     links: Option<Links>,
     admin: String,
+    /// What every node is started with beside its own addresses.
+    extra_args: Vec<String>,
     // After the nodes, whose disks are mounted in it.
     folder: TempDir,
 }
@@ -324,6 +329,89 @@ impl Cluster {
     fn any_admin(&self) -> Api {
         let id = self.living().first().copied().expect("a node lives");
         self.admin(id)
+    }
+
+    // --- members that come and go ---
+
+    /// Prepares a node that is to join through `members` with the token in `token_file`, and gives its id: the next one.
+    /// It is not started.
+    pub fn newcomer(&mut self, members: &[u64], token_file: &Path) -> u64 {
+        let id = u64::try_from(self.nodes.len()).expect("a few") + 1;
+        let place = self.folder.path().join(format!("node-{id}"));
+        fs::create_dir(&place).expect("the folder is new");
+        let (http, peer) = (ports::free(), ports::free());
+        let join: Vec<String> =
+            members.iter().map(|member| format!("{member}={}", self.node(*member).peer)).collect();
+        let mut args: Vec<String> = ["serve", "--node-id", &id.to_string()].map(str::to_owned).to_vec();
+        for (name, value) in [
+            ("--data", place.join("data").display().to_string()),
+            ("--listen", http.to_string()),
+            ("--peer-listen", peer.to_string()),
+            ("--public-url", format!("http://{http}")),
+            ("--join", join.join(",")),
+            ("--join-token-file", token_file.display().to_string()),
+            ("--peer-secret-file", self.folder.path().join("peer-secret").display().to_string()),
+        ] {
+            args.extend([name.to_owned(), value]);
+        }
+        args.extend(self.extra_args.iter().cloned());
+        let process = Process::new(format!("node {id}"), args, place.join("log"));
+        let epoch = Arc::new(AtomicU64::new(1));
+        let api = Api::new(format!("http://{http}"));
+        self.nodes.push(Node { process, api, peer, epoch, data: place.join("data"), disk: None });
+        id
+    }
+
+    /// Where a node listens for its peers.
+    pub fn peer_address(&self, id: u64) -> SocketAddr {
+        self.node(id).peer
+    }
+
+    /// The arguments that a node is started with, to be changed.
+    pub fn args_mut(&mut self, id: u64) -> &mut Vec<String> {
+        self.node_mut(id).process.args_mut()
+    }
+
+    /// From now on a load holds nothing against the node: it is about to be removed, or to end by itself.
+    pub fn leaves(&mut self, id: u64) {
+        self.gone(id);
+    }
+
+    /// Deletes the data folder of a dead node.
+    pub fn wipe(&mut self, id: u64) {
+        assert!(!self.node_mut(id).process.is_alive(), "node {id} runs");
+        let data = self.folder.path().join(format!("node-{id}")).join("data");
+        fs::remove_dir_all(&data).unwrap_or_else(|error| panic!("{}: {error}", data.display()));
+    }
+
+    /// Whether a node's process runs.
+    pub fn runs(&mut self, id: u64) -> bool {
+        self.node_mut(id).process.is_alive()
+    }
+
+    /// The voters, by a node that answers, once every member is what it is meant to be.
+    ///
+    /// # Panics
+    /// They are not within a minute.
+    pub async fn settled(&self) -> Vec<u64> {
+        wait::until("every member to be what it is meant to be", FOUNDED_WITHIN, || async {
+            let mut seen = Vec::new();
+            for id in self.living() {
+                let Ok(answer) = self.admin(id).get("/api/v1/cluster").send().await else { continue };
+                if answer.body["membership"]["settled"] == true {
+                    seen.push(voters(&answer.body));
+                } else {
+                    return Err(format!("node {id}: {}", answer.body["membership"]));
+                }
+            }
+            // A node that lags may still be settled in what was.
+            let all_alike = seen.windows(2).all(|pair| pair[0] == pair[1]);
+            match seen.first() {
+                Some(voters) if all_alike => Ok(voters.clone()),
+                _ => Err(format!("{seen:?}")),
+            }
+        })
+        .await
     }
 
     // --- faults ---
@@ -530,6 +618,25 @@ impl Cluster {
         .await
     }
 
+    /// Whoever leads, as the living nodes agree, also if this harness did not start it.
+    ///
+    /// # Panics
+    /// They do not within half a minute.
+    pub async fn leader_of_any(&self) -> u64 {
+        wait::until("a leader that all living nodes agree on", SETTLED_WITHIN, || async {
+            let mut seen = Vec::new();
+            for id in self.living() {
+                let answer = self.admin(id).get("/api/v1/cluster").send().await;
+                seen.push(answer.ok().and_then(|answer| answer.body["leader"].as_u64()));
+            }
+            match seen.first() {
+                Some(Some(leader)) if seen.iter().all(|other| *other == Some(*leader)) => Ok(*leader),
+                _ => Err(format!("{seen:?}")),
+            }
+        })
+        .await
+    }
+
     /// A living node that does not lead.
     pub async fn follower(&self) -> u64 {
         let leader = self.leader().await;
@@ -589,6 +696,12 @@ impl Cluster {
         }));
         self.any_admin().change(project, "a project for a test", operations).ok().await
     }
+}
+
+/// The voters that a status names.
+fn voters(status: &Value) -> Vec<u64> {
+    let members = status["members"].as_array().expect("members").iter();
+    members.filter(|member| member["role"] == "voter").filter_map(|member| member["id"].as_u64()).collect()
 }
 
 impl Drop for Cluster {

@@ -74,26 +74,38 @@ pub struct Writers {
 impl Writers {
     /// Starts `clients` of them, which leave the nodes some of the machine.
     pub async fn start(cluster: &Cluster, clients: u64, lose_one_in: Option<u64>) -> Self {
-        Self::with_pause(cluster, clients, lose_one_in, Duration::from_millis(2)).await
+        Self::start_on("load", &cluster.admins(), clients, lose_one_in).await
     }
 
     /// Starts `clients` of them, which write as fast as they are answered.
     pub async fn at_full_speed(cluster: &Cluster, clients: u64) -> Self {
-        Self::with_pause(cluster, clients, None, Duration::ZERO).await
+        Self::with_pause("load", &cluster.admins(), clients, None, Duration::ZERO).await
     }
 
-    async fn with_pause(cluster: &Cluster, clients: u64, lose_one_in: Option<u64>, pause: Duration) -> Self {
+    /// Starts `clients` of them on these nodes. `name` tells their flags and requests from those of other writers.
+    pub async fn start_on(name: &str, nodes: &[Api], clients: u64, lose_one_in: Option<u64>) -> Self {
+        Self::with_pause(name, nodes, clients, lose_one_in, Duration::from_millis(2)).await
+    }
+
+    async fn with_pause(
+        name: &str,
+        nodes: &[Api],
+        clients: u64,
+        lose_one_in: Option<u64>,
+        pause: Duration,
+    ) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let acknowledged = Arc::new(AtomicU64::new(0));
         let mut tasks = Vec::new();
         for client in 0..clients {
-            let nodes = cluster.admins();
+            let nodes = nodes.to_vec();
             let mut losers = Vec::new();
             for node in &nodes {
                 losers.push(LostAnswers::before(node.base()).await);
             }
             let (stop, acknowledged) = (stop.clone(), acknowledged.clone());
-            let writer = Writer { client, nodes, losers, lose_one_in, pause, stop, acknowledged };
+            let flag = format!("{name}-{client}");
+            let writer = Writer { flag, nodes, losers, lose_one_in, pause, stop, acknowledged };
             tasks.push(tokio::spawn(writer.run()));
         }
         Self { stop, tasks, acknowledged }
@@ -119,7 +131,7 @@ impl Writers {
 }
 
 struct Writer {
-    client: u64,
+    flag: String,
     nodes: Vec<Api>,
     losers: Vec<LostAnswers>,
     lose_one_in: Option<u64>,
@@ -130,8 +142,7 @@ struct Writer {
 
 impl Writer {
     async fn run(self) -> Written {
-        let Self { client, nodes, losers, lose_one_in, pause, stop, acknowledged } = self;
-        let flag = format!("load-{client}");
+        let Self { flag, nodes, losers, lose_one_in, pause, stop, acknowledged } = self;
         let path = format!("/api/v1/projects/{PROJECT}/changes");
         let mut written = Written::default();
         for count in 1.. {

@@ -39,6 +39,11 @@ impl Process {
         }
     }
 
+    /// What it is started with from now on.
+    pub fn args_mut(&mut self) -> &mut Vec<String> {
+        &mut self.args
+    }
+
     /// Starts it.
     ///
     /// # Panics

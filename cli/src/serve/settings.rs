@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 use clap::Args;
 use flagraft_node::{
     config::{
-        BootstrapConfig, DiskConfig, HttpConfig, NodeConfig, PeerConfig, Placement, ReadConfig, ShutdownConfig,
-        WriteConfig,
+        BootstrapConfig, ConfigError, DiskConfig, HttpConfig, JoinConfig, NodeConfig, PeerConfig, Placement,
+        ReadConfig, ShutdownConfig, WriteConfig,
     },
     raft::RaftTuning,
 };
@@ -22,7 +22,7 @@ const BOOTSTRAP_TOKEN_FILE: &str = "bootstrap-token";
 pub struct ServeArgs {
     /// One node on loopback with demo data, its tokens printed: the smallest start. Nothing is kept without
     /// --data
-    #[arg(long, conflicts_with_all = ["peers", "peer_listen", "bootstrap", "public_url"])]
+    #[arg(long, conflicts_with_all = ["peers", "peer_listen", "bootstrap", "join", "public_url"])]
     pub dev: bool,
     /// The node's id in its cluster, from 1
     #[arg(long, env = "FLAGRAFT_NODE_ID", required_unless_present = "dev", value_name = "ID")]
@@ -82,9 +82,31 @@ struct Cluster {
     /// Where other members reach it
     #[arg(long, env = "FLAGRAFT_PEER_LISTEN", value_name = "ADDRESS", required_unless_present = "dev")]
     peer_listen: Option<SocketAddr>,
-    /// All members, this one included: 1=HOST:PORT,2=HOST:PORT,3=HOST:PORT
-    #[arg(long, env = "FLAGRAFT_PEERS", value_name = "MEMBERS", required_unless_present = "dev")]
+    /// All members, this one included: 1=HOST:PORT,2=HOST:PORT,3=HOST:PORT. A node that joins needs none
+    #[arg(
+        long,
+        env = "FLAGRAFT_PEERS",
+        value_name = "MEMBERS",
+        required_unless_present_any = ["dev", "join"]
+    )]
     peers: Option<String>,
+    /// How other members name this one, HOST:PORT, where --peers does not say. Default: --peer-listen
+    #[arg(long, env = "FLAGRAFT_PEER_ADDRESS", value_name = "ADDRESS", conflicts_with = "dev")]
+    peer_address: Option<String>,
+    /// Come into the cluster of these members, 1=HOST:PORT,2=HOST:PORT; ignored once the folder belongs to a cluster.
+    /// Default: off
+    #[arg(
+        long,
+        env = "FLAGRAFT_JOIN",
+        value_name = "MEMBERS",
+        conflicts_with = "bootstrap",
+        requires = "join_token_file"
+    )]
+    join: Option<String>,
+    /// The file with the join token that `flagraft cluster add` gave; not read any more once the node was taken in.
+    /// Default: none
+    #[arg(long, env = "FLAGRAFT_JOIN_TOKEN_FILE", value_name = "FILE")]
+    join_token_file: Option<PathBuf>,
     /// The file with the secret of at least 256 bits that all members share. Default: none, on loopback only
     #[arg(long, env = "FLAGRAFT_PEER_SECRET_FILE", value_name = "FILE")]
     peer_secret_file: Option<PathBuf>,
@@ -198,16 +220,20 @@ pub struct Observing {
 impl ServeArgs {
     /// The settings of a member of a cluster.
     pub fn config(&self) -> Result<NodeConfig, Failure> {
-        let Cluster { peer_listen, peers, .. } = &self.cluster;
-        // clap has made sure of all four.
-        let (Some(node_id), Some(data), Some(peer_listen), Some(peers)) =
-            (self.node_id, &self.data, peer_listen, peers)
-        else {
-            return Err(Failure::usage("--node-id, --data, --peer-listen and --peers are required"));
+        let Cluster { peer_listen, peers, peer_address, join, join_token_file, .. } = &self.cluster;
+        // clap has made sure of all three.
+        let (Some(node_id), Some(data), Some(peer_listen)) = (self.node_id, &self.data, peer_listen) else {
+            return Err(Failure::usage("--node-id, --data and --peer-listen are required"));
         };
+        let usage = |e: ConfigError| Failure::usage(e.to_string());
+        let mut members = peers.as_deref().map(PeerConfig::parse_members).transpose().map_err(usage)?;
+        let named = peer_address.clone().or_else(|| join.is_some().then(|| peer_listen.to_string()));
+        if let Some(own) = named {
+            members.get_or_insert_default().entry(node_id).or_insert(own);
+        }
         let peers = PeerConfig {
             listen: *peer_listen,
-            members: PeerConfig::parse_members(peers).map_err(|e| Failure::usage(e.to_string()))?,
+            members: members.unwrap_or_default(),
             secret_file: self.cluster.peer_secret_file.clone(),
             insecure: self.cluster.insecure_peers,
         };
@@ -216,6 +242,10 @@ impl ServeArgs {
             let named = self.cluster.bootstrap_token_file.clone();
             let token_file = named.unwrap_or_else(|| config.data_dir.join(BOOTSTRAP_TOKEN_FILE));
             config.bootstrap = Some(BootstrapConfig { token_file });
+        }
+        if let (Some(join), Some(token_file)) = (join, join_token_file) {
+            let members = JoinConfig::parse_members(join).map_err(usage)?;
+            config.join = Some(JoinConfig { members, token_file: token_file.clone() });
         }
         Ok(config)
     }
@@ -326,6 +356,26 @@ mod tests {
         assert_eq!(dev.validate(), Ok(()));
         assert!(parse("--dev --listen 0.0.0.0:1").expect("parsed").dev_config(PathBuf::from("d")).is_err());
         assert!(parse("--dev --peers 1=a:1").is_err());
+    }
+
+    #[test]
+    fn a_node_that_joins_needs_no_list_of_all_members() {
+        let line = "--node-id 4 --data d --peer-listen 127.0.0.1:7504 --join 1=a:7501,2=b:7502";
+        assert!(parse(line).is_err(), "without a token it can't");
+        let line = format!("{line} --join-token-file t");
+        let config = parse(&line).expect("parsed").config().expect("a config");
+        assert_eq!(config.peers.members.get(&4).map(String::as_str), Some("127.0.0.1:7504"));
+        assert_eq!(config.peers.members.len(), 1);
+        let join = config.join.as_ref().expect("it joins");
+        assert_eq!((join.members.len(), join.token_file.clone()), (2, PathBuf::from("t")));
+        assert_eq!(config.validate(), Ok(()));
+        let named =
+            parse(&format!("{line} --peer-address four:7504")).expect("parsed").config().expect("a config");
+        assert_eq!(named.peers.members.get(&4).map(String::as_str), Some("four:7504"));
+        assert!(parse(&format!("{line} --bootstrap")).is_err());
+        let itself = line.replace("1=a:7501,2=b:7502", "4=a:7501");
+        assert!(parse(&itself).expect("parsed").config().expect("a config").validate().is_err());
+        assert!(parse(&line.replace("1=a:7501", "a:7501")).expect("parsed").config().is_err());
     }
 
     #[test]

@@ -112,6 +112,10 @@ impl Draft {
             Operation::SystemMembership(_) => self.membership(authority)?,
             Operation::SystemLeadership(fields) => self.leadership(authority, fields)?,
             Operation::SystemClusterVersion(fields) => self.cluster_version(authority, fields)?,
+            Operation::MemberInvite(fields) => self.member_invite(authority, fields)?,
+            Operation::MemberAdmit(fields) => self.member_admit(authority, fields)?,
+            Operation::MemberPromote(fields) => self.member_promote(authority, fields)?,
+            Operation::MemberRemove(fields) => self.member_remove(authority, fields)?,
         };
         let (before, after) = (self.room.keep(before), self.room.keep(after));
         self.recorded.push(RecordedOperation { operation: operation.without_secrets(), before, after });

@@ -6,6 +6,7 @@ mod changes;
 mod criticality;
 mod golden;
 mod idempotency;
+mod members;
 mod operations;
 mod operations_table;
 mod precedence;

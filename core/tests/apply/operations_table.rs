@@ -7,7 +7,10 @@ use flagraft_core::{
 };
 use serde_json::{Value, json};
 
-use crate::world::{Ask, World, after, ask, bootstrap, code, put, token_create, token_id};
+use crate::{
+    members::invite,
+    world::{Ask, World, after, ask, bootstrap, code, put, token_create, token_id},
+};
 
 struct Row {
     /// What was there before, one accepted operation each.
@@ -265,6 +268,34 @@ fn on_the_cluster() -> Vec<Row> {
     ]
 }
 
+fn on_the_members() -> Vec<Row> {
+    let invited = invite(4, "learner");
+    vec![
+        Row {
+            before: vec![],
+            operation: invited.clone(),
+            after: vec![("/role", json!("learner")), ("/occupant", json!(null)), ("/removed", json!(false))],
+            // Another token takes the place of one that was lost.
+            again: "accepted",
+            wrong: (json!({"node_id": 1}), "conflict"),
+        },
+        Row {
+            before: vec![invited.clone()],
+            operation: json!({"op": "system.member.promote", "node_id": 4}),
+            after: vec![("/role", json!("voter"))],
+            again: "unchanged",
+            wrong: (json!({"node_id": 5}), "not_found"),
+        },
+        Row {
+            before: vec![invited],
+            operation: json!({"op": "system.member.remove", "node_id": 4}),
+            after: vec![("/removed", json!(true)), ("/invited_until_ms", json!(null))],
+            again: "unchanged",
+            wrong: (json!({"node_id": 1}), "in_use"),
+        },
+    ]
+}
+
 fn outcome(world: &mut World, ask: Ask) -> String {
     match world.ask(ask).reply.outcome {
         Outcome::Accepted { .. } => "accepted".to_owned(),
@@ -277,7 +308,10 @@ fn outcome(world: &mut World, ask: Ask) -> String {
 fn each_does_what_it_says_and_refuses_what_it_must() {
     // The founding and the cluster version have rows of their own below.
     let mut seen = BTreeSet::from(["system.bootstrap".to_owned(), "system.cluster_version".to_owned()]);
-    let rows = [on_projects(), on_flags(), on_configurations(), on_segments(), on_the_cluster()];
+    // To let a node in is asked by the cluster itself: see `members`.
+    seen.insert("system.member.admit".to_owned());
+    let rows =
+        [on_projects(), on_flags(), on_configurations(), on_segments(), on_the_cluster(), on_the_members()];
     for Row { before, operation, after, again, wrong } in rows.into_iter().flatten() {
         let shown = operation.to_string();
         let mut world = World::new().with(&before);
@@ -336,9 +370,11 @@ fn a_later_cluster_version_than_is_known_stops_the_node() {
 #[test]
 fn the_cluster_is_run_by_whoever_owns_all_of_it() {
     let mut world = World::new();
-    for operation in
-        [json!({"op": "system.membership", "members": {}}), json!({"op": "system.leadership", "to": 2})]
-    {
+    for operation in [
+        json!({"op": "system.membership", "members": {}}),
+        json!({"op": "system.leadership", "to": 2}),
+        invite(4, "voter"),
+    ] {
         for role in ["stranger", "operator", "reader"] {
             assert_eq!(outcome(&mut world, ask(json!([operation])).project(None).by(role)), "forbidden");
         }

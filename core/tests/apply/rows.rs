@@ -8,7 +8,10 @@ use flagraft_core::{
 use proptest::prelude::*;
 use serde_json::json;
 
-use crate::world::{World, after, ask, put};
+use crate::{
+    members::invite,
+    world::{World, after, ask, put},
+};
 
 /// Does something bad to a value.
 type Damage = fn(&mut Vec<u8>);
@@ -21,8 +24,9 @@ fn rows() -> Rows {
         put("flag", &after(&[])),
     ]);
     world.must(ask(json!([{"op": "flag.disable", "flag": "flag", "environment": "dev"}])).key("k"));
+    world.must(ask(json!([invite(4, "learner")])).project(None));
     let rows: Rows = world.state.rows().collect();
-    for kind in [0x01, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x20, 0x21] {
+    for kind in [0x01, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x20, 0x21, 0x22] {
         assert!(rows.iter().any(|(key, _)| key[0] == kind), "a row of kind {kind:#x}");
     }
     rows
@@ -96,7 +100,7 @@ fn a_field_that_this_version_does_not_know_is_told() {
 #[test]
 fn a_key_that_is_not_the_row_s_own_is_told() {
     let rows = rows();
-    for kind in [0x01, 0x10, 0x11, 0x12, 0x13, 0x20] {
+    for kind in [0x01, 0x10, 0x11, 0x12, 0x13, 0x20, 0x22] {
         let mut damaged = rows.clone();
         let at = at(&rows, kind);
         damaged[at].0.push(b'x');

@@ -280,7 +280,8 @@ impl World {
         assert_eq!(record.digest, after.digest().to_string());
         assert_eq!(record.outcome == RecordOutcome::Accepted, accepted);
         if !accepted {
-            let catalog = |key: &[u8]| key.first().is_some_and(|kind| (0x10..=0x20).contains(kind));
+            let catalog =
+                |key: &[u8]| key.first().is_some_and(|kind| (0x10..=0x20).contains(kind) || *kind == 0x22);
             assert!(
                 !applied.writes.iter().any(|write| catalog(&write.key)),
                 "what is not accepted changes nothing"

@@ -14,6 +14,7 @@ mod json;
 mod layers;
 mod limits;
 mod list;
+mod members;
 mod ofrep;
 mod openapi;
 mod options;
@@ -226,6 +227,24 @@ pub fn table() -> Vec<Route> {
             .status(Callers::Observers)
             .says("The cluster and each of its members")
             .gives("Cluster"),
+        post("/api/v1/cluster/members", members::add, "addMember")
+            .says("Invite a node. Its join token is in this answer and nowhere else")
+            .takes("AddMember")
+            .gives("InvitedMember"),
+        post("/api/v1/cluster/members/{id}/promote", members::promote, "promoteMember")
+            .says("Let a learner vote, once it has caught up; 202 while that is under way")
+            .takes("Why")
+            .gives("ChangedMember"),
+        delete("/api/v1/cluster/members/{id}", members::remove, "removeMember")
+            .says(
+                "Remove a member, or put another one in its place, once that is safe; 202 while that is under way",
+            )
+            .query(&["reason", "ticket", "successor"])
+            .gives("ChangedMember"),
+        post("/api/v1/cluster/leader", members::lead, "transferLeadership")
+            .says("Let another member lead")
+            .takes("TransferLeadership")
+            .gives("Leadership"),
         get("/livez", probes::livez, "livez").status(Callers::Anyone).says("Whether the process answers"),
         get("/readyz", probes::readyz, "readyz")
             .status(Callers::Anyone)

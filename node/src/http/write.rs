@@ -97,6 +97,11 @@ impl WriteTerms {
         }
     }
 
+    /// How long the request may take.
+    pub(super) fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
     /// Refuses a condition on a request that could not honour it.
     pub(super) fn unconditional(&self) -> Result<(), ApiError> {
         match self.condition {
@@ -137,7 +142,12 @@ impl Draft {
 
     /// One operation on what belongs to no project.
     pub(super) fn global(operation: Operation, why: Why) -> Self {
-        let operations = vec![operation];
+        Self { operations: vec![operation], ..Self::nothing(why) }
+    }
+
+    /// No operation yet, on what belongs to no project.
+    pub(super) fn nothing(why: Why) -> Self {
+        let operations = Vec::new();
         Self { project: None, operations, why, expect_revision: None, caused_by: None, dry_run: false }
     }
 }

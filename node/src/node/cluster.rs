@@ -1,8 +1,11 @@
 //! How the cluster does, as one node sees it: what it knows itself, and what each member says when asked.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use flagraft_core::identity::{ClusterId, History};
+use flagraft_core::{
+    identity::{ClusterId, History},
+    seat::{Seat, SeatRole},
+};
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 
@@ -33,10 +36,13 @@ pub(crate) struct MemberReport {
     snapshot: Option<SnapshotProgress>,
     #[serde(default)]
     disk: DiskReport,
+    /// On the leader: what a change of the membership waits for.
+    #[serde(default)]
+    waits_for: Option<String>,
 }
 
 impl MemberReport {
-    pub(crate) fn of(replica: &Replica, reads: &Reads, disk: &Disk) -> Self {
+    pub(crate) fn of(replica: &Replica, reads: &Reads, disk: &Disk, waits_for: Option<String>) -> Self {
         let (published, age_ms) = reads.local();
         let status = replica.status();
         Self {
@@ -56,6 +62,7 @@ impl MemberReport {
             wall_clock_ms: wall_ms(),
             snapshot: replica.snapshot_progress(),
             disk: disk.report(),
+            waits_for,
         }
     }
 
@@ -80,6 +87,10 @@ pub struct ClusterStatus {
     pub term: u64,
     /// All members, by id.
     pub members: Vec<ClusterMember>,
+    /// Whether the members are what they are meant to be.
+    pub membership: MembershipStatus,
+    /// Node ids that were given away, and whose nodes have not come yet.
+    pub invitations: Vec<InvitationStatus>,
     /// The index that this node publishes: what the following three are about.
     pub index: Option<u64>,
     /// The revision of its catalog.
@@ -88,6 +99,40 @@ pub struct ClusterStatus {
     pub digest: String,
     /// Its audit log.
     pub audit: AuditStatus,
+}
+
+/// Whether the members are what they are meant to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MembershipStatus {
+    /// Whether nothing is left to be changed.
+    pub settled: bool,
+    /// Whether a change is half-way: the old voters and the new ones have to agree to everything.
+    pub joint: bool,
+    /// What the change waits for, as the leader says. `None` where it waits for nothing, or the leader does not answer.
+    pub waits_for: Option<String>,
+}
+
+/// A node id that was given away.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InvitationStatus {
+    /// The id.
+    pub node_id: u64,
+    /// What the member will be.
+    pub role: SeatRole,
+    /// When its join token ends, in milliseconds since 1970 UTC.
+    pub expires_at_ms: i64,
+}
+
+/// What a member is meant to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemberAim {
+    /// It is to count towards the quorum.
+    Voter,
+    /// It is to receive everything and decide nothing.
+    Learner,
+    /// It is to go.
+    Removed,
 }
 
 /// The size and root of a node's audit log.
@@ -106,12 +151,18 @@ pub struct ClusterMember {
     pub id: u64,
     /// Whether it counts towards the quorum.
     pub role: MemberRole,
+    /// What it is meant to be: `role` follows.
+    pub aim: MemberAim,
     /// Where clients reach it: a URL, or empty.
     pub address: String,
     /// Where its peers reach it.
     pub peer_address: String,
     /// Its zone, or empty.
     pub zone: String,
+    /// Its region, or empty.
+    pub region: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
     /// What it does.
     pub state: MemberState,
     /// Whether it is ready to be sent requests.
@@ -174,30 +225,52 @@ pub(super) async fn gather(
     peers: &PeerClient,
     reads: &Reads,
     disk: &Disk,
+    waits_for: Option<String>,
     patience: Duration,
 ) -> ClusterStatus {
     let status = replica.status();
+    let view = replica.membership();
+    let seats: BTreeMap<u64, Arc<Seat>> = replica.published().state.seats().collect();
     let mut metas: BTreeMap<u64, (NodeMeta, bool)> =
         status.members.iter().map(|(id, member)| (*id, (member.meta.clone(), member.voter))).collect();
     // A node that no cluster has taken in yet is alone in its list.
     metas.entry(node_id).or_insert_with(|| (own_meta.clone(), false));
     let asked = metas.into_iter().map(async |(id, (meta, voter))| {
         let report = if id == node_id {
-            Some(MemberReport::of(replica, reads, disk))
+            Some(MemberReport::of(replica, reads, disk, waits_for.clone()))
         } else {
             ask(peers, id, patience).await
         };
-        (member(id, meta, voter, report.as_ref()), report)
+        let aim = aim(seats.get(&id).map(Arc::as_ref).filter(|seat| seat.is_of(&meta.uid)), voter);
+        (member(id, meta, voter, aim, report.as_ref()), report)
     });
     let mut members = Vec::new();
     let mut own = None;
+    let mut leader_waits_for = None;
     for (member, report) in join_all(asked).await {
+        if Some(member.id) == status.leader {
+            leader_waits_for = report.as_ref().and_then(|report| report.waits_for.clone());
+        }
         if member.id == node_id {
             own = report;
         }
         members.push(member);
     }
-    let own = own.unwrap_or_else(|| MemberReport::of(replica, reads, disk));
+    let own = own.unwrap_or_else(|| MemberReport::of(replica, reads, disk, waits_for));
+    let is_as_meant = |member: &ClusterMember| match member.aim {
+        MemberAim::Voter => member.role == MemberRole::Voter,
+        MemberAim::Learner => member.role == MemberRole::Learner,
+        MemberAim::Removed => false,
+    };
+    let membership = MembershipStatus {
+        settled: view.is_committed && !view.is_joint() && members.iter().all(is_as_meant),
+        joint: view.is_joint(),
+        waits_for: leader_waits_for,
+    };
+    let invitations = seats.iter().filter_map(|(id, seat)| {
+        let invitation = seat.invitation.as_ref()?;
+        Some(InvitationStatus { node_id: *id, role: seat.role, expires_at_ms: invitation.expires_at_ms })
+    });
     let state = &replica.published().state;
     ClusterStatus {
         cluster: state.cluster_id(),
@@ -206,6 +279,8 @@ pub(super) async fn gather(
         leader: status.leader,
         term: status.term,
         members,
+        membership,
+        invitations: invitations.collect(),
         index: own.index,
         revision: own.revision,
         digest: own.digest,
@@ -225,13 +300,33 @@ pub(super) async fn ask(peers: &PeerClient, id: u64, patience: Duration) -> Opti
     }
 }
 
-fn member(id: u64, meta: NodeMeta, voter: bool, report: Option<&MemberReport>) -> ClusterMember {
+/// What a member is meant to be. One without a seat stays what it is.
+fn aim(seat: Option<&Seat>, voter: bool) -> MemberAim {
+    match seat {
+        Some(seat) if seat.is_removed() => MemberAim::Removed,
+        Some(Seat { role: SeatRole::Learner, .. }) => MemberAim::Learner,
+        Some(_) => MemberAim::Voter,
+        None if voter => MemberAim::Voter,
+        None => MemberAim::Learner,
+    }
+}
+
+fn member(
+    id: u64,
+    meta: NodeMeta,
+    voter: bool,
+    aim: MemberAim,
+    report: Option<&MemberReport>,
+) -> ClusterMember {
     ClusterMember {
         id,
         role: if voter { MemberRole::Voter } else { MemberRole::Learner },
+        aim,
         address: meta.public_addr,
         peer_address: meta.peer_addr,
         zone: meta.zone,
+        region: meta.region,
+        labels: meta.labels,
         state: report.map_or(MemberState::Unreachable, |report| report.role.into()),
         ready: report.is_some_and(|report| report.ready),
         index: report.and_then(|report| report.index),

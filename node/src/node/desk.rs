@@ -4,11 +4,19 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 
-use super::{cluster::MemberReport, room::Room, submit::Writes};
+use super::{
+    cluster::MemberReport,
+    membership::{self, Steward},
+    room::Room,
+    submit::Writes,
+};
 use crate::{
     clock::wall_ms,
     disk::Disk,
-    peer::{Found, FoundReply, HelloReply, PeerClient, PeerHandler, ReadIndexReply, Refusal, RefusalCode},
+    peer::{
+        Found, FoundReply, HandOverReply, HelloReply, Join, JoinReply, PeerClient, PeerHandler,
+        ReadIndexReply, Refusal, RefusalCode,
+    },
     raft::{NodeMeta, RaftMessage, RaftReply, ReadIndexError, Replica},
     reads::Reads,
     storage::{Storage, StorageError},
@@ -24,6 +32,9 @@ pub(super) struct Desk {
     pub(super) writes: Arc<Writes>,
     pub(super) room: Arc<Room>,
     pub(super) disk: Arc<Disk>,
+    pub(super) steward: Arc<Steward>,
+    /// Whether this node was started to join a cluster, so that no other one is founded with it.
+    pub(super) joins: bool,
     /// How long a follower's question for a read index is worth answering.
     pub(super) read_timeout: Duration,
     /// How long a member may let another one wait for an entry.
@@ -46,6 +57,10 @@ impl PeerHandler for Desk {
 
     async fn found(&self, from: u64, found: Found) -> Result<FoundReply, Refusal> {
         match self.storage.identity().cluster_id {
+            None if self.joins => {
+                let why = "this node was started with --join, to come into a cluster that runs";
+                return Err(Refusal::new(RefusalCode::Unavailable, why));
+            }
             Some(ours) if ours != found.cluster_id => return Ok(FoundReply::KnowsAnother(ours)),
             Some(_) => {}
             None => {
@@ -89,7 +104,24 @@ impl PeerHandler for Desk {
     }
 
     async fn status(&self, _from: u64) -> Result<Vec<u8>, Refusal> {
-        let report = MemberReport::of(&self.replica, &self.reads, &self.disk);
+        let report =
+            MemberReport::of(&self.replica, &self.reads, &self.disk, self.steward.waits_for());
         serde_json::to_vec(&report).map_err(|error| Refusal::new(RefusalCode::Unavailable, error.to_string()))
+    }
+
+    async fn join(&self, from: u64, uid: String, join: Join) -> Result<JoinReply, Refusal> {
+        Ok(self.steward.admit(from, &uid, join).await)
+    }
+
+    async fn hand_over(&self, _from: u64, next: u64, sequence: u64) -> Result<HandOverReply, Refusal> {
+        Ok(self.steward.hand_over(next, sequence).await)
+    }
+
+    fn removed(&self, from: u64) -> Option<String> {
+        membership::removed(&self.replica, from)
+    }
+
+    fn advise_wiped(&self, from: u64) -> Option<String> {
+        Some(membership::advise_wiped(&self.replica, from))
     }
 }

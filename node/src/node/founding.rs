@@ -1,4 +1,5 @@
-//! How a node comes to belong to a cluster: it founds one, it is found, or it belongs to one already.
+//! How a node comes to belong to a cluster: it founds one, it is found, it joins one (`joining`), or it belongs to one
+//! already.
 //!
 //! Founding, on the node with `--bootstrap`: all configured peers say who they are, and that they know no cluster;
 //! the cluster's id is minted and kept; the peers are told; Raft is initialized with all of them; and the first
@@ -23,6 +24,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     failure::Failure,
+    joining::Joiner,
     submit::{Credentials, Submission, Writes, random_bytes},
 };
 use crate::{
@@ -47,6 +49,8 @@ pub(super) struct Newcomer {
     pub(super) writes: Arc<Writes>,
     /// The secret of the first owner's token, on the node that founds.
     pub(super) founder: Option<Secret>,
+    /// On a node that is to come into a cluster that runs.
+    pub(super) joiner: Option<Joiner>,
     pub(super) waits: PeerWaits,
 }
 
@@ -56,6 +60,13 @@ impl Newcomer {
     /// # Errors
     /// When it can't, and a person has to decide.
     pub(super) async fn settle(self) -> Result<(), Failure> {
+        if let Some(joiner) = &self.joiner {
+            if self.replica.is_initialized().await {
+                tracing::info!("--join is ignored: this node belongs to a cluster already");
+                return Ok(());
+            }
+            return joiner.join().await;
+        }
         let Some(secret) = &self.founder else {
             return if self.replica.is_initialized().await { Ok(()) } else { self.wait_to_be_found().await };
         };
@@ -78,11 +89,10 @@ impl Newcomer {
             for (id, reply) in &replies {
                 match reply {
                     Err(PeerError::Refused(refusal)) if refusal.code == RefusalCode::WrongUid => {
-                        return Err(Failure(format!(
-                            "node {id} knows node {} with another data folder ({refusal}). A folder that was lost \
-                             can't be replaced by an empty one: give this node a new id and add it as a new member",
-                            self.node_id
-                        )));
+                        return Err(Failure(format!("node {id} refuses this node: {refusal}")));
+                    }
+                    Err(PeerError::Refused(refusal)) if refusal.code == RefusalCode::Removed => {
+                        return Err(Failure(format!("node {id} refuses this node: {refusal}")));
                     }
                     // One that this node was found for too is being founded: its founder will go on with that.
                     Ok(reply) => {
@@ -97,7 +107,9 @@ impl Newcomer {
             {
                 return Err(Failure(format!(
                     "node {id} belongs to cluster {cluster}, which does not know this node: its data folder is new. \
-                     Add it to the cluster as a new member, or start it with the folder it had"
+                     Add it to the cluster as a new member (`flagraft cluster add --node-id ID --join-token-file FILE`, \
+                     then start it with `--join {id}=HOST:PORT --join-token-file FILE` in place of --bootstrap and \
+                     --peers), or start it with the folder it had"
                 )));
             }
             known_since = knows.and(known_since.or_else(|| Some(Instant::now())));
@@ -241,11 +253,25 @@ impl Newcomer {
     }
 }
 
-/// Keeps a failure in sight, or waits for ever when there is none.
+/// Keeps a failure in sight, or waits for ever when there is none: the way into the cluster is barred, or the cluster
+/// has removed this node.
 pub(super) async fn failure_of(newcomer: Newcomer) -> Failure {
-    match newcomer.settle().await {
-        Err(failure) => failure,
-        Ok(()) => pending().await,
+    let mut removed = newcomer.peers.watch_removed();
+    let settled = async {
+        match newcomer.settle().await {
+            Err(failure) => failure,
+            Ok(()) => pending().await,
+        }
+    };
+    let told = async {
+        match removed.wait_for(Option::is_some).await.map(|why| why.clone()) {
+            Ok(Some(why)) => Failure(why),
+            Ok(None) | Err(_) => pending().await,
+        }
+    };
+    tokio::select! {
+        failure = settled => failure,
+        failure = told => failure,
     }
 }
 
@@ -280,14 +306,14 @@ fn first_change(cluster: ClusterId, members: BTreeMap<u64, Member>, secret: &Sec
 }
 
 /// Says when waiting should be mentioned again.
-struct Mention(Option<Instant>);
+pub(super) struct Mention(Option<Instant>);
 
 impl Mention {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(None)
     }
 
-    fn is_due(&mut self) -> bool {
+    pub(super) fn is_due(&mut self) -> bool {
         let is_due = self.0.is_none_or(|last| last.elapsed() >= MENTION);
         if is_due {
             self.0 = Some(Instant::now());

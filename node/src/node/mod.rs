@@ -9,7 +9,9 @@ mod denials;
 mod desk;
 mod failure;
 mod founding;
+mod joining;
 mod listener;
+mod membership;
 mod room;
 mod secrets;
 mod start;
@@ -28,17 +30,20 @@ use tokio::{
 };
 
 pub use self::{
-    cluster::{AuditStatus, ClusterMember, ClusterStatus, MemberState},
+    cluster::{
+        AuditStatus, ClusterMember, ClusterStatus, InvitationStatus, MemberAim, MemberState, MembershipStatus,
+    },
     failure::{Failure, StartError},
     submit::{Credentials, NotEntered, Submission, SubmitError, Submitted, mint_request_id},
 };
-use self::{denials::DenialCount, listener::PeerListener, submit::Writes};
+use self::{denials::DenialCount, listener::PeerListener, membership::Steward, submit::Writes};
 pub use crate::disk::{DiskReport, DiskState};
 use crate::{
     config::NodeConfig,
     disk::Disk,
+    leadership::known_leader,
     metrics::Metrics,
-    peer::PeerClient,
+    peer::{HandOverReply, PeerClient},
     raft::{NodeMeta, Published, RaftStatus, Replica},
     reads::Reads,
     storage::{AuditRow, Storage, StorageError},
@@ -46,6 +51,20 @@ use crate::{
 
 /// Records of one page of the audit log, at most.
 pub const AUDIT_PAGE_MAX: usize = 1_000;
+
+/// Between two looks whether a change of the membership has arrived here.
+const MEMBERSHIP_PAUSE: Duration = Duration::from_millis(20);
+
+/// Why leadership was not handed over.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HandOverError {
+    /// It was not.
+    #[error("{0}")]
+    Refused(String),
+    /// It may have been or not.
+    #[error("{0}")]
+    Unavailable(String),
+}
 
 /// A running member.
 pub struct Node {
@@ -56,6 +75,7 @@ pub struct Node {
     peers: PeerClient,
     reads: Arc<Reads>,
     writes: Arc<Writes>,
+    steward: Arc<Steward>,
     metrics: Metrics,
     denials: Arc<DenialCount>,
     failure: watch::Receiver<Option<Failure>>,
@@ -138,9 +158,54 @@ impl Node {
             &self.peers,
             &self.reads,
             &self.disk,
+            self.steward.waits_for(),
             self.config.waits.status_timeout,
         )
         .await
+    }
+
+    /// Returns true once the membership in force here is committed and holds the node as a voter (`true`) or not at all
+    /// (`false`); false when that is not so within `deadline`.
+    pub async fn await_member(&self, node_id: u64, votes: bool, deadline: Duration) -> bool {
+        let reached = async {
+            loop {
+                let view = self.replica.membership();
+                let is_voter = view.voters.iter().all(|voters| voters.contains(&node_id));
+                let is_so = if votes { is_voter } else { !view.members.contains_key(&node_id) };
+                // Whoever was removed is told so by the others, and sees no later membership.
+                let is_gone = !votes && node_id == self.id() && self.peers.watch_removed().borrow().is_some();
+                if (is_so && view.is_committed && !view.is_joint()) || is_gone {
+                    return;
+                }
+                tokio::time::sleep(MEMBERSHIP_PAUSE).await;
+            }
+        };
+        tokio::time::timeout(deadline, reached).await.is_ok()
+    }
+
+    /// Lets another member lead, as the audit record at `sequence` says. Returns who leads.
+    ///
+    /// # Errors
+    /// Why it was not done, or is not known to have been; and whether asking again can help.
+    pub async fn transfer_leadership(
+        &self,
+        to: u64,
+        sequence: u64,
+        deadline: Duration,
+    ) -> Result<u64, HandOverError> {
+        let reply = match known_leader(&self.replica) {
+            Some(leader) if leader == self.id() => self.steward.hand_over(to, sequence).await,
+            Some(leader) => match self.peers.hand_over(leader, to, sequence, deadline).await {
+                Ok(reply) => reply,
+                Err(error) => HandOverReply::Unavailable { why: error.to_string() },
+            },
+            None => HandOverReply::Unavailable { why: "no leader is known".to_owned() },
+        };
+        match reply {
+            HandOverReply::Leads { leader } => Ok(leader),
+            HandOverReply::Refused { why } => Err(HandOverError::Refused(why)),
+            HandOverReply::Unavailable { why } => Err(HandOverError::Unavailable(why)),
+        }
     }
 
     /// At most `limit` (and [`AUDIT_PAGE_MAX`]) audit records from sequence `from` on, none of them ahead of the

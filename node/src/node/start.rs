@@ -6,9 +6,10 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
-use tokio::sync::watch;
+use tokio::{sync::watch, task::AbortHandle};
 
 use super::{
     Node,
@@ -17,7 +18,9 @@ use super::{
     desk::Desk,
     failure::StartError,
     founding::{Newcomer, failure_of},
+    joining::{Joiner, announce},
     listener::{self, PeerListener},
+    membership::{Steward, StewardParts},
     room::{Room, RoomKeeper},
     secrets,
     submit::Writes,
@@ -72,6 +75,10 @@ impl Node {
         // Only now: in a folder that can't be used nothing is left behind.
         let founder = config.bootstrap.as_ref().map(|bootstrap| secrets::owner_token(&bootstrap.token_file));
         let founder = founder.transpose()?;
+        let join = config.join.clone();
+        // A folder that was let in before needs no token any more, and the file may be gone.
+        let new = join.as_ref().filter(|_| storage.identity().cluster_id.is_none());
+        let join_token = new.map(|join| secrets::join_token(&join.token_file)).transpose()?;
 
         let node_id = config.node_id;
         let identity = storage.identity();
@@ -85,6 +92,9 @@ impl Node {
             peers: config.peers.members.clone(),
             versions: VersionRange::OURS,
         })?;
+        for (id, address) in join.iter().flat_map(|join| &join.members) {
+            peers.introduce(*id, address.clone());
+        }
         let clocks = ClockWatch::new(peers.clone(), metrics.registry(), config.waits.clone())?;
         // The last step that can fail: what follows starts tasks, and nobody would stop them.
         let replica = Replica::open(ReplicaOptions {
@@ -121,6 +131,15 @@ impl Node {
             config.writes.clone(),
             metrics.clone(),
         ));
+        let steward = Arc::new(Steward::new(StewardParts {
+            node_id,
+            storage: Arc::clone(&storage),
+            replica: replica.clone(),
+            peers: peers.clone(),
+            reads: Arc::clone(&reads),
+            writes: Arc::clone(&writes),
+            silence_max: Duration::from_millis(config.raft.election_timeout_max_ms),
+        }));
         let desk = Arc::new(Desk {
             meta: meta.clone(),
             storage: Arc::clone(&storage),
@@ -130,11 +149,23 @@ impl Node {
             writes: Arc::clone(&writes),
             room,
             disk: Arc::clone(&disk),
+            steward: Arc::clone(&steward),
+            joins: join.is_some(),
             read_timeout: config.reads.try_timeout,
             await_published_max: config.waits.await_published_max,
         });
         let peer_listener = PeerListener::start(listener, &peers, desk);
 
+        let joiner = join.map(|join| Joiner {
+            node_id,
+            meta: meta.clone(),
+            members: join.members.into_keys().filter(|id| *id != node_id).collect(),
+            token: join_token,
+            storage: Arc::clone(&storage),
+            replica: replica.clone(),
+            peers: peers.clone(),
+            waits: config.waits.clone(),
+        });
         let newcomer = Newcomer {
             node_id,
             meta: meta.clone(),
@@ -144,6 +175,7 @@ impl Node {
             peers: peers.clone(),
             writes: Arc::clone(&writes),
             founder,
+            joiner,
             waits: config.waits.clone(),
         };
         let denials = Arc::new(DenialCount::default());
@@ -158,6 +190,8 @@ impl Node {
             .abort_handle(),
             tokio::spawn(clocks.run()).abort_handle(),
             tokio::spawn(keeper.run()).abort_handle(),
+            spawn_steward(&steward),
+            spawn_announcer(meta.clone(), node_id, &replica, &peers, &steward, &config),
         ];
         let (stop, stopped) = watch::channel(false);
         let reporter = tokio::spawn(reporter.run(config.writes.clone(), stopped));
@@ -169,6 +203,7 @@ impl Node {
             peers,
             reads,
             writes,
+            steward,
             metrics,
             denials,
             failure,
@@ -182,6 +217,25 @@ impl Node {
             let_go,
         }))
     }
+}
+
+fn spawn_steward(steward: &Arc<Steward>) -> AbortHandle {
+    let steward = Arc::clone(steward);
+    tokio::spawn(async move { steward.run().await }).abort_handle()
+}
+
+fn spawn_announcer(
+    meta: NodeMeta,
+    node_id: u64,
+    replica: &Replica,
+    peers: &PeerClient,
+    steward: &Arc<Steward>,
+    config: &NodeConfig,
+) -> AbortHandle {
+    let (replica, peers, steward) = (replica.clone(), peers.clone(), Arc::clone(steward));
+    let waits = config.waits.clone();
+    let announcing = async move { announce(node_id, &meta, &replica, &peers, &steward, &waits).await };
+    tokio::spawn(announcing).abort_handle()
 }
 
 async fn open_storage(

@@ -4,13 +4,17 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use flagraft_core::identity::ClusterId;
+use tokio::sync::watch;
 
 use super::{
     MESSAGE_BYTES_MAX, PATH,
     auth::{Direction, PeerSecret},
     directory::Directory,
     envelope,
-    message::{Found, FoundReply, HelloReply, ReadIndexReply, Refusal, ReplyV1, RequestV1},
+    message::{
+        Found, FoundReply, HandOverReply, HelloReply, Join, JoinReply, ReadIndexReply, Refusal, RefusalCode,
+        ReplyV1, RequestV1,
+    },
     millis,
 };
 use crate::raft::{NodeMeta, RaftMessage, RaftReply, VersionRange};
@@ -113,6 +117,55 @@ impl PeerClient {
     /// Takes over what the membership says about a member: its address, and which data folder it has.
     pub fn learn(&self, node_id: u64, meta: &NodeMeta) {
         self.directory.learn(node_id, meta);
+    }
+
+    /// Forgets the address and the data folder of whoever is no member any more.
+    pub(crate) fn keep_members(&self, is_member: impl Fn(u64) -> bool) {
+        self.directory.keep_members(is_member);
+    }
+
+    /// Takes over where a node is said to be, until a membership says it.
+    pub fn introduce(&self, node_id: u64, address: String) {
+        self.directory.introduce(node_id, address);
+    }
+
+    /// Where a node is reached, as far as that is known.
+    pub fn address(&self, node_id: u64) -> Option<String> {
+        self.directory.address(node_id)
+    }
+
+    /// Follows whether a member has said that this node was removed from the cluster, and in which words.
+    pub fn watch_removed(&self) -> watch::Receiver<Option<String>> {
+        self.directory.watch_removed()
+    }
+
+    /// Take me in, or know me by another address or place. Also from a node that has no cluster yet.
+    ///
+    /// # Errors
+    /// See [`PeerError`].
+    pub async fn join(&self, to: u64, join: &Join, deadline: Duration) -> Result<JoinReply, PeerError> {
+        let request = RequestV1::Join { token: join.token.clone(), meta: (&join.meta).into() };
+        match self.call(to, request, deadline).await? {
+            ReplyV1::Join(reply) => Ok(reply.into()),
+            _ => Err(another_answer()),
+        }
+    }
+
+    /// Let `next` lead, as the audit record at `sequence` says.
+    ///
+    /// # Errors
+    /// See [`PeerError`].
+    pub async fn hand_over(
+        &self,
+        to: u64,
+        next: u64,
+        sequence: u64,
+        deadline: Duration,
+    ) -> Result<HandOverReply, PeerError> {
+        match self.call(to, RequestV1::HandOver { to: next, sequence }, deadline).await? {
+            ReplyV1::HandOver(reply) => Ok(reply.into()),
+            _ => Err(another_answer()),
+        }
     }
 
     /// Who are you? Also for a node that has no cluster yet.
@@ -261,7 +314,13 @@ impl PeerClient {
             envelope::message(Direction::Reply, rest).map_err(|error| untrusted(error.to_string()))?;
         // A refusal explains why the two nodes don't fit together, so it need not pass the checks that failed.
         if let ReplyV1::Refused(refusal) = reply {
-            return Err(PeerError::Refused(refusal.into()));
+            let refusal = Refusal::from(refusal);
+            let is_ours =
+                header.cluster.is_some() && header.cluster == self.directory.cluster_id().map(|id| id.0);
+            if refusal.code == RefusalCode::Removed && is_ours {
+                self.directory.set_removed(refusal.message.clone());
+            }
+            return Err(PeerError::Refused(refusal));
         }
         if header.from != to {
             return Err(untrusted(format!("node {} answered where node {to} was asked", header.from)));

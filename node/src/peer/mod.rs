@@ -23,7 +23,9 @@ use std::time::Duration;
 pub use self::{
     auth::{PeerSecret, SECRET_BYTES_MIN, WeakSecret},
     client::{PeerClient, PeerError, PeerOptions},
-    message::{Found, FoundReply, HelloReply, ReadIndexReply, Refusal, RefusalCode},
+    message::{
+        Found, FoundReply, HandOverReply, HelloReply, Join, JoinReply, ReadIndexReply, Refusal, RefusalCode,
+    },
     server::PeerHandler,
 };
 

@@ -24,7 +24,8 @@ use super::{
     directory::Directory,
     envelope,
     message::{
-        Found, FoundReply, HeaderV1, HelloReply, ReadIndexReply, Refusal, RefusalCode, ReplyV1, RequestV1,
+        Found, FoundReply, HandOverReply, HeaderV1, HelloReply, Join, JoinReply, ReadIndexReply, Refusal,
+        RefusalCode, ReplyV1, RequestV1,
     },
 };
 use crate::raft::{RaftMessage, RaftReply};
@@ -65,6 +66,40 @@ pub trait PeerHandler: Send + Sync + 'static {
 
     /// How are you?
     fn status(&self, from: u64) -> impl Future<Output = Result<Vec<u8>, Refusal>> + Send;
+
+    /// Take me in, or know me by another address or place. `uid` is the sender's data folder.
+    fn join(
+        &self,
+        from: u64,
+        uid: String,
+        join: Join,
+    ) -> impl Future<Output = Result<JoinReply, Refusal>> + Send {
+        let _ = (from, uid, join);
+        async { Err(Refusal::new(RefusalCode::Unavailable, "nobody is taken in here")) }
+    }
+
+    /// Let `next` lead, as the audit record at `sequence` says.
+    fn hand_over(
+        &self,
+        from: u64,
+        next: u64,
+        sequence: u64,
+    ) -> impl Future<Output = Result<HandOverReply, Refusal>> + Send {
+        let _ = (from, next, sequence);
+        async { Err(Refusal::new(RefusalCode::Unavailable, "leadership is not handed over here")) }
+    }
+
+    /// Why nothing is done for this node any more, if it was removed from the cluster.
+    fn removed(&self, from: u64) -> Option<String> {
+        let _ = from;
+        None
+    }
+
+    /// What a person is told whose node came back with another data folder than its id has.
+    fn advise_wiped(&self, from: u64) -> Option<String> {
+        let _ = from;
+        None
+    }
 }
 
 /// The routes of the peer listener. It takes messages for the node that `client` speaks for.
@@ -122,8 +157,17 @@ impl<H: PeerHandler> Server<H> {
         let malformed =
             |error: crate::raft::codec::CodecError| Refusal::new(RefusalCode::Malformed, error.to_string());
         let request: RequestV1 = envelope::message(Direction::Request, rest).map_err(malformed)?;
-        envelope::check(&self.directory, header, request.needs_no_cluster())?;
         let (from, handler) = (header.from, &self.handler);
+        envelope::check(&self.directory, header, request.needs_no_cluster()).map_err(|refusal| {
+            let advice = Some(refusal.code).filter(|code| *code == RefusalCode::WrongUid);
+            match advice.and_then(|_| handler.advise_wiped(from)) {
+                Some(advice) => Refusal { message: format!("{}: {advice}", refusal.message), ..refusal },
+                None => refusal,
+            }
+        })?;
+        if let Some(why) = handler.removed(from) {
+            return Err(Refusal::new(RefusalCode::Removed, why));
+        }
         Ok(match request {
             RequestV1::Raft(message) => ReplyV1::Raft(handler.raft(from, message).await?),
             RequestV1::Hello => ReplyV1::Hello(handler.hello(from).await?.into()),
@@ -143,6 +187,13 @@ impl<H: PeerHandler> Server<H> {
                 ReplyV1::AwaitPublished { reached: handler.await_published(from, index, deadline).await? }
             }
             RequestV1::Status => ReplyV1::Status { body: handler.status(from).await? },
+            RequestV1::Join { token, meta } => {
+                let join = Join { token, meta: meta.into() };
+                ReplyV1::Join(handler.join(from, header.uid.clone(), join).await?.into())
+            }
+            RequestV1::HandOver { to, sequence } => {
+                ReplyV1::HandOver(handler.hand_over(from, to, sequence).await?.into())
+            }
         })
     }
 }

@@ -17,7 +17,8 @@ use super::{
     auth::PeerSecret,
     client::{PeerClient, PeerError, PeerOptions},
     message::{
-        Found, FoundReply, HeaderV1, HelloReply, ReadIndexReply, Refusal, RefusalCode, ReplyV1, RequestV1,
+        Found, FoundReply, HandOverReply, HeaderV1, HelloReply, Join, JoinReply, ReadIndexReply, Refusal,
+        RefusalCode, ReplyV1, RequestV1,
     },
     server::{PeerHandler, router},
 };
@@ -64,6 +65,18 @@ impl PeerHandler for Agreeable {
 
     async fn status(&self, _from: u64) -> Result<Vec<u8>, Refusal> {
         Err(Refusal::new(RefusalCode::Unavailable, "not today"))
+    }
+
+    async fn join(&self, _from: u64, uid: String, join: Join) -> Result<JoinReply, Refusal> {
+        Ok(JoinReply::Refused { why: format!("{uid} {}", join.token) })
+    }
+
+    fn removed(&self, from: u64) -> Option<String> {
+        (from == 6).then(|| "node 6 was removed".to_owned())
+    }
+
+    fn advise_wiped(&self, from: u64) -> Option<String> {
+        Some(format!("call node {from} another name"))
     }
 }
 
@@ -246,6 +259,47 @@ async fn garbage_and_excess_are_refused() {
 }
 
 #[tokio::test]
+async fn a_node_without_a_cluster_may_ask_to_join_and_a_removed_one_is_told_so() {
+    let addr = node_2(member(2)).await;
+    let newcomer = client_to(addr, PeerOptions { cluster_id: None, ..member(4) });
+    let join = Join { token: "fr_join_x".to_owned(), meta: NodeMeta::default() };
+    let reply = newcomer.join(2, &join, SOON).await.expect("answers");
+    assert_eq!(reply, JoinReply::Refused { why: format!("{} fr_join_x", uid(4)) });
+
+    let removed = client_to(addr, member(6));
+    assert_eq!(*removed.watch_removed().borrow(), None);
+    let refusal = removed.forward(2, b"abc".to_vec(), SOON).await;
+    assert_eq!(refused(refusal), RefusalCode::Removed);
+    assert_eq!(removed.watch_removed().borrow().as_deref(), Some("node 6 was removed"));
+    // Another cluster's word is none.
+    let stranger = client_to(addr, PeerOptions { cluster_id: None, ..member(6) });
+    assert!(matches!(stranger.hello(2, SOON).await, Err(PeerError::Refused(_))));
+    assert_eq!(*stranger.watch_removed().borrow(), None);
+
+    // Whoever comes back with another data folder is told what to do.
+    let wiped = client_to(addr, PeerOptions { uid: uid(99), ..member(1) });
+    match wiped.hello(2, SOON).await {
+        Err(PeerError::Refused(refusal)) => {
+            assert_eq!(refusal.code, RefusalCode::WrongUid);
+            assert!(refusal.message.contains("call node 1 another name"), "{refusal}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_a_membership_says_wins_over_an_introduction_and_is_forgotten_with_the_member() {
+    let client = PeerClient::new(member(1)).expect("a client");
+    client.introduce(2, "introduced:1".to_owned());
+    assert_eq!(client.address(2).as_deref(), Some("introduced:1"));
+    client.learn(2, &NodeMeta { peer_addr: "member:1".to_owned(), ..NodeMeta::default() });
+    assert_eq!(client.address(2).as_deref(), Some("member:1"));
+    client.keep_members(|id| id != 2);
+    assert_eq!(client.address(2).as_deref(), Some("introduced:1"));
+    assert_eq!(client.peers().len(), 0, "nobody to ask for the time");
+}
+
+#[tokio::test]
 async fn a_restarted_peer_is_reached_again_at_once() {
     let server = PeerClient::new(member(2)).expect("a client");
     let (addr, running) = serve(router(&server, Arc::new(Agreeable)), "127.0.0.1:0").await;
@@ -301,6 +355,8 @@ fn golden_bytes_of_the_messages() {
         ("read-index", RequestV1::ReadIndex { nonce: 300 }),
         ("await-published", RequestV1::AwaitPublished { index: 70_000, deadline_ms: 250 }),
         ("status", RequestV1::Status),
+        ("join", RequestV1::Join { token: "fr_join_x".to_owned(), meta: (&NodeMeta::default()).into() }),
+        ("hand-over", RequestV1::HandOver { to: 3, sequence: 70_000 }),
     ] {
         check(name, Kind::PeerRequest, &request);
     }
@@ -328,6 +384,20 @@ fn golden_bytes_of_the_messages() {
         ),
         ("await-published-reply", ReplyV1::AwaitPublished { reached: true }),
         ("status-reply", ReplyV1::Status { body: b"{}".to_vec() }),
+        ("join-reply", ReplyV1::Join(JoinReply::Admitted { cluster_id: CLUSTER }.into())),
+        (
+            "join-reply-elsewhere",
+            ReplyV1::Join(JoinReply::NotLeader { leader: Some((2, "b:2".to_owned())) }.into()),
+        ),
+        ("join-reply-refused", ReplyV1::Join(JoinReply::Refused { why: "x".to_owned() }.into())),
+        ("join-reply-unsure", ReplyV1::Join(JoinReply::Unavailable { why: "x".to_owned() }.into())),
+        ("hand-over-reply", ReplyV1::HandOver(HandOverReply::Leads { leader: 3 }.into())),
+        ("hand-over-reply-refused", ReplyV1::HandOver(HandOverReply::Refused { why: "x".to_owned() }.into())),
+        (
+            "hand-over-reply-unsure",
+            ReplyV1::HandOver(HandOverReply::Unavailable { why: "x".to_owned() }.into()),
+        ),
+        ("refused-removed", ReplyV1::Refused(Refusal::new(RefusalCode::Removed, "no").into())),
     ] {
         check(name, Kind::PeerReply, &reply);
     }

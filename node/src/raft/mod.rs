@@ -16,6 +16,7 @@ mod incoming_tests;
 mod install;
 mod log_size;
 mod log_store;
+mod membership;
 mod message;
 #[cfg(test)]
 mod message_tests;
@@ -71,6 +72,7 @@ use self::{
     types::{Command, TypeConfig},
 };
 pub use self::{
+    membership::{MembershipChange, MembershipChangeError, MembershipView},
     message::{RaftMessage, RaftReply},
     transfer_metrics::TransferMetrics,
     tuning::RaftTuning,
@@ -324,6 +326,24 @@ impl Replica {
     pub fn status(&self) -> RaftStatus {
         let metrics = self.inner.raft.metrics().borrow_watched().clone();
         status::of(&metrics, self.published().position.map(|position| position.index))
+    }
+
+    /// The membership in force here.
+    pub fn membership(&self) -> MembershipView {
+        MembershipView::of(&self.inner.raft.metrics().borrow_watched().clone())
+    }
+
+    /// Makes one step of a change of the membership, unless the membership is not the one of `seen` any more. Returns
+    /// once it is committed; there is no deadline, and a caller that stops waiting has to look what became of it.
+    ///
+    /// # Errors
+    /// See [`MembershipChangeError`]: all but one mean that nothing was changed.
+    pub async fn change_membership(
+        &self,
+        change: MembershipChange,
+        seen: &MembershipView,
+    ) -> Result<(), MembershipChangeError> {
+        membership::change(&self.inner.raft, change, seen).await
     }
 
     /// Follows whom this node takes for the leader.

@@ -71,6 +71,7 @@ pub(super) fn watch(
                 for (id, meta) in now.membership_config.membership().nodes() {
                     peers.learn(*id, meta);
                 }
+                peers.keep_members(|id| now.membership_config.membership().get_node(&id).is_some());
                 known = Some(Arc::clone(&now.membership_config));
             }
             tell.send_if_modified(|leader| {

@@ -225,14 +225,17 @@ fn actor_of(state: &State, secret: &Secret) -> Result<Actor, TokenFault> {
     })
 }
 
-/// What a member may propose for the cluster itself: counts of refused credentials, and the founding, while there is
-/// no history. Everything else needs somebody's token.
+/// What a member may propose for the cluster itself: counts of refused credentials; the founding, while there is no
+/// history; and to let a node in, which somebody invited and whose join token `apply` checks. Everything else needs
+/// somebody's token.
 fn is_for_members(state: &State, body: &Body) -> bool {
     match body {
         Body::Denials(_) => true,
-        Body::Change(Change { operations, .. }) => {
-            state.history().is_none() && matches!(operations.first(), Some(Operation::SystemBootstrap(_)))
-        }
+        Body::Change(Change { operations, .. }) => match operations.as_slice() {
+            [Operation::SystemBootstrap(_), ..] => state.history().is_none(),
+            [Operation::MemberAdmit(_)] => true,
+            _ => false,
+        },
     }
 }
 
