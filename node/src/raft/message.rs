@@ -47,7 +47,13 @@ impl RaftMessage {
         match self {
             Self::Append(append) => !append.entries.iter().all(EntryV1::is_rafts_own),
             Self::Vote(_) | Self::PreVote(_) | Self::Transfer(_) => false,
-            Self::SnapshotOffer(_) | Self::SnapshotChunk(_) | Self::SnapshotInstall(_) => true,
+            Self::SnapshotOffer(_)
+            | Self::SnapshotChunk(_)
+            | Self::SnapshotInstall(_)
+            | Self::SnapshotOfferV2(_)
+            | Self::AuditRecords(_)
+            | Self::CatalogPiece(_)
+            | Self::SnapshotInstallV2(_) => true,
         }
     }
 }
