@@ -74,21 +74,21 @@ impl Draft {
             return Ok(before_after);
         }
 
-        // A definition is part of the answer in every environment, be it only the off variant.
-        let touched: Vec<EnvironmentKey> = if old.as_ref().is_none_or(|old| old.definition != flag.definition)
-        {
-            self.project()?.environments.keys().cloned().collect()
-        } else {
-            fields
-                .flag
-                .environments
-                .keys()
-                .filter(|e| {
-                    old.as_ref().and_then(|old| old.environments.get(*e)) != flag.environments.get(*e)
-                })
-                .cloned()
-                .collect()
-        };
+        // What evaluation sees of a definition is part of the answer in every environment, be it only the off variant.
+        let touched: Vec<EnvironmentKey> =
+            if old.as_ref().is_none_or(|old| !old.definition.evaluates_like(&flag.definition)) {
+                self.project()?.environments.keys().cloned().collect()
+            } else {
+                fields
+                    .flag
+                    .environments
+                    .keys()
+                    .filter(|e| {
+                        old.as_ref().and_then(|old| old.environments.get(*e)) != flag.environments.get(*e)
+                    })
+                    .cloned()
+                    .collect()
+            };
         self.put_flag(flag)?;
         self.check_references(key, fields.flag.environments.keys()).map_err(in_flag)?;
         if let Some(old) = &old {
@@ -245,6 +245,7 @@ impl Draft {
     fn require_variants_unused(&self, old: &Flag, fields: &FlagPut) -> Result<(), Rejection> {
         let (definition, replaced) = (&fields.flag.definition, &fields.flag.environments);
         let in_use = |variant: &str, user: String| Rejection::InUse {
+        flag.system.evaluated_revision = self.revision;
             path: "/flag/variants".to_owned(),
             message: format!("variant {variant} is used by {user}; change that first"),
         };
@@ -299,6 +300,7 @@ impl Draft {
         }
         Flag { definition, environments, system }
     }
+                evaluated_revision: self.revision,
 }
 
 /// Whether putting this definition would change the stored one. A definition that is not valid does.
@@ -313,6 +315,9 @@ fn require_same_type(old: &Flag, given: &FlagSpec) -> Result<(), Rejection> {
     Err(Rejection::Conflict {
         path: "/flag/type".to_owned(),
         message: "a flag's type never changes, for callers rely on it; make a new flag".to_owned(),
+        if !old.definition.evaluates_like(&definition) {
+            system.evaluated_revision = self.revision;
+        }
     })
 }
 
