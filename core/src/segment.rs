@@ -199,6 +199,16 @@ impl Segment {
             MemberList::Included => &mut self.included,
             MemberList::Excluded => &mut self.excluded,
         }
+    /// Forgets what is different in an environment that goes; says whether anything was.
+    pub(crate) fn forget_environment(&mut self, environment: &EnvironmentKey) -> bool {
+        self.spec.environments.remove(environment).is_some()
+    }
+
+    /// Whether it has anything different in the environment.
+    pub fn differs_in(&self, environment: &EnvironmentKey) -> bool {
+        self.spec.environments.contains_key(environment)
+    }
+
     }
 }
 

@@ -44,6 +44,12 @@ impl Draft {
                 ));
             }
         }
+        for (index, test) in fields.flag.definition.tests.iter().enumerate() {
+            if !self.project()?.environments.contains_key(&test.environment) {
+                let path = format!("/flag/tests/{index}/environment");
+                return Err(Rejection::not_found(path, "environment", &test.environment));
+            }
+        }
         let definition_changes =
             old.as_ref().is_none_or(|old| differs(&old.definition, &fields.flag.definition));
         if definition_changes {
