@@ -28,6 +28,8 @@ pub struct Project {
     pub segments: OrdMap<SegmentKey, Arc<StoredSegment>>,
     /// The live flags that are marked critical. Derived from `flags`.
     pub(crate) critical: OrdSet<FlagKey>,
+    /// How many flags are live. Derived from `flags`.
+    pub(crate) live_flags: usize,
 }
 
 /// An environment in the catalog.
@@ -161,6 +163,7 @@ impl Project {
             flags: OrdMap::new(),
             segments: OrdMap::new(),
             critical: OrdSet::new(),
+            live_flags: 0,
         }
     }
 
@@ -174,7 +177,7 @@ impl Project {
         self.flags.get(key).filter(|flag| flag.is_live())
     }
 
-    /// Puts a flag, and keeps the derived set of critical flags right.
+    /// Puts a flag, and keeps what is derived from all flags right.
     pub(crate) fn put_flag(&mut self, flag: Arc<Flag>) {
         let key = flag.definition.key.clone();
         if flag.is_live() && flag.definition.critical {
@@ -182,6 +185,9 @@ impl Project {
         } else {
             self.critical.remove(&key);
         }
-        self.flags.insert(key, flag);
+        let lives = flag.is_live();
+        let lived = self.flags.insert(key, flag).is_some_and(|old| old.is_live());
+        self.live_flags =
+            self.live_flags.saturating_add(usize::from(lives)).saturating_sub(usize::from(lived));
     }
 }

@@ -68,6 +68,16 @@ pub enum MemberList {
     Excluded,
 }
 
+impl MemberList {
+    /// Its name, as in a segment's fields.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Included => "included",
+            Self::Excluded => "excluded",
+        }
+    }
+}
+
 /// A valid segment. Its lists may have a million members: they are persistent sets, and a clone shares them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Segment {

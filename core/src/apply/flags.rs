@@ -9,7 +9,7 @@ use crate::{
     flag::{FlagDefinition, FlagEnvironment, FlagEnvironmentSpec, FlagSpec},
     invalid::Invalid,
     key::{EnvironmentKey, FlagKey, ProjectKey},
-    limits::{FLAG_BYTES_MAX, FLAGS_MAX},
+    limits::{FLAG_BYTES_MAX, FLAG_KEYS_MAX, FLAGS_MAX},
     operation::{FlagArchive, FlagDelete, FlagPut, FlagRestore},
     project::{Flag, FlagSystem},
     rejection::Rejection,
@@ -67,8 +67,13 @@ impl Draft {
             fields.if_revision,
             old.as_ref().map_or(0, |flag| flag.revision()),
         )?;
-        if old.is_none() && self.project()?.flags.len() >= FLAGS_MAX {
-            return Err(limit(format!("a project has at most {FLAGS_MAX} flags")));
+        if old.is_none() {
+            self.require_room_for_a_flag()?;
+            if self.project()?.flags.len() >= FLAG_KEYS_MAX {
+                return Err(limit(format!(
+                    "a project has at most {FLAG_KEYS_MAX} flag keys, those of deleted flags included; begin another project"
+                )));
+            }
         }
         let (definition, named) = fields.flag.checked().map_err(in_flag)?;
         let mut environments = old.as_ref().map(|old| old.environments.clone()).unwrap_or_default();
@@ -149,6 +154,7 @@ impl Draft {
             self.expect_flag(&old, fields.if_revision)?;
             return Ok((life(&old), life(&old)));
         }
+        self.require_room_for_a_flag()?;
         let mut flag = (*old).clone();
         flag.system.archived = None;
         flag.system.deleted = None;
@@ -172,6 +178,15 @@ impl Draft {
         // After the conflict, for that stands whatever revision was expected.
         self.expect_flag(&old, fields.if_revision)?;
         Ok(before_after)
+    }
+
+    fn require_room_for_a_flag(&self) -> Result<(), Rejection> {
+        if self.project()?.live_flags >= FLAGS_MAX {
+            return Err(limit(format!(
+                "a project has at most {FLAGS_MAX} flags; archive some that are done"
+            )));
+        }
+        Ok(())
     }
 
     /// Puts a flag and notes its row. Rejects one that is too large as a whole.
