@@ -92,10 +92,10 @@ impl TryFrom<StoredFlag> for Flag {
 pub struct FlagSystem {
     /// The revision that last wrote its definition.
     pub revision: u64,
-    /// The revision that last wrote its configuration, by environment; for an environment that was deleted, the
-    /// revision that did.
     /// The revision that last changed what evaluation sees of the definition, or retired or revived the flag.
     pub evaluated_revision: u64,
+    /// The revision that last wrote its configuration, by environment; for an environment that was deleted, the
+    /// revision that did.
     pub environments: BTreeMap<EnvironmentKey, u64>,
     /// Who made it, and when.
     pub created: Stamp,
@@ -128,14 +128,14 @@ impl Flag {
         self.system.environments.values().copied().fold(self.system.revision, u64::max)
     }
 
-    /// The size of all that a person stated of it: see [`crate::limits::FLAG_BYTES_MAX`].
-    pub fn bytes(&self) -> usize {
     /// The revision that last changed what the flag itself answers in the environment: the `version` of its answers.
     pub fn evaluated_revision(&self, environment: &EnvironmentKey) -> u64 {
         let configured = self.system.environments.get(environment).copied().unwrap_or(0);
         self.system.evaluated_revision.max(configured)
     }
 
+    /// The size of all that a person stated of it: see [`crate::limits::FLAG_BYTES_MAX`].
+    pub fn bytes(&self) -> usize {
         let configurations = self.environments.values().map(FlagEnvironment::bytes);
         configurations.fold(self.definition.bytes(), usize::saturating_add)
     }

@@ -199,16 +199,6 @@ impl Segment {
         members.iter().filter(|member| set.remove(member.as_str()).is_some()).count()
     }
 
-    /// Replaces a list whose members were checked when they were added.
-    pub(crate) fn set_members(&mut self, list: MemberList, members: OrdSet<Arc<str>>) {
-        *self.members_mut(list) = members;
-    }
-
-    fn members_mut(&mut self, list: MemberList) -> &mut OrdSet<Arc<str>> {
-        match list {
-            MemberList::Included => &mut self.included,
-            MemberList::Excluded => &mut self.excluded,
-        }
     /// Forgets what is different in an environment that goes; says whether anything was.
     pub(crate) fn forget_environment(&mut self, environment: &EnvironmentKey) -> bool {
         self.spec.environments.remove(environment).is_some()
@@ -219,6 +209,16 @@ impl Segment {
         self.spec.environments.contains_key(environment)
     }
 
+    /// Replaces a list whose members were checked when they were added.
+    pub(crate) fn set_members(&mut self, list: MemberList, members: OrdSet<Arc<str>>) {
+        *self.members_mut(list) = members;
+    }
+
+    fn members_mut(&mut self, list: MemberList) -> &mut OrdSet<Arc<str>> {
+        match list {
+            MemberList::Included => &mut self.included,
+            MemberList::Excluded => &mut self.excluded,
+        }
     }
 }
 

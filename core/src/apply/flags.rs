@@ -245,6 +245,7 @@ impl Draft {
         mut flag: Flag,
     ) -> Result<BeforeAfter, Rejection> {
         flag.system.revision = self.revision;
+        flag.system.evaluated_revision = self.revision;
         let before_after = (life(old), life(&flag));
         self.put_flag(flag)?;
         let environments: Vec<EnvironmentKey> = self.project()?.environments.keys().cloned().collect();
@@ -266,7 +267,6 @@ impl Draft {
     fn require_variants_unused(&self, old: &Flag, fields: &FlagPut) -> Result<(), Rejection> {
         let (definition, replaced) = (&fields.flag.definition, &fields.flag.environments);
         let in_use = |variant: &str, user: String| Rejection::InUse {
-        flag.system.evaluated_revision = self.revision;
             path: "/flag/variants".to_owned(),
             message: format!("variant {variant} is used by {user}; change that first"),
         };
@@ -300,6 +300,7 @@ impl Draft {
         let Some(old) = old else {
             let system = FlagSystem {
                 revision: self.revision,
+                evaluated_revision: self.revision,
                 environments: environments
                     .keys()
                     .map(|environment| (environment.clone(), self.revision))
@@ -314,6 +315,9 @@ impl Draft {
         if old.definition != definition {
             system.revision = self.revision;
         }
+        if !old.definition.evaluates_like(&definition) {
+            system.evaluated_revision = self.revision;
+        }
         for (environment, configuration) in &environments {
             if old.environments.get(environment) != Some(configuration) {
                 system.environments.insert(environment.clone(), self.revision);
@@ -321,7 +325,6 @@ impl Draft {
         }
         Flag { definition, environments, system }
     }
-                evaluated_revision: self.revision,
 }
 
 /// Whether putting this definition would change the stored one. A definition that is not valid does.
@@ -336,9 +339,6 @@ fn require_same_type(old: &Flag, given: &FlagSpec) -> Result<(), Rejection> {
     Err(Rejection::Conflict {
         path: "/flag/type".to_owned(),
         message: "a flag's type never changes, for callers rely on it; make a new flag".to_owned(),
-        if !old.definition.evaluates_like(&definition) {
-            system.evaluated_revision = self.revision;
-        }
     })
 }
 

@@ -30,13 +30,13 @@ impl Draft {
         fields: &SegmentPut,
     ) -> Result<BeforeAfter, Rejection> {
         let (project, key) = (self.project_key()?, fields.segment.key.clone());
-        let touched = self.environments_using(&key)?;
         for environment in fields.segment.environments.keys() {
             if !self.project()?.environments.contains_key(environment) {
                 let path = format!("/segment/environments/{environment}");
                 return Err(Rejection::not_found(path, "environment", environment));
             }
         }
+        let touched = self.environments_using(&key)?;
         authority.require_on_all(Role::Writer, &project, &touched)?;
         let (old, count) = (self.project()?.segments.get(&key).cloned(), self.project()?.segments.len());
         self.expect(
