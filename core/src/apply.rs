@@ -20,7 +20,6 @@ use serde_json::Value;
 
 use crate::{
     identity::{History, LogPosition},
-    key::EnvironmentKey,
     limits::{REQUESTS_MINTED_REMEMBERED_MAX, REQUESTS_REMEMBERED_MAX, REQUESTS_REMEMBERED_MS},
     operation::Operation,
     proposal::{Body, Change, Denials, Proposal},
@@ -302,16 +301,4 @@ fn judge(state: &State, proposal: &Proposal, change: &Change, now_ms: i64) -> Re
     }
     draft.check_policies(state, change)?;
     Ok(draft.finish(state, change))
-}
-
-/// The environments whose evaluation an operation may change: the basis of every policy. Empty for an operation that
-/// the state rejects.
-pub fn touches(state: &State, proposal: &Proposal, operation: &Operation) -> BTreeSet<EnvironmentKey> {
-    let Body::Change(change) = &proposal.body else { return BTreeSet::new() };
-    let mut draft = Draft::new(state, proposal, change, proposal.proposed_at_ms);
-    let authority = authority::Authority::unlimited();
-    match draft.perform(&authority, operation) {
-        Ok(()) => draft.touched_environments(),
-        Err(_) => BTreeSet::new(),
-    }
 }

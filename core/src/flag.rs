@@ -291,6 +291,56 @@ impl FlagDefinition {
     pub fn bytes(&self) -> usize {
         self.bytes
     }
+
+    /// Whether evaluation sees the same in both: the value, whom it may be told to, whether it has to be confirmed, how
+    /// long it is good, and the metadata that go with it. The other fields are for people.
+    pub fn evaluates_like(&self, other: &Self) -> bool {
+        // Taken apart, so that no field can be added without a decision.
+        let seen = |spec: &FlagSpec| {
+            let FlagSpec {
+                key,
+                flag_type,
+                metadata,
+                critical,
+                safe_variant,
+                max_age_ms,
+                on_stale,
+                on_unconfirmed,
+                grace_ms,
+                audit_evaluations,
+                exposure,
+                variants,
+                off_variant,
+                name: _,
+                description: _,
+                owner: _,
+                tags: _,
+                links: _,
+                purpose: _,
+                temporary: _,
+                expires_at: _,
+                exit_criteria: _,
+                tests: _,
+            } = spec.clone();
+            let consistency = (critical, safe_variant, on_unconfirmed, grace_ms, max_age_ms, on_stale);
+            (key, flag_type, variants, off_variant, exposure, metadata, consistency, audit_evaluations)
+        };
+        seen(&self.spec) == seen(&other.spec)
+    }
+
+    /// The definition without the tests of an environment that goes.
+    #[must_use]
+    pub(crate) fn without_tests_of(&self, environment: &EnvironmentKey) -> Self {
+        let mut less = self.clone();
+        Arc::make_mut(&mut less.spec).tests.retain(|test| test.environment != *environment);
+        less.bytes = json_bytes(&less.spec);
+        less
+    }
+
+    /// Whether it tests anything in the environment.
+    pub fn has_tests_of(&self, environment: &EnvironmentKey) -> bool {
+        self.tests.iter().any(|test| test.environment == *environment)
+    }
 }
 
 /// Checks that a variant that is named exists.

@@ -61,8 +61,12 @@ pub const METADATA_MAX: usize = 50;
 pub const TESTS_MAX: usize = 100;
 /// Bytes of the context of one of a flag's tests, as compact JSON.
 pub const TEST_CONTEXT_BYTES_MAX: usize = 16 * 1024;
-/// Flags of one project.
+/// Flags of one project that are neither archived nor deleted.
 pub const FLAGS_MAX: usize = 50_000;
+/// Flag keys of one project, those of archived and deleted flags included: a deleted key stays taken.
+pub const FLAG_KEYS_MAX: usize = 200_000;
+/// Members that a record names of those that a `segment.put` removes. Of more it keeps their number and hash.
+pub const RECORDED_MEMBERS_MAX: usize = 1_000;
 /// Greatest magnitude of an integer value: what a double holds exactly, 2^53 - 1.
 pub const INTEGER_MAX: i64 = (1 << 53) - 1;
 /// Greatest `max_age_ms` and `grace_ms`: one day, in milliseconds.

@@ -59,11 +59,6 @@ macro_rules! operations {
                 }
             }
 
-            /// The `if_revision` that the operation carries.
-            pub fn if_revision(&self) -> Option<u64> {
-                match self { $(Self::$variant(fields) => fields.if_revision,)* }
-            }
-
             fn to_fields(&self) -> Result<Value, serde_json::Error> {
                 match self { $(Self::$variant(fields) => serde_json::to_value(fields),)* }
             }
@@ -544,8 +539,7 @@ impl Operation {
         1
     }
 
-    /// The operation without what its handler mints or must not be shown (a new token's id and the hash of its
-    /// secret): what records keep, and what tells whether two requests are the same.
+    /// The operation without what must not be shown, the hash of a new token's secret: what records keep.
     pub fn without_secrets(&self) -> Value {
         let mut value = serde_json::to_value(self).unwrap_or_default();
         if let (Self::TokenCreate(_) | Self::MemberInvite(_) | Self::MemberAdmit(_), Some(object)) =

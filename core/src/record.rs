@@ -156,8 +156,7 @@ impl Room {
         Self { left_bytes: RECORD_VALUES_BYTES_MAX }
     }
 
-    /// What the record keeps of a value: the value itself if it is small or there is room, else
-    /// `{"omitted": {"bytes": .., "sha256": ".."}}`, the size and the SHA-256 of its compact JSON with sorted keys.
+    /// What the record keeps of a value: the value itself if it is small or there is room, else [`omitted`].
     pub fn keep(&mut self, value: Value) -> Value {
         let bytes = json_bytes(&value);
         if bytes <= RECORD_SMALL_VALUE_BYTES_MAX {
@@ -168,12 +167,17 @@ impl Room {
                 self.left_bytes = left_bytes;
                 value
             }
-            None => {
-                let sha256 = hex::encode(Sha256::digest(value.to_string()));
-                json!({"omitted": {"bytes": bytes, "sha256": sha256}})
-            }
+            None => omitted(&value),
         }
     }
+}
+
+/// What stands for a value that a record does not keep: `{"omitted": {"bytes": .., "sha256": ".."}}`, the size and the
+/// SHA-256 of its compact JSON. For a value with objects in it give a `Value`, whose keys are sorted.
+pub(crate) fn omitted<T: Serialize + ?Sized>(value: &T) -> Value {
+    // What records are made of has a JSON form.
+    let json = serde_json::to_vec(value).unwrap_or_default();
+    json!({"omitted": {"bytes": json.len(), "sha256": hex::encode(Sha256::digest(&json))}})
 }
 
 /// A record as it is stored: the bytes that are hashed.

@@ -68,6 +68,16 @@ pub enum MemberList {
     Excluded,
 }
 
+impl MemberList {
+    /// Its name, as in a segment's fields.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Included => "included",
+            Self::Excluded => "excluded",
+        }
+    }
+}
+
 /// A valid segment. Its lists may have a million members: they are persistent sets, and a clone shares them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Segment {
@@ -187,6 +197,16 @@ impl Segment {
     pub fn remove_members(&mut self, list: MemberList, members: &[String]) -> usize {
         let set = self.members_mut(list);
         members.iter().filter(|member| set.remove(member.as_str()).is_some()).count()
+    }
+
+    /// Forgets what is different in an environment that goes; says whether anything was.
+    pub(crate) fn forget_environment(&mut self, environment: &EnvironmentKey) -> bool {
+        self.spec.environments.remove(environment).is_some()
+    }
+
+    /// Whether it has anything different in the environment.
+    pub fn differs_in(&self, environment: &EnvironmentKey) -> bool {
+        self.spec.environments.contains_key(environment)
     }
 
     /// Replaces a list whose members were checked when they were added.

@@ -103,6 +103,26 @@ impl Grant {
                 .is_none_or(|granted| environment.is_some_and(|e| granted.contains(e)))
     }
 
+    /// The grant without a project that goes, or without one environment of it; `None` when nothing is left.
+    pub(crate) fn without(&self, project: &ProjectKey, environment: Option<&EnvironmentKey>) -> Option<Self> {
+        if self.project.as_ref() != Some(project) {
+            return Some(self.clone());
+        }
+        let environments = match (environment, &self.environments) {
+            (None, _) => return None,
+            (Some(_), None) => None,
+            (Some(gone), Some(named)) => {
+                let left: Vec<EnvironmentKey> =
+                    named.iter().filter(|named| *named != gone).cloned().collect();
+                if left.is_empty() {
+                    return None;
+                }
+                Some(left)
+            }
+        };
+        Some(Self { environments, ..self.clone() })
+    }
+
     fn is_cluster_wide(&self) -> bool {
         self.project.is_none() && self.environments.is_none()
     }

@@ -121,7 +121,7 @@ pub struct ConfigError(pub String);
 /// What clients talk to.
 #[derive(Clone, Debug)]
 pub struct HttpConfig {
-    /// Where the public listener binds. `--listen`, default `127.0.0.1:7400`; port 0 takes a free one.
+    /// Where the public listener binds. `--listen`, default `127.0.0.1:7401`; port 0 takes a free one.
     pub listen: SocketAddr,
     /// The address that clients reach this node by, for the list of members. `--public-url`, default
     /// `http://` and the address of the listener; empty where that is all addresses of the machine.

@@ -52,12 +52,12 @@ pub struct ServeArgs {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Listening")]
 struct Listening {
-    /// Where clients reach it. Default: 127.0.0.1:7400
+    /// Where clients reach it. Default: 127.0.0.1:7401, where the other commands look for a node
     #[arg(
         long,
         env = "FLAGRAFT_LISTEN",
         value_name = "ADDRESS",
-        default_value = "127.0.0.1:7400",
+        default_value = "127.0.0.1:7401",
         hide_default_value = true
     )]
     listen: SocketAddr,

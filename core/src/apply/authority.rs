@@ -36,11 +36,6 @@ impl Authority {
         }
     }
 
-    /// The authority to do everything.
-    pub fn unlimited() -> Self {
-        Self::System
-    }
-
     /// Rejects a project that does not exist, and in the same words one that the caller must not know of. A project
     /// that the change itself creates passes.
     pub fn sees(

@@ -35,7 +35,10 @@ pub(super) struct Draft {
     author: String,
     expect_revision: Option<u64>,
     rows: BTreeSet<RowId>,
+    /// Where evaluation may change.
     touched: BTreeSet<(ProjectKey, EnvironmentKey)>,
+    /// Where evaluation stays, but tokens that reach there change: those have a say in it all the same.
+    granted: BTreeSet<(ProjectKey, EnvironmentKey)>,
     /// The flags and segments that were written: what may touch a critical flag's closure.
     written_flags: BTreeSet<FlagKey>,
     written_segments: BTreeSet<SegmentKey>,
@@ -58,6 +61,7 @@ impl Draft {
             expect_revision: change.expect_revision,
             rows: BTreeSet::new(),
             touched: BTreeSet::new(),
+            granted: BTreeSet::new(),
             written_flags: BTreeSet::new(),
             written_segments: BTreeSet::new(),
             recorded: Vec::new(),
@@ -175,6 +179,25 @@ impl Draft {
         }
     }
 
+    /// Rejects a change that takes more with it than it names, such as the deletion of a project, when any of that is
+    /// newer than the change expects. Objects are a kind, a key and a revision.
+    pub fn expect_none_newer<'a>(
+        &self,
+        objects: impl IntoIterator<Item = (&'static str, &'a str, u64)>,
+    ) -> Result<(), Rejection> {
+        let Some(expected) = self.expect_revision else { return Ok(()) };
+        let is_newer = |revision: u64| revision > expected && revision != self.revision;
+        match objects.into_iter().find(|(_, _, revision)| is_newer(*revision)) {
+            None => Ok(()),
+            Some((kind, key, actual)) => Err(Rejection::RevisionMismatch {
+                path: String::new(),
+                object: format!("{kind} {key}"),
+                expected,
+                actual,
+            }),
+        }
+    }
+
     /// Notes that rows were written.
     pub fn wrote(&mut self, rows: impl IntoIterator<Item = RowId>) {
         for row in rows {
@@ -199,14 +222,19 @@ impl Draft {
         self.touched.extend(environments.into_iter().map(|environment| (project.clone(), environment)));
     }
 
-    /// The touched environments of all projects.
-    pub fn touched_environments(&self) -> BTreeSet<EnvironmentKey> {
-        self.touched.iter().map(|(_, environment)| environment.clone()).collect()
+    /// Notes that a token that reaches these environments of the project was made or revoked.
+    pub fn grant(&mut self, project: &ProjectKey, environments: impl IntoIterator<Item = EnvironmentKey>) {
+        self.granted.extend(environments.into_iter().map(|environment| (project.clone(), environment)));
+    }
+
+    /// What the change touches: the one basis of policies, and what the record says.
+    fn touches(&self) -> BTreeSet<&(ProjectKey, EnvironmentKey)> {
+        self.touched.union(&self.granted).collect()
     }
 
     /// Holds the change against the policies of the environments that it touches, as they were before it.
     pub fn check_policies(&self, before: &State, change: &Change) -> Result<(), Rejection> {
-        for (project, environment) in &self.touched {
+        for (project, environment) in self.touches() {
             let stored =
                 before.projects.get(project).and_then(|project| project.environments.get(environment));
             let Some(stored) = stored else { continue };
@@ -238,7 +266,14 @@ impl Draft {
         let (critical, promotes_critical) = self.criticality(before, change);
         Verdict {
             kind: if self.system { RecordKind::System } else { RecordKind::Change },
-            touches: RecordTouches { environments: self.touched_environments(), critical },
+            touches: RecordTouches {
+                environments: self
+                    .touches()
+                    .into_iter()
+                    .map(|(_, environment)| environment.clone())
+                    .collect(),
+                critical,
+            },
             promotes_critical,
             operations: self.recorded,
             denials: None,

@@ -9,7 +9,7 @@ use crate::{
     flag::{FlagDefinition, FlagEnvironment, FlagEnvironmentSpec, FlagSpec},
     invalid::Invalid,
     key::{EnvironmentKey, FlagKey, ProjectKey},
-    limits::{FLAG_BYTES_MAX, FLAGS_MAX},
+    limits::{FLAG_BYTES_MAX, FLAG_KEYS_MAX, FLAGS_MAX},
     operation::{FlagArchive, FlagDelete, FlagPut, FlagRestore},
     project::{Flag, FlagSystem},
     rejection::Rejection,
@@ -44,6 +44,12 @@ impl Draft {
                 ));
             }
         }
+        for (index, test) in fields.flag.definition.tests.iter().enumerate() {
+            if !self.project()?.environments.contains_key(&test.environment) {
+                let path = format!("/flag/tests/{index}/environment");
+                return Err(Rejection::not_found(path, "environment", &test.environment));
+            }
+        }
         let definition_changes =
             old.as_ref().is_none_or(|old| differs(&old.definition, &fields.flag.definition));
         if definition_changes {
@@ -61,8 +67,13 @@ impl Draft {
             fields.if_revision,
             old.as_ref().map_or(0, |flag| flag.revision()),
         )?;
-        if old.is_none() && self.project()?.flags.len() >= FLAGS_MAX {
-            return Err(limit(format!("a project has at most {FLAGS_MAX} flags")));
+        if old.is_none() {
+            self.require_room_for_a_flag()?;
+            if self.project()?.flags.len() >= FLAG_KEYS_MAX {
+                return Err(limit(format!(
+                    "a project has at most {FLAG_KEYS_MAX} flag keys, those of deleted flags included; begin another project"
+                )));
+            }
         }
         let (definition, named) = fields.flag.checked().map_err(in_flag)?;
         let mut environments = old.as_ref().map(|old| old.environments.clone()).unwrap_or_default();
@@ -74,21 +85,21 @@ impl Draft {
             return Ok(before_after);
         }
 
-        // A definition is part of the answer in every environment, be it only the off variant.
-        let touched: Vec<EnvironmentKey> = if old.as_ref().is_none_or(|old| old.definition != flag.definition)
-        {
-            self.project()?.environments.keys().cloned().collect()
-        } else {
-            fields
-                .flag
-                .environments
-                .keys()
-                .filter(|e| {
-                    old.as_ref().and_then(|old| old.environments.get(*e)) != flag.environments.get(*e)
-                })
-                .cloned()
-                .collect()
-        };
+        // What evaluation sees of a definition is part of the answer in every environment, be it only the off variant.
+        let touched: Vec<EnvironmentKey> =
+            if old.as_ref().is_none_or(|old| !old.definition.evaluates_like(&flag.definition)) {
+                self.project()?.environments.keys().cloned().collect()
+            } else {
+                fields
+                    .flag
+                    .environments
+                    .keys()
+                    .filter(|e| {
+                        old.as_ref().and_then(|old| old.environments.get(*e)) != flag.environments.get(*e)
+                    })
+                    .cloned()
+                    .collect()
+            };
         self.put_flag(flag)?;
         self.check_references(key, fields.flag.environments.keys()).map_err(in_flag)?;
         if let Some(old) = &old {
@@ -143,6 +154,7 @@ impl Draft {
             self.expect_flag(&old, fields.if_revision)?;
             return Ok((life(&old), life(&old)));
         }
+        self.require_room_for_a_flag()?;
         let mut flag = (*old).clone();
         flag.system.archived = None;
         flag.system.deleted = None;
@@ -166,6 +178,15 @@ impl Draft {
         // After the conflict, for that stands whatever revision was expected.
         self.expect_flag(&old, fields.if_revision)?;
         Ok(before_after)
+    }
+
+    fn require_room_for_a_flag(&self) -> Result<(), Rejection> {
+        if self.project()?.live_flags >= FLAGS_MAX {
+            return Err(limit(format!(
+                "a project has at most {FLAGS_MAX} flags; archive some that are done"
+            )));
+        }
+        Ok(())
     }
 
     /// Puts a flag and notes its row. Rejects one that is too large as a whole.
@@ -224,6 +245,7 @@ impl Draft {
         mut flag: Flag,
     ) -> Result<BeforeAfter, Rejection> {
         flag.system.revision = self.revision;
+        flag.system.evaluated_revision = self.revision;
         let before_after = (life(old), life(&flag));
         self.put_flag(flag)?;
         let environments: Vec<EnvironmentKey> = self.project()?.environments.keys().cloned().collect();
@@ -278,6 +300,7 @@ impl Draft {
         let Some(old) = old else {
             let system = FlagSystem {
                 revision: self.revision,
+                evaluated_revision: self.revision,
                 environments: environments
                     .keys()
                     .map(|environment| (environment.clone(), self.revision))
@@ -291,6 +314,9 @@ impl Draft {
         let mut system = old.system.clone();
         if old.definition != definition {
             system.revision = self.revision;
+        }
+        if !old.definition.evaluates_like(&definition) {
+            system.evaluated_revision = self.revision;
         }
         for (environment, configuration) in &environments {
             if old.environments.get(environment) != Some(configuration) {

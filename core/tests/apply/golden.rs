@@ -243,3 +243,21 @@ fn the_written_form_of_numbers_is_frozen() {
         assert_eq!(value.to_string(), written);
     }
 }
+
+/// Ticket patterns and normal forms are decided by these crates: members that decide by two versions of one may disagree
+/// about an entry. To take a newer one needs a cluster version; see
+/// `docs/decisions/0012-what-apply-depends-on-is-pinned.md`.
+#[test]
+fn what_apply_depends_on_is_pinned() {
+    let lock = include_str!("../../../Cargo.lock");
+    for (name, version) in [
+        ("regex", "1.13.2"),
+        ("regex-automata", "0.4.19"),
+        ("regex-syntax", "0.8.12"),
+        ("unicode-normalization", "0.1.26"),
+    ] {
+        let pinned = format!("name = \"{name}\"\nversion = \"{version}\"\n");
+        assert_eq!(lock.matches(&format!("name = \"{name}\"\n")).count(), 1, "one version of {name}");
+        assert!(lock.contains(&pinned), "{name} is not {version}");
+    }
+}

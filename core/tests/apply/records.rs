@@ -292,3 +292,25 @@ fn a_flag_is_bounded_in_each_environment_and_as_a_whole() {
     let fault = operation.validate().expect_err("too large");
     assert!(fault.path == "/flag" && fault.message.contains("definition"), "{fault}");
 }
+
+/// Who was in a list that a put replaces is said nowhere else.
+#[test]
+fn a_put_that_replaces_a_segment_s_list_records_who_is_in_it_no_more() {
+    let staff =
+        |included: Value| json!({"op": "segment.put", "segment": {"key": "staff", "included": included}});
+    let mut world = World::new().with(&[staff(json!(["ann", "bob", "eve"]))]);
+    world.must(ask(json!([staff(json!(["bob", "dan"]))])));
+    let before = &world.last_record().operations[0].before;
+    assert_eq!(before["removed"], json!({"included": {"count": 2, "members": ["ann", "eve"]}}));
+    // Lists that are left out stay.
+    world.must(ask(json!([{"op": "segment.put", "segment": {"key": "staff", "name": "Staff"}}])));
+    assert!(world.last_record().operations[0].before.get("removed").is_none());
+
+    let many: Vec<String> = (0..1_001).map(|n| format!("user-{n:05}")).collect();
+    world.must(ask(json!([staff(json!(many))])));
+    world.must(ask(json!([staff(json!([]))])));
+    let removed = &world.last_record().operations[0].before["removed"]["included"];
+    let sha256 = hex::encode(Sha256::digest(json!(many).to_string()));
+    let omitted = json!({"omitted": {"bytes": json!(many).to_string().len(), "sha256": sha256}});
+    assert_eq!(removed, &json!({"count": 1_001, "members": omitted}));
+}

@@ -24,6 +24,8 @@ const NOTHING_TO_CHECK: [&str; 11] = [
     "segment.delete",
     "system.leadership",
     "system.cluster_version",
+    "system.member.promote",
+    "system.member.remove",
 ];
 
 fn long(bytes: usize) -> Value {
@@ -51,6 +53,23 @@ fn rows() -> Vec<(Value, &'static str, &'static str)> {
     odd_member["peer_address"] = long(257);
     let mut founding = crate::world::bootstrap();
     founding["members"]["1"] = odd_member.clone();
+    let with = |mut operation: Value, more: Value| {
+        operation.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        operation
+    };
+    let sha256 = "0b".repeat(32);
+    let invite = |more: Value| {
+        let sound =
+            json!({"op": "system.member.invite", "node_id": 4, "secret_sha256": sha256, "expires_in_ms": 60_000});
+        with(sound, more)
+    };
+    let admit = |more: Value| {
+        let sound = json!({
+            "op": "system.member.admit", "node_id": 4, "secret_sha256": sha256, "uid": "0a".repeat(16),
+            "peer_address": "127.0.0.1:7504"
+        });
+        with(sound, more)
+    };
     let many: Vec<String> = (0..10_001).map(|n| n.to_string()).collect();
     let prerequisite = |variants: usize| {
         let variants: Vec<String> = (0..variants).map(|n| format!("v{n}")).collect();
@@ -166,6 +185,10 @@ fn rows() -> Vec<(Value, &'static str, &'static str)> {
         ),
         (json!({"op": "token.revoke", "token": "owner"}), "/token", "tok_"),
         (founding, "/members/1/peer_address", "257"),
+        (invite(json!({"node_id": 0})), "/node_id", "begin with 1"),
+        (invite(json!({"expires_in_ms": 0})), "/expires_in_ms", "good for"),
+        (admit(json!({"uid": "0A".repeat(16)})), "/uid", "32"),
+        (admit(json!({"peer_address": long(257)})), "/peer_address", "HOST:PORT"),
         (
             json!({"op": "system.membership", "members": {"1": member, "2": odd_member}}),
             "/members/2/peer_address",

@@ -224,3 +224,49 @@ fn a_token_that_ended_makes_room_for_another() {
     let rejection = applied.reply.outcome.rejection().expect("full");
     assert!(code(rejection) == "invalid" && rejection.to_string().contains("revoke one"), "{rejection}");
 }
+
+/// A project, or an environment, that is made again under a key is another one: no token of the old one opens it.
+#[test]
+fn tokens_lose_what_is_deleted() {
+    let granted = |world: &World, role: &str| {
+        let token = world.state.token(&token_id(role)).expect("kept");
+        (token.revoked_at_ms.is_some(), serde_json::to_value(&token.spec.grants).expect("JSON"))
+    };
+    let made = || {
+        let mut world = World::new().with(&[put("flag", &after(&[]))]);
+        let mixed = json!([{"role": "owner", "project": "shop"}, {"role": "reader", "project": "other"}]);
+        let both = json!([{"role": "writer", "project": "shop", "environments": ["dev", "staging"]}]);
+        let mut service =
+            token_create("service", &json!([{"role": "reader", "project": "shop", "environments": ["dev"]}]));
+        service["token"]["kind"] = json!("service");
+        world.must(
+            ask(json!([token_create("mixed", &mixed), token_create("both", &both), service])).project(None),
+        );
+        world
+    };
+    let mut world = made();
+    world.must(ask(json!([{"op": "project.delete"}])));
+    for role in ["operator", "writer", "reader", "devwriter", "both", "service"] {
+        assert!(granted(&world, role).0, "{role} is revoked");
+    }
+    assert_eq!(granted(&world, "mixed"), (false, json!([{"role": "reader", "project": "other"}])));
+    assert_eq!(granted(&world, "owner"), (false, json!([{"role": "owner"}])));
+    assert!(!granted(&world, "stranger").0);
+    let before = &world.last_record().operations[0].before;
+    assert_eq!(
+        (&before["cut_tokens"], before["revoked_tokens"].as_array().map(Vec::len)),
+        (&json!(["tok_mixed000"]), Some(6))
+    );
+    world.must(ask(json!([{"op": "project.put", "project": {"key": "shop"}},
+        {"op": "environment.put", "environment": {"key": "dev"}}, put("flag", &after(&[]))])));
+    let switch = json!([{"op": "flag.disable", "flag": "flag", "environment": "dev"}]);
+    assert_eq!(code(&world.refuse(ask(switch.clone()).by("writer"))), "unauthenticated");
+    assert_eq!(code(&world.refuse(ask(switch).by("mixed"))), "not_found");
+
+    let mut world = made();
+    world.must(ask(json!([{"op": "environment.delete", "environment": "dev"}])));
+    assert!(granted(&world, "devwriter").0 && granted(&world, "service").0);
+    let staging = json!([{"role": "writer", "project": "shop", "environments": ["staging"]}]);
+    assert_eq!(granted(&world, "both"), (false, staging));
+    assert!(!granted(&world, "writer").0, "a grant on the whole project stays one");
+}

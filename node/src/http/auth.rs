@@ -45,9 +45,14 @@ impl Caller {
         };
         let hash = secret.sha256();
         let mut token = app.node.published().state.token_by_secret(&hash).cloned();
-        if token.is_none()
-            && let Ok(_permit) = app.unknown_tokens.try_acquire()
-        {
+        if token.is_none() {
+            let Ok(_permit) = app.unknown_tokens.try_acquire() else {
+                // Not 401: it may be a good one, made a moment ago through another node.
+                return Err(ApiError::unavailable(
+                    "this node does not know the token, and looks for too many others that it does not know; ask again, \
+                     or another node",
+                ));
+            };
             // A node that does not know how old its state is can't call a token unknown: it may be new, and a node
             // that no cluster has taken in yet knows none at all.
             let view = View::confirmed(app, app.options.read_deadline.default).await.map_err(|unconfirmed| {

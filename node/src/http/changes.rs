@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     fn read(body: Value) -> Result<Draft, Invalid> {
-        draft(super::super::extract::typed(body)?)
+        draft(flagraft_core::parse::from_value(body)?)
     }
 
     #[test]

@@ -8,6 +8,7 @@ use flagraft_core::{
     document::FlagDocument,
     invalid::Invalid,
     operation::{FlagConfigure, FlagDelete, FlagPut, Operation},
+    parse,
     project::Project,
 };
 use serde_json::Value;
@@ -21,7 +22,7 @@ use super::{
     auth::Admin,
     consistency::View,
     error::ApiError,
-    extract::{Json, Path, Query, typed},
+    extract::{Json, Path, Query},
     shorthand::{InProject, Patch, bodies, merge, patched_from, submit_one, writable},
     write::{Draft, Why, WriteTerms},
 };
@@ -123,8 +124,8 @@ pub(super) async fn configure(
     Json(body): Json<ConfigureFlag>,
 ) -> Result<Response, ApiError> {
     let (project, flag, environment, why) = (at.project()?, at.flag()?, at.environment()?, body.why());
-    let configuration =
-        typed(body.configuration).map_err(|invalid| ApiError::body(invalid.under("configuration")))?;
+    let configuration = parse::from_value(body.configuration)
+        .map_err(|invalid| ApiError::body(invalid.under("configuration")))?;
     // The ETag that a reader has is the whole flag's. The configuration is unchanged since if it is no newer than that;
     // only 0, "not there yet", must be met exactly.
     let (if_revision, expect_revision) = match terms.if_revision(&View::local(&app))? {

@@ -8,6 +8,7 @@ use axum::{
 use flagraft_core::{
     invalid::Invalid,
     key::{EnvironmentKey, FlagKey, ProjectKey, SegmentKey},
+    parse,
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -17,7 +18,6 @@ use super::{
     auth::Caller,
     consistency::{View, confirmed},
     error::ApiError,
-    extract::typed,
     write::{Draft, WriteTerms, submit},
 };
 
@@ -110,7 +110,7 @@ pub(super) fn writable(object: Value, key: &str) -> Result<Map<String, Value>, I
 /// Reads an object of a body's `field`.
 pub(super) fn object<T: DeserializeOwned>(field: &str, object: Value, key: &str) -> Result<T, ApiError> {
     writable(object, key)
-        .and_then(|object| typed(Value::Object(object)))
+        .and_then(|object| parse::from_value(Value::Object(object)))
         .map_err(|invalid| ApiError::body(invalid.under(field)))
 }
 

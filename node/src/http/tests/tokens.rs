@@ -1,6 +1,7 @@
 //! Tokens over their lives.
 
 use axum::http::Method;
+use flagraft_core::token::{Secret, TokenKind};
 use serde_json::json;
 
 use super::harness::Api;
@@ -94,4 +95,16 @@ async fn a_token_that_could_not_work_is_refused() {
     let mars = json!({"reason": "r", "token": {"name": "a", "kind": "service", "grants": on(&["mars"])}});
     let answer = api.owner(Method::POST, "/api/v1/tokens").json(&mars).send().await.expect(404);
     assert_eq!(answer.error().1, "/token/grants/0/environments");
+}
+
+/// A node that is busy with other tokens that it does not know can't say that this one is no good.
+#[tokio::test]
+async fn a_token_that_there_is_no_room_to_look_for_is_not_called_unknown() {
+    let api = Api::start_with(|options| options.unknown_tokens_max = 0).await;
+    let unknown = Secret::new(TokenKind::Admin, [9; 32]);
+    let answer = api.call(Method::GET, "/api/v1/projects").token(unknown.expose()).send().await.expect(503);
+    assert_eq!(answer.error().0, "unavailable");
+    assert!(!answer.header("retry-after").is_empty());
+    let roomy = Api::start().await;
+    roomy.call(Method::GET, "/api/v1/projects").token(unknown.expose()).send().await.expect(401);
 }
