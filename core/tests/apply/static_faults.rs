@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Operations that are made of keys, numbers and switches: whatever can be read is right in itself.
-const NOTHING_TO_CHECK: [&str; 11] = [
+const NOTHING_TO_CHECK: [&str; 13] = [
     "project.delete",
     "environment.delete",
     "flag.enable",
