@@ -235,7 +235,8 @@ mod tests {
     fn a_member_that_is_sent_a_snapshot_is_said_to_be() {
         let snapshot =
             json!({"received_records": 5, "total_records": 9, "received_bytes": 0, "total_bytes": 70});
-        let body = json!({"leader": 1, "members": [{"id": 1, "snapshot": null}, {"id": 3, "snapshot": snapshot}]});
+        let body =
+            json!({"leader": 1, "members": [{"id": 1, "snapshot": null}, {"id": 3, "snapshot": snapshot}]});
         let text = describe(&body);
         assert!(text.contains("node 3 is far behind") && text.contains("5 of 9 audit records"), "{text}");
         assert!(text.contains("0 of 70 bytes") && !text.contains("node 1 is far behind"), "{text}");

@@ -27,7 +27,11 @@ impl Metrics {
     /// The sample of this name, its labels included: `name{label="value"}`. 0 when it was never counted.
     pub fn get(&self, name: &str) -> u64 {
         let value = self.0.get(name).copied().unwrap_or_default();
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts are small and whole")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "counts are small and whole"
+        )]
         let count = value as u64;
         count
     }

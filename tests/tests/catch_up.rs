@@ -34,8 +34,6 @@ const FILLERS: u64 = 128;
 const RECORDS_OF_A_MESSAGE: u64 = 4_000;
 /// How long one step of a transfer may take, on a machine that has other things to do.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Mebibytes that a transfer may take of either side beyond what its state takes.
-const TRANSFER_MIB_MAX: u64 = 192;
 
 /// Clients that write without a pause through the living members, and count what was acknowledged and the longest
 /// time without.
@@ -112,9 +110,11 @@ async fn make_records(cluster: &Cluster, leader: u64, records: u64) {
         .map(|_| {
             let (node, left) = (cluster.admin(leader), left.clone());
             tokio::spawn(async move {
-                let enable =
-                    json!({"op": "flag.enable", "flag": "flag-00000", "environment": ENVIRONMENT});
-                while left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
+                let enable = json!({"op": "flag.enable", "flag": "flag-00000", "environment": ENVIRONMENT});
+                while left
+                    .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1))
+                    .is_ok()
+                {
                     node.change(PROJECT, "nothing changes", vec![enable.clone()]).ok().await;
                 }
             })
@@ -252,10 +252,16 @@ async fn a_node_far_behind_catches_up_through_cuts_and_a_new_leader() {
     assert!(print.audit_size >= records);
 
     let after = [leader, other, behind].map(|id| memory::of(shop.cluster.pid(id)));
-    measured("catch-up: seconds; cuts; changes of the leader", format!("{:.1}; {CUTS}; 1", took.as_secs_f64()));
+    measured(
+        "catch-up: seconds; cuts; changes of the leader",
+        format!("{:.1}; {CUTS}; 1", took.as_secs_f64()),
+    );
     measured("catch-up: records received of all there are", format!("{got} of {total}"));
     measured("catch-up: writes a second before and during", format!("{alone:.0}, {meanwhile:.0}"));
-    measured("catch-up: longest time without an acknowledged write, with a change of leader", format!("{longest:?}"));
+    measured(
+        "catch-up: longest time without an acknowledged write, with a change of leader",
+        format!("{longest:?}"),
+    );
     for (id, before, after) in [(leader, before[0], after[0]), (other, before[1], after[1])] {
         measured(
             &format!("catch-up: MiB of a sender (node {id}) before, at most, after"),

@@ -59,8 +59,7 @@ fn rows() -> Vec<(Value, &'static str, &'static str)> {
     };
     let sha256 = "0b".repeat(32);
     let invite = |more: Value| {
-        let sound =
-            json!({"op": "system.member.invite", "node_id": 4, "secret_sha256": sha256, "expires_in_ms": 60_000});
+        let sound = json!({"op": "system.member.invite", "node_id": 4, "secret_sha256": sha256, "expires_in_ms": 60_000});
         with(sound, more)
     };
     let admit = |more: Value| {

@@ -217,15 +217,14 @@ impl From<RaftRole> for MemberState {
     }
 }
 
-/// Asks all members at once how they do. Takes as long as the slowest, at most `patience`.
+/// Asks all other members at once how they do; `own` is what this one says. Takes as long as the slowest, at most
+/// `patience`.
 pub(super) async fn gather(
     node_id: u64,
     own_meta: &NodeMeta,
+    own: MemberReport,
     replica: &Replica,
     peers: &PeerClient,
-    reads: &Reads,
-    disk: &Disk,
-    waits_for: Option<String>,
     patience: Duration,
 ) -> ClusterStatus {
     let status = replica.status();
@@ -236,27 +235,18 @@ pub(super) async fn gather(
     // A node that no cluster has taken in yet is alone in its list.
     metas.entry(node_id).or_insert_with(|| (own_meta.clone(), false));
     let asked = metas.into_iter().map(async |(id, (meta, voter))| {
-        let report = if id == node_id {
-            Some(MemberReport::of(replica, reads, disk, waits_for.clone()))
-        } else {
-            ask(peers, id, patience).await
-        };
+        let report = if id == node_id { Some(own.clone()) } else { ask(peers, id, patience).await };
         let aim = aim(seats.get(&id).map(Arc::as_ref).filter(|seat| seat.is_of(&meta.uid)), voter);
-        (member(id, meta, voter, aim, report.as_ref()), report)
+        (member(id, meta, voter, aim, report.as_ref()), report.and_then(|report| report.waits_for))
     });
     let mut members = Vec::new();
-    let mut own = None;
     let mut leader_waits_for = None;
-    for (member, report) in join_all(asked).await {
+    for (member, waits_for) in join_all(asked).await {
         if Some(member.id) == status.leader {
-            leader_waits_for = report.as_ref().and_then(|report| report.waits_for.clone());
-        }
-        if member.id == node_id {
-            own = report;
+            leader_waits_for = waits_for;
         }
         members.push(member);
     }
-    let own = own.unwrap_or_else(|| MemberReport::of(replica, reads, disk, waits_for));
     let is_as_meant = |member: &ClusterMember| match member.aim {
         MemberAim::Voter => member.role == MemberRole::Voter,
         MemberAim::Learner => member.role == MemberRole::Learner,

@@ -104,8 +104,7 @@ impl PeerHandler for Desk {
     }
 
     async fn status(&self, _from: u64) -> Result<Vec<u8>, Refusal> {
-        let report =
-            MemberReport::of(&self.replica, &self.reads, &self.disk, self.steward.waits_for());
+        let report = MemberReport::of(&self.replica, &self.reads, &self.disk, self.steward.waits_for());
         serde_json::to_vec(&report).map_err(|error| Refusal::new(RefusalCode::Unavailable, error.to_string()))
     }
 

@@ -29,6 +29,9 @@ use tokio::{
     task::{AbortHandle, JoinHandle},
 };
 
+use self::{
+    cluster::MemberReport, denials::DenialCount, listener::PeerListener, membership::Steward, submit::Writes,
+};
 pub use self::{
     cluster::{
         AuditStatus, ClusterMember, ClusterStatus, InvitationStatus, MemberAim, MemberState, MembershipStatus,
@@ -36,7 +39,6 @@ pub use self::{
     failure::{Failure, StartError},
     submit::{Credentials, NotEntered, Submission, SubmitError, Submitted, mint_request_id},
 };
-use self::{denials::DenialCount, listener::PeerListener, membership::Steward, submit::Writes};
 pub use crate::disk::{DiskReport, DiskState};
 use crate::{
     config::NodeConfig,
@@ -151,17 +153,9 @@ impl Node {
 
     /// How the cluster does. Asks every member, and takes half a second at most.
     pub async fn cluster_status(&self) -> ClusterStatus {
-        cluster::gather(
-            self.id(),
-            &self.meta,
-            &self.replica,
-            &self.peers,
-            &self.reads,
-            &self.disk,
-            self.steward.waits_for(),
-            self.config.waits.status_timeout,
-        )
-        .await
+        let own = MemberReport::of(&self.replica, &self.reads, &self.disk, self.steward.waits_for());
+        let patience = self.config.waits.status_timeout;
+        cluster::gather(self.id(), &self.meta, own, &self.replica, &self.peers, patience).await
     }
 
     /// Returns true once the membership in force here is committed and holds the node as a voter (`true`) or not at all

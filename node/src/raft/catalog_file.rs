@@ -191,6 +191,9 @@ fn content_bytes(file_bytes: u64) -> Result<u64, io::Error> {
     file_bytes.checked_sub(HASH_BYTES).ok_or_else(|| invalid(format!("a snapshot of {file_bytes} bytes")))
 }
 
+/// A row's key and value.
+type Row<'a> = (&'a [u8], &'a [u8]);
+
 /// Reads the rows of a file one by one.
 struct RowReader<'a> {
     from: BufReader<Section<'a>>,
@@ -207,7 +210,7 @@ impl<'a> RowReader<'a> {
         Self { from, left, key: Vec::new(), value: Vec::new() }
     }
 
-    fn next(&mut self) -> Result<Option<(&[u8], &[u8])>, io::Error> {
+    fn next(&mut self) -> Result<Option<Row<'_>>, io::Error> {
         const LENGTHS_BYTES: u64 = 8;
         if self.left == 0 {
             return Ok(None);
@@ -336,9 +339,11 @@ mod tests {
         let mut edited = content.to_vec();
         let last = edited.len() - 3;
         edited[last] ^= 1;
-        for (what, content) in
-            [("a row longer than the file", longer), ("an edited row", edited), ("no rows", content[..rows].to_vec())]
-        {
+        for (what, content) in [
+            ("a row longer than the file", longer),
+            ("an edited row", edited),
+            ("no rows", content[..rows].to_vec()),
+        ] {
             let path = dir.path().join("forged");
             std::fs::write(&path, [&*content, &*Sha256::digest(&content)].concat()).expect("writes");
             let file = File::open(&path).expect("opens");

@@ -134,9 +134,9 @@ pub fn decode<T: Decode<()>>(kind: Kind, bytes: &[u8]) -> Result<T, CodecError> 
 /// # Errors
 /// When there are fewer, or they start no envelope that this program knows.
 pub fn envelope_bytes(bytes: &[u8]) -> Result<usize, CodecError> {
-    let [magic, envelope, _, _, _, _, l0, l1, l2, l3] = *bytes.first_chunk::<HEADER_BYTES>().ok_or(
-        CodecError::Length { expected: HEADER_BYTES + CHECKSUM_BYTES, found: bytes.len() },
-    )?;
+    let [magic, envelope, _, _, _, _, l0, l1, l2, l3] = *bytes
+        .first_chunk::<HEADER_BYTES>()
+        .ok_or(CodecError::Length { expected: HEADER_BYTES + CHECKSUM_BYTES, found: bytes.len() })?;
     if magic != MAGIC {
         return Err(CodecError::Magic(magic));
     }

@@ -145,10 +145,11 @@ impl Incoming {
                 offer.audit_size
             )));
         }
-        let here = self.storage.stage_records(message.first, &message.records).map_err(|error| match error {
-            StageError::Gap { .. } => TransferRefusal::Mismatch(error.to_string()),
-            StageError::Storage(error) => error.into(),
-        })?;
+        let here =
+            self.storage.stage_records(message.first, &message.records).map_err(|error| match error {
+                StageError::Gap { .. } => TransferRefusal::Mismatch(error.to_string()),
+                StageError::Storage(error) => error.into(),
+            })?;
         let here = here.min(offer.audit_size);
         let bytes: usize = message.records.iter().map(Vec::len).sum();
         self.metrics.received_bytes.inc_by(u64::try_from(bytes).unwrap_or(0));
@@ -174,10 +175,7 @@ impl Incoming {
                 piece.offset, catalog.bytes, offer.catalog_bytes
             )));
         }
-        catalog
-            .file
-            .write_all_at(&piece.bytes, piece.offset)
-            .map_err(StorageError::file(&catalog.path))?;
+        catalog.file.write_all_at(&piece.bytes, piece.offset).map_err(StorageError::file(&catalog.path))?;
         catalog.bytes = end;
         self.metrics.received_bytes.inc_by(length);
         self.note(|shown| shown.received_bytes = end);

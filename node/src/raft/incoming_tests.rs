@@ -238,9 +238,7 @@ async fn an_empty_and_a_lagging_node_take_a_snapshot_and_go_on() {
 #[tokio::test]
 async fn the_same_state_makes_the_same_file_on_every_node() {
     let (one, other) = (sender(60).await, sender(60).await);
-    let read = |sender: &Sender| {
-        super::catalog_file::piece(&sender.catalog.file, 0, 1 << 20).expect("reads")
-    };
+    let read = |sender: &Sender| super::catalog_file::piece(&sender.catalog.file, 0, 1 << 20).expect("reads");
     assert_eq!(read(&one), read(&other));
 }
 
@@ -410,7 +408,8 @@ async fn a_received_record_never_replaces_a_counted_one() {
 #[tokio::test]
 async fn what_is_not_as_announced_is_thrown_away_and_comes_again() {
     let sender = sender(60).await;
-    let changes: [(&str, fn(&mut RaftMessage)); 3] = [
+    type Change = fn(&mut RaftMessage);
+    let changes: [(&str, Change); 3] = [
         ("a changed catalog", |message| {
             if let RaftMessage::CatalogPiece(piece) = message {
                 piece.bytes[20] ^= 1;
@@ -498,9 +497,7 @@ async fn messages_that_do_not_belong_to_the_announced_snapshot_are_refused_and_d
             // Records are the same whoever sends them, and the catalog does not wait for them.
             let harmless = match stray {
                 RaftMessage::AuditRecords(_) => true,
-                RaftMessage::CatalogPiece(piece) => {
-                    piece.catalog_sha256 == sender.catalog.summary.sha256
-                }
+                RaftMessage::CatalogPiece(piece) => piece.catalog_sha256 == sender.catalog.summary.sha256,
                 _ => false,
             };
             assert!(harmless || taken.is_err(), "{other} before {number}");
@@ -569,7 +566,8 @@ async fn a_snapshot_of_a_later_term_than_its_sender_s_never_reaches_raft() {
 #[tokio::test]
 async fn a_damaged_file_is_not_sent() {
     let sender = sender(60).await;
-    let file = fs::read_dir(sender.storage.snapshot_dir()).expect("lists").next().expect("one").expect("lists");
+    let file =
+        fs::read_dir(sender.storage.snapshot_dir()).expect("lists").next().expect("one").expect("lists");
     let mut bytes = fs::read(file.path()).expect("reads");
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;

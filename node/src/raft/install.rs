@@ -51,11 +51,7 @@ impl From<CheckError> for io::Error {
 ///
 /// # Errors
 /// See [`CheckError`].
-pub(super) fn check(
-    storage: &Storage,
-    counted: &Frontier,
-    file: CatalogFile,
-) -> Result<Checked, CheckError> {
+pub(super) fn check(storage: &Storage, counted: &Frontier, file: CatalogFile) -> Result<Checked, CheckError> {
     let catalog = catalog_file::read(&file.file).map_err(CheckError::Catalog)?;
     prove(storage, counted, &catalog)?;
     Ok(Checked { file, catalog, proved_from: counted.size() })
@@ -109,7 +105,9 @@ pub(super) fn install(
             *checked
         }
         SnapshotData::Covered => {
-            return Err(invalid(format!("nothing has come of the snapshot {meta}, which is to be installed")));
+            return Err(invalid(format!(
+                "nothing has come of the snapshot {meta}, which is to be installed"
+            )));
         }
     };
     let Checked { file, catalog, .. } = checked;

@@ -11,9 +11,7 @@ use std::{
 
 use super::{
     catalog_file,
-    message::{
-        AuditRecordsV1, CatalogPieceV1, RaftMessage, RaftReply, SnapshotInstallV2, SnapshotOfferV2,
-    },
+    message::{AuditRecordsV1, CatalogPieceV1, RaftMessage, RaftReply, SnapshotInstallV2, SnapshotOfferV2},
     snapshot::{CatalogFile, blocking},
     transfer_metrics::TransferMetrics,
     wire::VoteV1,
@@ -129,11 +127,7 @@ impl<W: Wire> Outgoing<'_, W> {
         Ok(())
     }
 
-    async fn call(
-        &self,
-        message: RaftMessage,
-        deadline: Duration,
-    ) -> Result<RaftReply, SendError<W::Error>> {
+    async fn call(&self, message: RaftMessage, deadline: Duration) -> Result<RaftReply, SendError<W::Error>> {
         self.wire.call(message, deadline).await.map_err(SendError::Wire)
     }
 }

@@ -9,11 +9,7 @@ use std::{
     sync::{MutexGuard, PoisonError},
 };
 
-use super::{
-    Storage,
-    error::StorageError,
-    schema::MetaKey,
-};
+use super::{Storage, error::StorageError, schema::MetaKey};
 
 /// Where the counted records end, and where the staged ones beyond them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +55,11 @@ impl Storage {
         let end = self.audit_run(counted)?;
         *self.tail() = AuditTail { counted, end, marked };
         if end < stored {
-            tracing::warn!(from = end, to = stored, "audit records of a cut snapshot transfer are discarded: a gap");
+            tracing::warn!(
+                from = end,
+                to = stored,
+                "audit records of a cut snapshot transfer are discarded: a gap"
+            );
             self.trim_audit(end)?;
         }
         if end == counted {
