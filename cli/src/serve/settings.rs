@@ -3,9 +3,12 @@
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
-use flagraft_node::config::{
-    BootstrapConfig, DiskConfig, HttpConfig, NodeConfig, PeerConfig, Placement, ReadConfig, ShutdownConfig,
-    WriteConfig,
+use flagraft_node::{
+    config::{
+        BootstrapConfig, DiskConfig, HttpConfig, NodeConfig, PeerConfig, Placement, ReadConfig,
+        ShutdownConfig, WriteConfig,
+    },
+    raft::RaftTuning,
 };
 
 use super::LogFormat;
@@ -35,6 +38,8 @@ pub struct ServeArgs {
     reads: Reads,
     #[command(flatten)]
     writes: Writes,
+    #[command(flatten)]
+    log: Log,
     #[command(flatten)]
     disk: Disk,
     #[command(flatten)]
@@ -138,6 +143,18 @@ struct Writes {
     /// Rejections recorded in the audit log per token and second; beyond it 429
     #[arg(long, env = "FLAGRAFT_RECORDED_REJECTIONS_PER_SECOND", value_name = "COUNT", default_value_t = 10)]
     recorded_rejections_per_second: u32,
+}
+
+/// How much of Raft's log is kept.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Log")]
+struct Log {
+    /// Entries after which the node makes a snapshot of its catalog
+    #[arg(long, env = "FLAGRAFT_SNAPSHOT_AFTER_ENTRIES", value_name = "COUNT", default_value_t = 100_000)]
+    snapshot_after_entries: u64,
+    /// Entries kept although a snapshot covers them, so that a member that was away for a short time needs none
+    #[arg(long, env = "FLAGRAFT_KEEP_ENTRIES", value_name = "COUNT", default_value_t = 100_000)]
+    keep_entries: u64,
 }
 
 /// How much of the disk is kept free.
@@ -254,6 +271,11 @@ impl ServeArgs {
                 recorded_rejections_per_second: writes.recorded_rejections_per_second,
                 ..base.writes
             },
+            raft: RaftTuning {
+                snapshot_after_entries: self.log.snapshot_after_entries,
+                keep_entries: self.log.keep_entries,
+                ..base.raft
+            },
             disk: DiskConfig { reserve_bytes: self.disk.disk_reserve_bytes, ..base.disk },
             shutdown: ShutdownConfig {
                 drain_delay: ms(stopping.drain_delay_ms),
@@ -309,8 +331,8 @@ mod tests {
     #[test]
     fn what_is_given_arrives() {
         let line = format!(
-            "{MEMBER} --bootstrap --region eu --label rack=7,row=2 --cors-origin https://a.example,https://b.example \
-             --read-deadline-ms 7 --writes-max 9 --drain-delay-ms 11"
+            "{MEMBER} --disk-reserve-bytes 14 --bootstrap --region eu --label rack=7,row=2 --cors-origin https://a.example,https://b.example \
+             --read-deadline-ms 7 --writes-max 9 --drain-delay-ms 11 --snapshot-after-entries 12 --keep-entries 13"
         );
         let config = parse(&line).expect("parsed").config().expect("a config");
         assert_eq!(config.bootstrap.expect("founding").token_file, PathBuf::from("d/bootstrap-token"));
@@ -318,6 +340,8 @@ mod tests {
         assert_eq!((config.http.cors_origins.len(), config.writes.in_flight_max), (2, 9));
         assert_eq!(config.reads.deadline, Duration::from_millis(7));
         assert_eq!(config.shutdown.drain_delay, Duration::from_millis(11));
+        assert_eq!((config.raft.snapshot_after_entries, config.raft.keep_entries), (12, 13));
+        assert_eq!(config.disk.reserve_bytes, 14);
         assert!(parse(&MEMBER.replace("1=127", "0=127")).expect("parsed").config().is_err(), "no node 0");
     }
 }
