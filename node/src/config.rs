@@ -373,9 +373,9 @@ impl Default for WriteConfig {
 /// How much of the disk is kept free.
 #[derive(Clone, Debug)]
 pub struct DiskConfig {
-    /// Bytes that must be free on the disk of the data folder for the node to take new entries; below, it refuses writes
-    /// as a leader and entries as a follower, and goes on reading and voting. It takes entries again once an eighth
-    /// more is free. What is reserved is for the database's own work: flushes, compactions, snapshots.
+    /// Bytes that must be free on the disk of the data folder for the node to propose changes. Below half of it the node
+    /// takes no changes of others either; it goes on reading and voting. Either ends once an eighth more is free. What
+    /// is reserved is for the database's own work: flushes, compactions, snapshots.
     /// `--disk-reserve-bytes`, default 256 MiB; 0 turns it off.
     pub reserve_bytes: u64,
     /// How often the disk is looked at, and a leader asks the others for the state of theirs. Default 500 ms.

@@ -1,11 +1,12 @@
 //! Whether this node's disk takes new entries.
 //!
-//! A write that finds no room stops Raft, so a node stops taking entries before that: once less than a reserve is free.
-//! It goes on voting, following and reading.
+//! A write that finds no room stops Raft, so a node stops taking entries before that. Below a reserve it proposes no
+//! changes, and below half of it it takes none of others; it goes on voting and reading. Between the two, what is under
+//! way comes to its end.
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+    atomic::{AtomicU8, AtomicU64, Ordering},
 };
 
 use serde::{Deserialize, Serialize};
@@ -22,7 +23,9 @@ pub enum DiskState {
     /// It takes entries.
     #[default]
     Ok,
-    /// Less than the reserve is free: it takes no new entries until there is more.
+    /// Less than the reserve is free: the node proposes no changes, and takes those of others.
+    Low,
+    /// Less than half of the reserve is free: the node takes no changes at all.
     Full,
     /// It refused a write: the node takes no part in the cluster until it takes writes again, and reads what it had.
     Refusing,
@@ -33,6 +36,7 @@ impl DiskState {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
+            Self::Low => "low",
             Self::Full => "full",
             Self::Refusing => "refusing",
         }
@@ -54,7 +58,41 @@ pub(crate) struct Disk {
     config: DiskConfig,
     /// [`UNKNOWN`] when the disk can't be asked.
     free_bytes: AtomicU64,
-    full: AtomicBool,
+    /// A [`Level`], as a number.
+    level: AtomicU8,
+}
+
+/// How much room there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+enum Level {
+    Ok = 0,
+    Low = 1,
+    Full = 2,
+}
+
+impl Level {
+    fn of_number(number: u8) -> Self {
+        match number {
+            0 => Self::Ok,
+            1 => Self::Low,
+            _ => Self::Full,
+        }
+    }
+
+    /// The level of a disk with this much free that was at another one. To get better it takes an eighth more than it
+    /// took to stay, so that a node does not come and go with every file that is written and removed.
+    fn of(free: u64, reserve: u64, was: Self) -> Self {
+        let enough =
+            |least: u64, lacked: bool| free >= if lacked { least.saturating_add(least / 8) } else { least };
+        if !enough(reserve / 2, was == Self::Full) {
+            Self::Full
+        } else if !enough(reserve, was >= Self::Low) {
+            Self::Low
+        } else {
+            Self::Ok
+        }
+    }
 }
 
 const UNKNOWN: u64 = u64::MAX;
@@ -65,7 +103,7 @@ const START_BYTES: u64 = 16 * 1024 * 1024;
 impl Disk {
     /// Not looked at yet: see [`Disk::look`].
     pub(crate) fn new(storage: Arc<Storage>, config: DiskConfig) -> Self {
-        Self { storage, config, free_bytes: AtomicU64::new(UNKNOWN), full: AtomicBool::new(false) }
+        Self { storage, config, free_bytes: AtomicU64::new(UNKNOWN), level: AtomicU8::new(Level::Ok as u8) }
     }
 
     /// Its settings.
@@ -75,13 +113,16 @@ impl Disk {
 
     /// What it lets the node do.
     pub(crate) fn state(&self) -> DiskState {
-        if self.storage.refused().is_some() {
-            DiskState::Refusing
-        } else if self.full.load(Ordering::Acquire) {
-            DiskState::Full
-        } else {
-            DiskState::Ok
+        match self.level() {
+            _ if self.storage.refused().is_some() => DiskState::Refusing,
+            Level::Ok => DiskState::Ok,
+            Level::Low => DiskState::Low,
+            Level::Full => DiskState::Full,
         }
+    }
+
+    fn level(&self) -> Level {
+        Level::of_number(self.level.load(Ordering::Acquire))
     }
 
     /// What is known of it.
@@ -103,8 +144,8 @@ impl Disk {
         let free =
             self.storage.free_bytes().inspect_err(|_| self.free_bytes.store(UNKNOWN, Ordering::Release))?;
         self.free_bytes.store(free, Ordering::Release);
-        let was_full = self.full.load(Ordering::Acquire);
-        self.full.store(is_full(free, self.config.reserve_bytes, was_full), Ordering::Release);
+        let level = Level::of(free, self.config.reserve_bytes, self.level());
+        self.level.store(level as u8, Ordering::Release);
         Ok(())
     }
 
@@ -112,17 +153,10 @@ impl Disk {
     pub(crate) fn is_back(&self) -> bool {
         // A disk that is still full would refuse the first write after the start.
         self.look().is_ok()
-            && !self.full.load(Ordering::Acquire)
+            && self.level() == Level::Ok
             && self.free_bytes.load(Ordering::Acquire) >= START_BYTES
             && self.storage.probe().is_ok()
     }
-}
-
-/// Whether a disk with this much free counts as full. One that was full needs an eighth more than the reserve, so that
-/// a node does not come and go with every file that is written and removed.
-fn is_full(free: u64, reserve: u64, was_full: bool) -> bool {
-    let enough = if was_full { reserve.saturating_add(reserve / 8) } else { reserve };
-    free < enough
 }
 
 #[cfg(test)]
@@ -130,17 +164,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn full_below_the_reserve_and_until_an_eighth_above_it() {
-        assert!(!is_full(800, 800, false));
-        assert!(is_full(799, 800, false));
-        assert!(is_full(899, 800, true));
-        assert!(!is_full(900, 800, true));
-        assert!(!is_full(0, 0, false) && !is_full(0, 0, true), "a reserve of 0 turns it off");
+    fn it_takes_an_eighth_more_to_get_better_than_to_stay() {
+        let level = |free, was| Level::of(free, 800, was);
+        assert_eq!(level(800, Level::Ok), Level::Ok);
+        assert_eq!(level(799, Level::Ok), Level::Low);
+        assert_eq!(level(899, Level::Low), Level::Low);
+        assert_eq!(level(900, Level::Low), Level::Ok);
+        assert_eq!(level(400, Level::Low), Level::Low);
+        assert_eq!(level(399, Level::Low), Level::Full);
+        assert_eq!(level(399, Level::Ok), Level::Full);
+        assert_eq!(level(449, Level::Full), Level::Full);
+        assert_eq!(level(450, Level::Full), Level::Low);
+        assert_eq!(level(899, Level::Full), Level::Low);
+        assert_eq!(level(900, Level::Full), Level::Ok);
+        for was in [Level::Ok, Level::Low, Level::Full] {
+            assert_eq!(Level::of(0, 0, was), Level::Ok, "a reserve of 0 turns it off");
+            assert_eq!(Level::of_number(was as u8), was);
+        }
     }
 
     #[test]
     fn the_words_are_those_of_the_json() {
-        for state in [DiskState::Ok, DiskState::Full, DiskState::Refusing] {
+        for state in [DiskState::Ok, DiskState::Low, DiskState::Full, DiskState::Refusing] {
             assert_eq!(serde_json::to_value(state).expect("JSON"), state.as_str());
         }
     }

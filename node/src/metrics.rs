@@ -168,7 +168,7 @@ impl Metrics {
             )?,
             disk_full: make.gauge(
                 "flagraft_disk_full",
-                "1 while this node takes no changes for want of room on its disk, 2 while the disk refuses writes.",
+                "What this node's disk lets it do: 0 all, 1 propose no changes, 2 take no changes, 3 write nothing.",
             )?,
             registry: make.0,
         })
@@ -270,8 +270,9 @@ impl Metrics {
         self.disk_free.set(now.disk.free_bytes.map_or(-1, gauge));
         self.disk_full.set(match now.disk.state {
             DiskState::Ok => 0,
-            DiskState::Full => 1,
-            DiskState::Refusing => 2,
+            DiskState::Low => 1,
+            DiskState::Full => 2,
+            DiskState::Refusing => 3,
         });
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;

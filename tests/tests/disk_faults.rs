@@ -21,9 +21,11 @@ use common::shop::Shop;
 
 const MIB: u64 = 1024 * 1024;
 const DISK: DiskSpec = DiskSpec::of_mib(384);
-/// What the nodes of these tests keep free, and what the tests leave them when they fill a disk.
+/// What the nodes of these tests keep free, and what the tests leave them when they fill a disk: so little that they
+/// propose nothing, and that they take nothing.
 const RESERVE: u64 = 64 * MIB;
-const BELOW_THE_RESERVE: u64 = 48 * MIB;
+const LOW: u64 = 48 * MIB;
+const FULL: u64 = 16 * MIB;
 /// The exit code of a node whose disk failed.
 const DISK_FAILED: i32 = 70;
 /// The age at which the nodes of these tests stop to be ready.
@@ -155,7 +157,7 @@ async fn a_follower_whose_disk_is_full_lags_and_costs_the_others_nothing() {
     let writers = Writers::start(&shop.cluster, 3, None).await;
     let before = term(&shop.cluster, leader).await;
 
-    shop.cluster.disk(follower).fill(BELOW_THE_RESERVE);
+    shop.cluster.disk(follower).fill(FULL);
     until_disk_is(&shop.cluster, leader, follower, "full", NOTICED_WITHIN).await;
     until_too_old(&shop, follower).await;
     // Long enough for several elections, had there been occasion for one.
@@ -172,12 +174,12 @@ async fn a_follower_whose_disk_is_full_lags_and_costs_the_others_nothing() {
         "it lags, so it can't be sure: {critical:?}"
     );
     let verbose = shop.cluster.admin(follower).get("/readyz?verbose").answer().await;
-    assert!(verbose.body.to_string().contains("the disk is nearly full"), "{verbose:?}");
-    assert_eq!(metric(&shop.cluster, follower, "flagraft_disk_full").await, "1");
+    assert!(verbose.body.to_string().contains("the disk is full"), "{verbose:?}");
+    assert_eq!(metric(&shop.cluster, follower, "flagraft_disk_full").await, "2");
     assert_eq!(metric(&shop.cluster, leader, "flagraft_disk_full").await, "0");
     let free: u64 =
         metric(&shop.cluster, follower, "flagraft_disk_free_bytes").await.parse().expect("a number");
-    assert!(free < RESERVE, "{free}");
+    assert!(free < RESERVE / 2, "{free}");
 
     shop.cluster.disk(follower).free();
     let freed = Instant::now();
@@ -208,20 +210,31 @@ async fn a_leader_whose_disk_is_full_hands_over_once() {
     let leader = shop.cluster.leader().await;
     let before = term(&shop.cluster, leader).await;
     let writers = Writers::start(&shop.cluster, 3, None).await;
-    shop.cluster.disk(leader).fill(BELOW_THE_RESERVE);
+    shop.cluster.disk(leader).fill(LOW);
     let filled = Instant::now();
     wait::until("another member to lead", NOTICED_WITHIN, || async {
         match shop.cluster.leader().await {
             other if other != leader => Ok(()),
-            _ => Err("the full one leads"),
+            _ => Err("the one without room leads"),
         }
     })
     .await;
     let handed_over = filled.elapsed();
-    let wrote = writers.acknowledged();
-    wait::until_true("the load to go on", HEALED_WITHIN, || async { writers.acknowledged() > wrote + 200 })
+    let go_on = || async {
+        let wrote = writers.acknowledged();
+        wait::until_true("the load to go on", HEALED_WITHIN, || async {
+            writers.acknowledged() > wrote + 200
+        })
         .await;
+    };
+    go_on().await;
+    // What is low still follows; what is full does not.
+    assert_eq!(disk_state(&shop.cluster, leader, leader).await, "low");
+    let ready = shop.cluster.anonymous(leader).get("/readyz").answer().await;
+    assert_eq!(ready.status, 200, "{ready:?}");
+    shop.cluster.disk(leader).fill(FULL);
     until_too_old(&shop, leader).await;
+    go_on().await;
     let next = shop.cluster.leader().await;
     assert_eq!(term(&shop.cluster, next).await, before + 1, "leadership went to and fro");
 
@@ -245,7 +258,7 @@ async fn when_all_disks_are_full_writes_are_refused_and_reads_go_on() {
     let mut shop = shop(with_reserve(RESERVE)).await;
     let readers = Readers::start(&shop.cluster, &shop.token, "banner");
     for id in shop.cluster.ids() {
-        shop.cluster.disk(id).fill(BELOW_THE_RESERVE);
+        shop.cluster.disk(id).fill(FULL);
     }
     for id in shop.cluster.ids() {
         until_disk_is(&shop.cluster, id, id, "full", NOTICED_WITHIN).await;
@@ -348,7 +361,7 @@ async fn a_node_that_finds_no_room_reads_on_and_starts_anew_when_there_is() {
     read(&shop, leader).await;
     let refused = write(&shop, leader, 2).answer().await;
     assert_eq!((refused.status, refused.error_code()), (503, Some("disk_full")), "{refused:?}");
-    assert_eq!(metric(&shop.cluster, leader, "flagraft_disk_full").await, "2");
+    assert_eq!(metric(&shop.cluster, leader, "flagraft_disk_full").await, "3");
     until_too_old(&shop, leader).await;
     // It is back before its clients notice more than a restart.
     let failures = readers.finish().await;
@@ -375,6 +388,18 @@ async fn a_node_that_finds_no_room_reads_on_and_starts_anew_when_there_is() {
     );
 }
 
+/// Waits until a node that was started once has synced all of its log, so that no sync is under way on an idle cluster:
+/// one that fails would end the process.
+async fn until_synced(cluster: &Cluster, id: u64) {
+    wait::until("the log to be synced", NOTICED_WITHIN, || async {
+        let figure = async |name: &str| metric(cluster, id, name).await.parse::<f64>().expect("a number");
+        let synced = figure("flagraft_storage_sync_entries_sum").await;
+        let last = figure(r#"flagraft_raft_index{which="last_log"}"#).await;
+        if synced > last { Ok(()) } else { Err(format!("{synced} entries synced, the last is {last}")) }
+    })
+    .await;
+}
+
 /// As the system does it when it finds the file system damaged. Only unmounting ends that, so a person has to.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_whose_disk_turns_read_only_reads_on_until_it_is_stopped() {
@@ -385,6 +410,7 @@ async fn a_node_whose_disk_turns_read_only_reads_on_until_it_is_stopped() {
     let leader = shop.cluster.leader().await;
     let other = shop.cluster.follower().await;
     write(&shop, other, 1).ok().await;
+    until_synced(&shop.cluster, leader).await;
     shop.cluster.disk(leader).turn_read_only();
     // Whether this one took effect is not known to whoever is asked by then; it is not said to have.
     if let Ok(answer) = write(&shop, leader, 2).send().await {

@@ -17,6 +17,8 @@ mod common;
 use common::shop::Shop;
 
 const DISK: DiskSpec = DiskSpec::of_mib(256);
+/// Less than these small disks have free.
+const RESERVE: u64 = 16 * 1024 * 1024;
 /// Clients that write, each as fast as it is answered.
 const CLIENTS: u64 = 16;
 /// The exit code of a node whose disk failed.
@@ -26,6 +28,10 @@ const FINDS_OUT_WITHIN: Duration = Duration::from_secs(3);
 /// How long a load may take to go on.
 const GOES_ON_WITHIN: Duration = Duration::from_secs(30);
 
+fn on_disks(members: u64) -> Setup {
+    Setup::of(members).with_disks(DISK).with_arg("--disk-reserve-bytes", RESERVE)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_acknowledged_is_lost_when_power_is_cut_while_clients_write() {
     if !Disk::here("power cut of one, two and all three nodes") {
@@ -33,7 +39,7 @@ async fn nothing_acknowledged_is_lost_when_power_is_cut_while_clients_write() {
     }
     let turns = rounds(6, 50);
     let mut rng = rng();
-    let mut shop = Shop::open(Setup::of(3).with_disks(DISK), &[counter("probe", 0, false)]).await;
+    let mut shop = Shop::open(on_disks(3), &[counter("probe", 0, false)]).await;
     let writers = Writers::at_full_speed(&shop.cluster, CLIENTS).await;
     let (mut cuts, mut found_out) = ([0_u32; 3], 0_u32);
     for turn in 0..turns {
@@ -104,7 +110,7 @@ async fn a_node_without_power_acknowledges_nothing_and_ends() {
     if !Disk::here("power cut of a node that goes on") {
         return;
     }
-    let mut shop = Shop::open(Setup::of(1).with_disks(DISK), &[counter("probe", 0, false)]).await;
+    let mut shop = Shop::open(on_disks(1), &[counter("probe", 0, false)]).await;
     let write = |shop: &Shop, count: u64| {
         let operations = vec![put(&counter("probe", count, false))];
         shop.cluster.admin(1).change(PROJECT, &format!("probe is {count}"), operations)
@@ -139,7 +145,7 @@ async fn a_snapshot_on_an_idle_cluster_is_never_ahead_of_the_disk() {
         return;
     }
     let turns = rounds(4, 20);
-    let setup = Setup::of(3).with_disks(DISK).with_arg("--snapshot-after-entries", 20);
+    let setup = on_disks(3).with_arg("--snapshot-after-entries", 20);
     let mut shop = Shop::open(setup, &[counter("probe", 0, false)]).await;
     let mut count = 0;
     for _ in 0..turns {

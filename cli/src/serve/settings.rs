@@ -381,7 +381,7 @@ mod tests {
     #[test]
     fn what_is_given_arrives() {
         let line = format!(
-            "{MEMBER} --bootstrap --region eu --label rack=7,row=2 --cors-origin https://a.example,https://b.example \
+            "{MEMBER} --disk-reserve-bytes 14 --bootstrap --region eu --label rack=7,row=2 --cors-origin https://a.example,https://b.example \
              --read-deadline-ms 7 --writes-max 9 --drain-delay-ms 11 --snapshot-after-entries 12 --keep-entries 13"
         );
         let config = parse(&line).expect("parsed").config().expect("a config");
@@ -391,6 +391,7 @@ mod tests {
         assert_eq!(config.reads.deadline, Duration::from_millis(7));
         assert_eq!(config.shutdown.drain_delay, Duration::from_millis(11));
         assert_eq!((config.raft.snapshot_after_entries, config.raft.keep_entries), (12, 13));
+        assert_eq!(config.disk.reserve_bytes, 14);
         assert!(parse(&MEMBER.replace("1=127", "0=127")).expect("parsed").config().is_err(), "no node 0");
     }
 }

@@ -43,7 +43,7 @@ pub(super) struct Desk {
 
 impl PeerHandler for Desk {
     async fn raft(&self, _from: u64, message: RaftMessage) -> Result<RaftReply, Refusal> {
-        self.room.admit(&message)?;
+        self.room.admit(&message, &self.replica)?;
         Ok(self.replica.handle_raft(message).await?)
     }
 

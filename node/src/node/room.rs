@@ -1,9 +1,10 @@
 //! Room for new entries, on this node's disk and with a quorum: looked at again and again, and what is done about it
 //! when there is none.
 //!
-//! A node whose disk is full refuses entries before its Raft sees them, so to the leader it is a member that lags and
-//! answers heartbeats: it costs nobody an election, and catches up by itself. A leader whose disk is full hands over.
-//! What a quorum can't take is not proposed at all: it would hang until there is room, its outcome unknown.
+//! A leader whose disk is low proposes nothing and hands over. A node whose disk is full refuses entries before its Raft
+//! sees them, so to the leader it is a member that lags and answers heartbeats: it costs nobody an election, and catches
+//! up by itself. What a quorum has no room for is not proposed at all: it would hang until there is room, its outcome
+//! unknown.
 
 use std::{
     collections::BTreeMap,
@@ -48,16 +49,21 @@ impl Room {
     pub(super) fn lacks(&self) -> Option<u64> {
         match self.disk.state() {
             DiskState::Ok => Some(self.missed.load(Ordering::Acquire)).filter(|id| *id != NOBODY),
-            DiskState::Full | DiskState::Refusing => Some(self.node_id),
+            DiskState::Low | DiskState::Full | DiskState::Refusing => Some(self.node_id),
         }
+    }
+
+    /// Whether this node takes what a leader sends it: otherwise it stays where it is.
+    pub(super) fn follows(&self) -> bool {
+        matches!(self.disk.state(), DiskState::Ok | DiskState::Low)
     }
 
     /// Refuses what the disk has no room for.
     ///
     /// # Errors
     /// When it has none; the sender tries again later.
-    pub(super) fn admit(&self, message: &RaftMessage) -> Result<(), Refusal> {
-        if self.disk.state() == DiskState::Full && message.needs_room() {
+    pub(super) fn admit(&self, message: &RaftMessage, replica: &Replica) -> Result<(), Refusal> {
+        if self.disk.state() == DiskState::Full && message.needs_room(replica.status().last_log) {
             let why =
                 format!("the disk of node {} is full: it takes no entries until there is room", self.node_id);
             return Err(Refusal::new(RefusalCode::NoRoom, why));
@@ -134,10 +140,16 @@ impl RoomKeeper {
         let (free_bytes, reserve_bytes) = (disk.report().free_bytes, disk.config().reserve_bytes);
         match now {
             DiskState::Ok => tracing::info!(free_bytes, "the disk has room again: this node takes changes"),
+            DiskState::Low => tracing::warn!(
+                free_bytes,
+                reserve_bytes,
+                "the disk is low: this node proposes no changes until an eighth more than --disk-reserve-bytes is free; \
+                 remove what does not belong on the disk of --data, or make it larger"
+            ),
             DiskState::Full => tracing::warn!(
                 free_bytes,
                 reserve_bytes,
-                "the disk is nearly full: this node takes no changes until an eighth more than --disk-reserve-bytes is \
+                "the disk is full: this node takes no changes until an eighth more than half of --disk-reserve-bytes is \
                  free; remove what does not belong on the disk of --data, or make it larger"
             ),
             DiskState::Refusing => tracing::error!(
@@ -175,7 +187,7 @@ impl RoomKeeper {
                 None => tracing::info!("a quorum of the members has room for changes again"),
             }
         }
-        if own == DiskState::Full {
+        if matches!(own, DiskState::Low | DiskState::Full) {
             self.hand_over(&status, &disks).await;
         }
     }
@@ -190,9 +202,11 @@ impl RoomKeeper {
         let Some(to) = with_room.max_by_key(|id| status.matched.get(id).copied().flatten()) else { return };
         self.handed_over = Some(Instant::now());
         match self.replica.transfer_leadership(Some(to)).await {
-            Ok(()) => tracing::info!(to, "leadership is handed over: the disk of this node is full"),
+            Ok(()) => {
+                tracing::info!(to, "leadership is handed over: the disk of this node has too little room")
+            }
             Err(error) => {
-                tracing::warn!(%error, to, "leadership was not handed over, though the disk is full")
+                tracing::warn!(%error, to, "leadership was not handed over, though the disk has too little room")
             }
         }
     }
@@ -205,8 +219,8 @@ fn missed_by_quorum(disks: &BTreeMap<u64, Option<DiskState>>) -> Option<u64> {
     if with_room > disks.len() / 2 {
         return None;
     }
-    let is_full = |disk: &Option<DiskState>| matches!(disk, Some(DiskState::Full | DiskState::Refusing));
-    disks.iter().find(|(_, disk)| is_full(disk)).map(|(id, _)| *id)
+    let lacks = |disk: &Option<DiskState>| disk.is_some_and(|disk| disk != DiskState::Ok);
+    disks.iter().find(|(_, disk)| lacks(disk)).map(|(id, _)| *id)
 }
 
 #[cfg(test)]
@@ -216,12 +230,14 @@ mod tests {
     #[test]
     fn only_full_disks_that_break_the_quorum_are_missed() {
         const OK: Option<DiskState> = Some(DiskState::Ok);
+        const LOW: Option<DiskState> = Some(DiskState::Low);
         const FULL: Option<DiskState> = Some(DiskState::Full);
         let missed =
             |disks: &[Option<DiskState>]| missed_by_quorum(&(1..).zip(disks.iter().copied()).collect());
         assert_eq!(missed(&[OK, OK, OK]), None);
         assert_eq!(missed(&[OK, FULL, OK]), None, "two of three are enough");
         assert_eq!(missed(&[OK, FULL, FULL]), Some(2));
+        assert_eq!(missed(&[OK, LOW, LOW]), Some(2), "they would take it, and come closer to the end");
         assert_eq!(missed(&[OK, None, FULL]), Some(3), "who does not answer can't take an entry");
         assert_eq!(missed(&[OK, None, None]), None, "that is no matter of room");
         assert_eq!(missed(&[OK, Some(DiskState::Refusing), FULL, OK]), Some(2), "two of four are not enough");

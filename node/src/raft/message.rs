@@ -40,12 +40,15 @@ pub enum RaftMessage {
 }
 
 impl RaftMessage {
-    /// Whether it is to be written to the receiver's disk, and may be large. Votes are not, nor are Raft's own entries:
-    /// without the first of a term a new leader could confirm no read, and with a change of the membership a member
-    /// whose disk is full is replaced.
-    pub fn needs_room(&self) -> bool {
+    /// Whether it brings the receiver, whose log ends at `last_log`, what is new there and may be large. Votes do not, nor
+    /// do Raft's own entries: without the first of a term a new leader could confirm no read, and with a change of the
+    /// membership a member whose disk is full is replaced. A new leader also repeats what is there already, to find out
+    /// how far that is.
+    pub(crate) fn needs_room(&self, last_log: Option<u64>) -> bool {
         match self {
-            Self::Append(append) => !append.entries.iter().all(EntryV1::is_rafts_own),
+            Self::Append(append) => {
+                append.entries.iter().any(|entry| entry.is_proposal() && Some(entry.log_id.index) > last_log)
+            }
             Self::Vote(_) | Self::PreVote(_) | Self::Transfer(_) => false,
             Self::SnapshotOffer(_)
             | Self::SnapshotChunk(_)

@@ -203,9 +203,9 @@ impl From<Entry> for EntryV1 {
 }
 
 impl EntryV1 {
-    /// Whether it is one of Raft's own, which are few and small.
-    pub(super) fn is_rafts_own(&self) -> bool {
-        !matches!(self.payload, PayloadV1::Proposal(_))
+    /// Whether it carries a proposal. Raft's own entries are few and small.
+    pub(super) fn is_proposal(&self) -> bool {
+        matches!(self.payload, PayloadV1::Proposal(_))
     }
 
     /// openraft's entry. A method, for a `TryFrom` here would overlap with the standard library's.

@@ -61,7 +61,10 @@ impl Readiness {
         };
         let disk = match facts.disk.state {
             DiskState::Ok => format!("the disk has room: {free}"),
-            DiskState::Full => format!("the disk is nearly full, so this node takes no changes: {free}"),
+            DiskState::Low => format!("the disk is low, so this node proposes no changes: {free}"),
+            DiskState::Full => {
+                format!("the disk is full, so this node takes no changes, and falls behind: {free}")
+            }
             DiskState::Refusing => format!("the disk refused a write, and takes none now: {free}"),
         };
         let stopping = match facts.stopping {
@@ -142,9 +145,10 @@ mod tests {
     #[test]
     fn a_disk_without_room_is_told_and_reads_go_on_until_they_are_too_old() {
         let disk = |state| DiskReport { state, free_bytes: Some(5 << 20) };
+        let low = Facts { disk: disk(DiskState::Low), ..GOOD };
         let full = Facts { disk: disk(DiskState::Full), ..GOOD };
         let refusing = Facts { disk: disk(DiskState::Refusing), running: false, ..GOOD };
-        for facts in [full, refusing] {
+        for facts in [low, full, refusing] {
             let readiness = Readiness::of(&facts);
             assert!(readiness.ready, "{readiness:?}");
             let reasons: Vec<_> = readiness.reasons().collect();

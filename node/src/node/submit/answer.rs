@@ -63,7 +63,7 @@ pub(crate) enum LeaderAnswer {
     OutcomeUnknown,
     /// There is no room for another entry on too many disks: nothing was done.
     NoRoom {
-        /// A member whose disk is full.
+        /// A member whose disk has too little room.
         node: u64,
     },
 }

@@ -40,6 +40,7 @@ pub(crate) struct Writes {
     replica: Replica,
     peers: PeerClient,
     lead: Lead,
+    room: Arc<Room>,
     config: WriteConfig,
     metrics: Metrics,
     permits: Semaphore,
@@ -55,9 +56,10 @@ impl Writes {
         config: WriteConfig,
         metrics: Metrics,
     ) -> Self {
-        let lead = Lead::new(node_id, replica.clone(), peers.clone(), reads, room, config.clone());
+        let lead =
+            Lead::new(node_id, replica.clone(), peers.clone(), reads, Arc::clone(&room), config.clone());
         let permits = Semaphore::new(config.in_flight_max);
-        Self { node_id, replica, peers, lead, config, metrics, permits }
+        Self { node_id, replica, peers, lead, room, config, metrics, permits }
     }
 
     /// Takes a write to its answer, within the deadline.
@@ -75,7 +77,9 @@ impl Writes {
         let _permit = self.permits.try_acquire().map_err(|_| not_entered(NotEntered::Overloaded))?;
         let Answered { reply, not_yet_on } =
             drive(self, submission, deadline, self.config.retry_pause).await?;
-        let published_here = !submission.dry_run && self.publishes(&reply, deadline).await;
+        // Without room for it, it does not come here, and to wait for it would only take the caller's time.
+        let comes = !submission.dry_run && self.room.follows();
+        let published_here = comes && self.publishes(&reply, deadline).await;
         Ok(Submitted { reply, published_here, not_yet_on })
     }
 

@@ -105,9 +105,9 @@ pub enum NotEntered {
     #[error("this node is shutting down")]
     Stopping,
     /// The disk of the leader, or of too many members for a quorum, has no room for another entry.
-    #[error("the disk of node {node} is full")]
+    #[error("the disk of node {node} is full or nearly so")]
     NoRoom {
-        /// A member whose disk is full.
+        /// A member whose disk has too little room.
         node: u64,
     },
 }
