@@ -328,6 +328,7 @@ fn golden_bytes_of_the_messages() {
         ),
         ("await-published-reply", ReplyV1::AwaitPublished { reached: true }),
         ("status-reply", ReplyV1::Status { body: b"{}".to_vec() }),
+        ("refused-no-room", ReplyV1::Refused(Refusal::new(RefusalCode::NoRoom, "no").into())),
     ] {
         check(name, Kind::PeerReply, &reply);
     }
