@@ -398,6 +398,7 @@ fn golden_bytes_of_the_messages() {
             ReplyV1::HandOver(HandOverReply::Unavailable { why: "x".to_owned() }.into()),
         ),
         ("refused-removed", ReplyV1::Refused(Refusal::new(RefusalCode::Removed, "no").into())),
+        ("refused-no-room", ReplyV1::Refused(Refusal::new(RefusalCode::NoRoom, "no").into())),
     ] {
         check(name, Kind::PeerReply, &reply);
     }

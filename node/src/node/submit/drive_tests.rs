@@ -105,6 +105,11 @@ async fn without_a_leader_the_write_is_certainly_not_made_and_waits_no_longer_th
 
     let script = Script::new(Some(2), (0..1000).map(|_| Attempt::Answered(LeaderAnswer::NoQuorum)));
     assert_eq!(script.run(&write(true)).await, not_entered(NotEntered::NoQuorum));
+
+    // The last thing that was said holds, also when nobody could be asked again.
+    let full = Attempt::Answered(LeaderAnswer::NoRoom { node: 3 });
+    let script = Script::new(Some(2), [Attempt::Answered(LeaderAnswer::NoQuorum), full]);
+    assert_eq!(script.run(&write(true)).await, not_entered(NotEntered::NoRoom { node: 3 }));
 }
 
 #[tokio::test(start_paused = true)]
