@@ -576,7 +576,7 @@ impl Cluster {
 
     /// What a node counts.
     pub async fn metrics(&self, id: u64) -> Metrics {
-        Metrics::of(&self.anonymous(id)).await
+        Metrics::of(&self.admin(id)).await
     }
 
     /// What a node has logged.

@@ -104,8 +104,8 @@ impl Incoming {
         if matches!(*stage, Stage::Installing) {
             return Err(TransferRefusal::Busy);
         }
-        let meta = meta_of(&offer)?;
-        if self.covers(meta.last_log_id.map_or(0, |id| id.index)) {
+        let entry = entry_of(&meta_of(&offer)?);
+        if self.covers(entry) {
             let all = (offer.audit_size, offer.catalog_bytes);
             *stage = Stage::Announced(Transfer { offer, catalog: None });
             return Ok(all);
@@ -115,9 +115,9 @@ impl Incoming {
         let records = self.storage.staged_end().min(offer.audit_size);
         if catalog.bytes > 0 || records > counted {
             self.metrics.resumed.inc();
-            tracing::info!(snapshot = %meta, records, catalog_bytes = catalog.bytes, "a snapshot transfer goes on");
+            tracing::info!(entry, records, catalog_bytes = catalog.bytes, "a snapshot transfer goes on");
         } else {
-            tracing::info!(snapshot = %meta, records = offer.audit_size, "a snapshot is on its way to this node");
+            tracing::info!(entry, records = offer.audit_size, "a snapshot is on its way to this node");
         }
         let here = (records, catalog.bytes);
         let shown = SnapshotProgress {
@@ -126,7 +126,7 @@ impl Incoming {
             received_bytes: here.1,
             total_bytes: offer.catalog_bytes,
         };
-        *lock(&self.progress) = Some(Progress { covers: meta.last_log_id.map_or(0, |id| id.index), shown });
+        *lock(&self.progress) = Some(Progress { covers: entry, shown });
         self.metrics.show(Some(&shown));
         *stage = Stage::Announced(Transfer { offer, catalog: Some(catalog) });
         Ok(here)
@@ -282,7 +282,7 @@ impl Arrived {
             }
         };
         metrics.discarded.inc();
-        tracing::warn!(snapshot = %meta, "what has arrived of a snapshot is thrown away: {what}");
+        tracing::warn!(entry = entry_of(&meta), "what has arrived of a snapshot is thrown away: {what}");
         Err(TransferRefusal::Mismatch(what))
     }
 
@@ -323,6 +323,11 @@ impl Drop for Arrived {
 fn meta_of(offer: &SnapshotOfferV2) -> Result<SnapshotMeta, TransferRefusal> {
     let meta: Result<SnapshotMeta, super::codec::CodecError> = offer.meta.clone().try_into();
     meta.map_err(|error| TransferRefusal::Mismatch(error.to_string()))
+}
+
+/// The last entry whose effect is in a snapshot.
+fn entry_of(meta: &SnapshotMeta) -> u64 {
+    meta.last_log_id.map_or(0, |id| id.index)
 }
 
 fn refusal(stage: &Stage) -> TransferRefusal {

@@ -132,7 +132,8 @@ pub(super) fn install(
     storage.sync_blocking()?;
 
     snapshot::keep(storage, &file)?;
-    tracing::info!(snapshot = %meta, records = catalog.state.sequence(), "a snapshot is installed");
+    let entry = meta.last_log_id.map_or(0, |id| id.index);
+    tracing::info!(entry, records = catalog.state.sequence(), "a snapshot is installed");
     Ok(catalog)
 }
 
