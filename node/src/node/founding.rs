@@ -82,7 +82,6 @@ impl Newcomer {
         let mut mention = Mention::new();
         let mut known_since: Option<Instant> = None;
         while !self.replica.is_initialized().await {
-            self.refuse_if_claimed()?;
             let replies = self.hello().await;
             let ours = self.storage.identity().cluster_id;
             let mut knows = None;
@@ -102,6 +101,8 @@ impl Newcomer {
                     Err(_) => {}
                 }
             }
+            // After the peers, who know better which id is free.
+            self.refuse_if_claimed()?;
             if let (Some((id, cluster)), Some(since)) = (knows, known_since)
                 && since.elapsed() > self.waits.join_grace
             {
@@ -148,7 +149,6 @@ impl Newcomer {
         let ours = self.storage.identity().cluster_id;
         let mut mention = Mention::new();
         loop {
-            self.refuse_if_claimed()?;
             let mut metas = BTreeMap::from([(self.node_id, self.meta.clone())]);
             let mut silent = Vec::new();
             for (id, reply) in self.hello().await {
@@ -170,6 +170,7 @@ impl Newcomer {
             if silent.is_empty() {
                 return Ok(metas);
             }
+            self.refuse_if_claimed()?;
             if mention.is_due() {
                 tracing::info!(
                     silent = silent.join("; "),
