@@ -102,6 +102,8 @@ impl Newcomer {
                     Err(_) => {}
                 }
             }
+            // After the peers, who know better which id is free.
+            self.refuse_if_claimed()?;
             if let (Some((id, cluster)), Some(since)) = (knows, known_since)
                 && since.elapsed() > self.waits.join_grace
             {
@@ -169,6 +171,7 @@ impl Newcomer {
             if silent.is_empty() {
                 return Ok(metas);
             }
+            self.refuse_if_claimed()?;
             if mention.is_due() {
                 tracing::info!(
                     silent = silent.join("; "),
@@ -177,6 +180,20 @@ impl Newcomer {
             }
             sleep(self.waits.question_pause).await;
         }
+    }
+
+    /// Fails when a cluster takes this node, whose folder is new, for one of its members: the folder it had was lost.
+    /// Nobody who says so need be among the configured peers, for members come and go.
+    fn refuse_if_claimed(&self) -> Result<(), Failure> {
+        let claim = self.peers.claimed_by().filter(|_| self.storage.identity().cluster_id.is_none());
+        let Some((by, cluster)) = claim else { return Ok(()) };
+        let (own, next) = (self.node_id, by.max(self.node_id).saturating_add(1));
+        Err(Failure(format!(
+            "node {by} of cluster {cluster} takes this node for a member, and its data folder is new: the folder that it \
+             had is lost. Put a new member in its place with `flagraft cluster replace {own} --with {next} \
+             --join-token-file TOKEN --reason REASON`, and start the node with its empty folder and `--node-id {next} \
+             --join {by}=HOST:PORT --join-token-file TOKEN`"
+        )))
     }
 
     /// Tells all peers which cluster they belong to, until all know.

@@ -18,6 +18,8 @@ use crate::{
 
 /// How long the leader may take to send the first entry after it took this node in. Then it is asked again.
 const FIRST_ENTRY_PATIENCE: Duration = Duration::from_secs(10);
+/// How long none of the members that were named may answer, while a cluster sends to this node as to a member.
+const UNANSWERED_PATIENCE: Duration = Duration::from_secs(10);
 /// Between two attempts to be known anew.
 const ANNOUNCE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -43,10 +45,15 @@ impl Joiner {
     pub(super) async fn join(&self) -> Result<(), Failure> {
         let mut mention = Mention::new();
         let mut leader = None;
+        let mut answered = Instant::now();
         while !self.replica.is_initialized().await {
             let mut found = Vec::new();
             for id in leader.take().into_iter().chain(self.members.iter().copied()) {
-                match self.ask(id).await? {
+                let asked = self.ask(id).await?;
+                if !matches!(asked, Asked::NoAnswer(_)) {
+                    answered = Instant::now();
+                }
+                match asked {
                     Asked::Admitted => {
                         self.await_first_entry().await;
                         found.clear();
@@ -60,8 +67,20 @@ impl Joiner {
                         }
                         found.push(format!("node {id}: it knows no leader"));
                     }
-                    Asked::NotYet(why) => found.push(format!("node {id}: {why}")),
+                    Asked::NotYet(why) | Asked::NoAnswer(why) => found.push(format!("node {id}: {why}")),
                 }
+            }
+            if let Some((by, cluster)) =
+                self.peers.claimed_by().filter(|_| answered.elapsed() > UNANSWERED_PATIENCE)
+            {
+                return Err(Failure(format!(
+                    "none of the members that --join names answers, and node {by} of cluster {cluster} takes this node for \
+                     a member. If the folder that node {own} had is lost, put a new member in its place with \
+                     `flagraft cluster replace {own} --with {next} --join-token-file TOKEN --reason REASON`; if it is just \
+                     joining, start it again with --join naming members that live",
+                    own = self.node_id,
+                    next = by.max(self.node_id).saturating_add(1),
+                )));
             }
             if leader.is_some() {
                 sleep(self.waits.question_pause / 8).await;
@@ -111,7 +130,7 @@ impl Joiner {
             {
                 Err(Failure(format!("node {id} does not take in node {}: {refusal}", self.node_id)))
             }
-            Err(error) => Ok(Asked::NotYet(error.to_string())),
+            Err(error) => Ok(Asked::NoAnswer(error.to_string())),
         }
     }
 
@@ -128,6 +147,8 @@ enum Asked {
     /// Somebody else leads, perhaps this node.
     Elsewhere(Option<u64>),
     NotYet(String),
+    /// It can't be reached, or makes no sense.
+    NoAnswer(String),
 }
 
 /// Makes the membership say of this member what it says of itself: where it is reached and where it stands may be

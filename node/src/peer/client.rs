@@ -134,6 +134,11 @@ impl PeerClient {
         self.directory.address(node_id)
     }
 
+    /// Which node spoke to this one as to a member of its cluster, while this one had none.
+    pub fn claimed_by(&self) -> Option<(u64, ClusterId)> {
+        self.directory.claimed_by()
+    }
+
     /// Follows whether a member has said that this node was removed from the cluster, and in which words.
     pub fn watch_removed(&self) -> watch::Receiver<Option<String>> {
         self.directory.watch_removed()

@@ -30,6 +30,8 @@ pub(super) struct Directory {
 struct Known {
     cluster_id: Option<ClusterId>,
     members: BTreeMap<u64, Member>,
+    /// Who spoke to this node as to a member, before it had a cluster, and for which.
+    claimed_by: Option<(u64, ClusterId)>,
     /// Where nodes can be found that no membership was heard of yet: what a node that joins was told.
     introduced: BTreeMap<u64, String>,
 }
@@ -70,6 +72,15 @@ impl Directory {
     /// Takes over where a node is said to be. What the membership says wins over it.
     pub fn introduce(&self, node_id: u64, address: String) {
         self.state.write().unwrap_or_else(PoisonError::into_inner).introduced.insert(node_id, address);
+    }
+
+    /// Takes over that a node speaks to this one as to a member of a cluster that it does not know.
+    pub fn set_claimed_by(&self, node_id: u64, cluster_id: ClusterId) {
+        self.state.write().unwrap_or_else(PoisonError::into_inner).claimed_by = Some((node_id, cluster_id));
+    }
+
+    pub fn claimed_by(&self) -> Option<(u64, ClusterId)> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).claimed_by
     }
 
     /// Takes over that this node was removed.

@@ -153,18 +153,29 @@ impl<H: PeerHandler> Server<H> {
         }
     }
 
+    /// The refusal of a message that is not from or for whom it should be, with what follows from it.
+    fn explained(&self, header: &HeaderV1, refusal: Refusal) -> Refusal {
+        match (refusal.code, header.cluster) {
+            (RefusalCode::WrongUid, _) => match self.handler.advise_wiped(header.from) {
+                Some(advice) => Refusal { message: format!("{}: {advice}", refusal.message), ..refusal },
+                None => refusal,
+            },
+            (RefusalCode::NoCluster, Some(theirs)) if self.directory.cluster_id().is_none() => {
+                self.directory.set_claimed_by(header.from, ClusterId(theirs));
+                refusal
+            }
+            _ => refusal,
+        }
+    }
+
     async fn answer(&self, header: &HeaderV1, rest: &[u8]) -> Result<ReplyV1, Refusal> {
         let malformed =
             |error: crate::raft::codec::CodecError| Refusal::new(RefusalCode::Malformed, error.to_string());
         let request: RequestV1 = envelope::message(Direction::Request, rest).map_err(malformed)?;
         let (from, handler) = (header.from, &self.handler);
-        envelope::check(&self.directory, header, request.needs_no_cluster()).map_err(|refusal| {
-            let advice = Some(refusal.code).filter(|code| *code == RefusalCode::WrongUid);
-            match advice.and_then(|_| handler.advise_wiped(from)) {
-                Some(advice) => Refusal { message: format!("{}: {advice}", refusal.message), ..refusal },
-                None => refusal,
-            }
-        })?;
+        if let Err(refusal) = envelope::check(&self.directory, header, request.needs_no_cluster()) {
+            return Err(self.explained(header, refusal));
+        }
         if let Some(why) = handler.removed(from) {
             return Err(Refusal::new(RefusalCode::Removed, why));
         }

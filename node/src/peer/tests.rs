@@ -287,6 +287,18 @@ async fn a_node_without_a_cluster_may_ask_to_join_and_a_removed_one_is_told_so()
     }
 }
 
+/// A founder lost its disk, and nobody that its configuration names lives any more. Those that do still send to it.
+#[tokio::test]
+async fn a_node_without_a_cluster_notes_who_takes_it_for_a_member() {
+    let server = PeerClient::new(PeerOptions { cluster_id: None, ..member(2) }).expect("a client");
+    let (addr, _running) = serve(router(&server, Arc::new(Agreeable)), "127.0.0.1:0").await;
+    let sender = client_to(addr, member(5));
+    sender.hello(2, SOON).await.expect("that says nothing");
+    assert_eq!(server.claimed_by(), None);
+    assert_eq!(refused(sender.forward(2, b"abc".to_vec(), SOON).await), RefusalCode::NoCluster);
+    assert_eq!(server.claimed_by(), Some((5, CLUSTER)));
+}
+
 #[test]
 fn what_a_membership_says_wins_over_an_introduction_and_is_forgotten_with_the_member() {
     let client = PeerClient::new(member(1)).expect("a client");

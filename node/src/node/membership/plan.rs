@@ -41,12 +41,14 @@ pub(super) fn next_step(
     seats: &BTreeMap<u64, Arc<Seat>>,
     silence_max_ms: u64,
 ) -> Step {
-    let Plan { voters, .. } = match Plan::of(own, view, seats, silence_max_ms) {
-        Some(plan) if view.is_committed => return plan.decide(),
-        Some(plan) => plan,
-        None => return Step::Rest,
-    };
-    Step::Wait(format!("a change of the membership is being committed; voters: {}", list(voters)))
+    let Some(voters) = view.voters.last() else { return Step::Rest };
+    if !view.is_committed {
+        return Step::Wait(format!(
+            "a change of the membership is being committed; voters: {}",
+            list(voters)
+        ));
+    }
+    Plan { own, view, seats, silence_max_ms, voters }.decide()
 }
 
 struct Plan<'a> {
@@ -58,17 +60,7 @@ struct Plan<'a> {
     voters: &'a BTreeSet<u64>,
 }
 
-impl<'a> Plan<'a> {
-    fn of(
-        own: u64,
-        view: &'a MembershipView,
-        seats: &'a BTreeMap<u64, Arc<Seat>>,
-        silence_max_ms: u64,
-    ) -> Option<Self> {
-        let voters = view.voters.last()?;
-        Some(Self { own, view, seats, silence_max_ms, voters })
-    }
-
+impl Plan<'_> {
     fn decide(&self) -> Step {
         if !self.view.voters.iter().all(|voters| self.keeps_quorum(voters)) {
             return Step::Wait("too few voters answer the leader for anything to be changed".to_owned());
