@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::raft::RaftTuning;
+use crate::{clock::WallClock, connections::Limits, raft::RaftTuning};
 
 /// All settings of a node.
 #[derive(Clone, Debug)]
@@ -32,6 +32,10 @@ pub struct NodeConfig {
     pub writes: WriteConfig,
     /// How much of the disk is kept free.
     pub disk: DiskConfig,
+    /// The wall clock that this node tells the others. No flag, default the machine's.
+    pub clock: WallClock,
+    /// How many connections there may be, and how long one may be silent.
+    pub connections: ConnectionConfig,
     /// How the node stops.
     pub shutdown: ShutdownConfig,
     /// The timing of Raft.
@@ -53,6 +57,8 @@ impl NodeConfig {
             reads: ReadConfig::default(),
             writes: WriteConfig::default(),
             disk: DiskConfig::default(),
+            clock: WallClock::default(),
+            connections: ConnectionConfig::default(),
             shutdown: ShutdownConfig::default(),
             raft: RaftTuning::default(),
         }
@@ -94,6 +100,9 @@ impl NodeConfig {
                  network that nobody else can reach)",
                 peers.listen
             )));
+        }
+        if self.connections.clients_max == 0 {
+            return Err(ConfigError("--connections-max must be above 0".to_owned()));
         }
         let reads = &self.reads;
         if reads.deadline > reads.deadline_max {
@@ -390,6 +399,43 @@ impl Default for DiskConfig {
             reserve_bytes: 256 * 1024 * 1024,
             check_interval: Duration::from_millis(500),
             handover_pause: Duration::from_secs(2),
+        }
+    }
+}
+
+/// How many connections there may be, and how long one may be silent. A process that may open few files takes fewer:
+/// half of them at most are for clients, a quarter for peers.
+#[derive(Clone, Debug)]
+pub struct ConnectionConfig {
+    /// Connections of clients at once; beyond it new ones wait until one is closed. `--connections-max`, default
+    /// 10,000.
+    pub clients_max: usize,
+    /// Connections of other members at once: each of their forwarded writes under way has one. Default 5,120.
+    pub peers_max: usize,
+    /// Connections to the listener of `--metrics-listen` at once. Default 100.
+    pub metrics_max: usize,
+    /// How long a new connection may take until its first byte. Default 10 s.
+    pub silence_max: Duration,
+    /// How long a connection may take from one answer to the end of the next request's head. Longer than members and
+    /// most clients keep idle connections. Default 75 s.
+    pub idle_max: Duration,
+}
+
+impl ConnectionConfig {
+    /// The limits of a listener with so many connections.
+    pub(crate) fn limits(&self, connections_max: usize) -> Limits {
+        Limits { connections_max, silence_max: self.silence_max, idle_max: self.idle_max }
+    }
+}
+
+impl Default for ConnectionConfig {
+    fn default() -> Self {
+        Self {
+            clients_max: 10_000,
+            peers_max: 5_120,
+            metrics_max: 100,
+            silence_max: Duration::from_secs(10),
+            idle_max: Duration::from_secs(75),
         }
     }
 }

@@ -5,13 +5,16 @@
 
 pub mod clock;
 pub mod config;
+mod connections;
 mod disk;
+mod files;
 pub mod http;
 mod leadership;
 pub mod metrics;
 pub mod node;
 pub mod peer;
 pub mod raft;
+mod random;
 pub mod reads;
 pub mod server;
 pub mod storage;

@@ -22,4 +22,5 @@ pub mod ports;
 pub mod process;
 pub mod runbook;
 pub mod settings;
+pub mod sockets;
 pub mod wait;

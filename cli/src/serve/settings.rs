@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 use clap::Args;
 use flagraft_node::{
     config::{
-        BootstrapConfig, ConfigError, DiskConfig, HttpConfig, JoinConfig, NodeConfig, PeerConfig, Placement,
-        ReadConfig, ShutdownConfig, WriteConfig,
+        BootstrapConfig, ConfigError, ConnectionConfig, DiskConfig, HttpConfig, JoinConfig, NodeConfig,
+        PeerConfig, Placement, ReadConfig, ShutdownConfig, WriteConfig,
     },
     raft::RaftTuning,
 };
@@ -70,6 +70,9 @@ struct Listening {
     /// Web origins that browsers may call from, separated by commas; * is any. Default: none
     #[arg(long = "cors-origin", env = "FLAGRAFT_CORS_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     cors_origins: Vec<String>,
+    /// Connections of clients at once; beyond it new ones wait
+    #[arg(long, env = "FLAGRAFT_CONNECTIONS_MAX", value_name = "COUNT", default_value_t = 10_000)]
+    connections_max: usize,
     /// Greatest body of a request in bytes; beyond it 413
     #[arg(long, env = "FLAGRAFT_BODY_MAX_BYTES", value_name = "BYTES", default_value_t = 1024 * 1024)]
     body_max_bytes: usize,
@@ -282,6 +285,7 @@ impl ServeArgs {
                 cors_origins: listening.cors_origins.clone(),
                 body_max_bytes: listening.body_max_bytes,
             },
+            connections: ConnectionConfig { clients_max: listening.connections_max, ..base.connections },
             placement: Placement {
                 zone: self.cluster.zone.clone(),
                 region: self.cluster.region.clone(),

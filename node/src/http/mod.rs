@@ -18,8 +18,10 @@ mod members;
 mod ofrep;
 mod openapi;
 mod options;
+mod patch;
 mod probes;
 mod projects;
+mod recorded;
 mod requests;
 mod route;
 mod segments;
@@ -38,7 +40,7 @@ pub use self::{
     limits::Rate,
     options::{DeadlineLimits, Options},
     route::{Callers, Part, Route},
-    serve::{ServeError, metrics_router, serve},
+    serve::{Door, metrics_router, serve},
 };
 use self::{
     limits::RateLimit,
@@ -197,8 +199,12 @@ pub fn table() -> Vec<Route> {
             .query(LIST)
             .gives("SegmentList"),
         get("/api/v1/projects/{project}/segments/{key}", segments::get, "getSegment")
-            .says("Read a segment")
+            .says("Read a segment, without its members")
             .gives("Segment"),
+        get("/api/v1/projects/{project}/segments/{key}/members", segments::members, "listSegmentMembers")
+            .says("Read one of a segment's lists of members, a JSON string per line")
+            .query(&["list"])
+            .gives("Member"),
         put("/api/v1/projects/{project}/segments/{key}", segments::put, "putSegment")
             .says("Create or replace a segment")
             .takes("PutSegment"),

@@ -11,7 +11,7 @@ use super::{
     submit::Writes,
 };
 use crate::{
-    clock::wall_ms,
+    clock::WallClock,
     disk::Disk,
     peer::{
         Found, FoundReply, HandOverReply, HelloReply, Join, JoinReply, PeerClient, PeerHandler,
@@ -35,6 +35,7 @@ pub(super) struct Desk {
     pub(super) steward: Arc<Steward>,
     /// Whether this node was started to join a cluster, so that no other one is founded with it.
     pub(super) joins: bool,
+    pub(super) clock: WallClock,
     /// How long a follower's question for a read index is worth answering.
     pub(super) read_timeout: Duration,
     /// How long a member may let another one wait for an entry.
@@ -51,7 +52,7 @@ impl PeerHandler for Desk {
         Ok(HelloReply {
             cluster_id: self.storage.identity().cluster_id,
             meta: self.meta.clone(),
-            wall_clock_ms: wall_ms(),
+            wall_clock_ms: self.clock.now_ms(),
         })
     }
 
@@ -81,9 +82,8 @@ impl PeerHandler for Desk {
         }
     }
 
-    async fn forward(&self, from: u64, body: Vec<u8>, _deadline: Duration) -> Result<Vec<u8>, Refusal> {
-        // The write carries a deadline of its own, which leaves time for the way back.
-        Ok(self.writes.take_forwarded(from, &body).await)
+    async fn forward(&self, from: u64, body: Vec<u8>, deadline: Duration) -> Result<Vec<u8>, Refusal> {
+        Ok(self.writes.take_forwarded(from, &body, deadline).await)
     }
 
     async fn read_index(&self, _from: u64) -> Result<ReadIndexReply, Refusal> {

@@ -13,7 +13,7 @@ use tokio::{sync::watch, task::AbortHandle};
 
 use super::{
     Node,
-    clocks::ClockWatch,
+    clocks::{self, ClockWatch},
     denials::{DenialCount, Reporter},
     desk::Desk,
     failure::StartError,
@@ -28,6 +28,7 @@ use super::{
 use crate::{
     config::NodeConfig,
     disk::Disk,
+    files,
     metrics::Metrics,
     peer::{PeerClient, PeerOptions},
     raft::{MemberRole, NodeMeta, Replica, ReplicaOptions, TransferMetrics, VersionRange},
@@ -68,6 +69,7 @@ impl Node {
             // The port was left to the system, so only now is there an address to tell.
             *own = peer_address.to_string();
         }
+        let peers_max = files::shares(&config.connections)?.peers;
         let secret = config.peers.secret_file.as_deref().map(secrets::peer_secret).transpose()?;
         let metrics = Metrics::new()?;
         let let_go = Arc::new(AtomicBool::new(false));
@@ -95,7 +97,7 @@ impl Node {
         for (id, address) in join.iter().flat_map(|join| &join.members) {
             peers.introduce(*id, address.clone());
         }
-        let clocks = ClockWatch::new(peers.clone(), metrics.registry(), config.waits.clone())?;
+        let offset = clocks::offset_gauge(metrics.registry())?;
         // The last step that can fail: what follows starts tasks, and nobody would stop them.
         let replica = Replica::open(ReplicaOptions {
             node_id,
@@ -126,6 +128,7 @@ impl Node {
             node_id,
             replica.clone(),
             peers.clone(),
+            Arc::clone(&storage),
             Arc::clone(&reads),
             Arc::clone(&room),
             config.writes.clone(),
@@ -151,10 +154,12 @@ impl Node {
             disk: Arc::clone(&disk),
             steward: Arc::clone(&steward),
             joins: join.is_some(),
+            clock: config.clock,
             read_timeout: config.reads.try_timeout,
             await_published_max: config.waits.await_published_max,
         });
-        let peer_listener = PeerListener::start(listener, &peers, desk);
+        let limits = config.connections.limits(peers_max);
+        let peer_listener = PeerListener::start(listener, limits, &peers, desk);
 
         let joiner = join.map(|join| Joiner {
             node_id,
@@ -180,6 +185,13 @@ impl Node {
         };
         let denials = Arc::new(DenialCount::default());
         let reporter = Reporter::new(node_id, Arc::clone(&denials), Arc::clone(&writes), replica.clone());
+        let clocks = ClockWatch {
+            peers: peers.clone(),
+            replica: replica.clone(),
+            clock: config.clock,
+            offset,
+            waits: config.waits.clone(),
+        };
         let (fail, failure) = watch::channel(None);
         let tasks = vec![
             tokio::spawn(async move {

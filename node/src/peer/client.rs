@@ -7,7 +7,7 @@ use flagraft_core::identity::ClusterId;
 use tokio::sync::watch;
 
 use super::{
-    MESSAGE_BYTES_MAX, PATH,
+    CLAIM, MESSAGE_BYTES_MAX, PATH,
     auth::{Direction, PeerSecret},
     directory::Directory,
     envelope,
@@ -17,7 +17,10 @@ use super::{
     },
     millis,
 };
-use crate::raft::{NodeMeta, RaftMessage, RaftReply, VersionRange};
+use crate::{
+    raft::{NodeMeta, RaftMessage, RaftReply, VersionRange},
+    random::random,
+};
 
 /// How long an idle connection is kept.
 const IDLE: Duration = Duration::from_secs(60);
@@ -212,7 +215,7 @@ impl PeerClient {
     /// # Errors
     /// See [`PeerError`].
     pub async fn read_index(&self, to: u64, deadline: Duration) -> Result<ReadIndexReply, PeerError> {
-        let sent = u64::from_be_bytes(random()?);
+        let sent = u64::from_be_bytes(random());
         match self.call(to, RequestV1::ReadIndex { nonce: sent }, deadline).await? {
             // The transport binds replies to requests already. This protects a read from the handler behind it too:
             // an answer from a queue, computed before this request arrived, would be a stale read.
@@ -264,28 +267,29 @@ impl PeerClient {
 
     async fn call(&self, to: u64, request: RequestV1, deadline: Duration) -> Result<ReplyV1, PeerError> {
         let address = self.directory.address(to).ok_or(PeerError::UnknownPeer(to))?;
-        let nonce = random()?;
+        let nonce = random();
         let header = envelope::header(&self.directory, to, nonce);
         let bytes = envelope::pack(&self.directory, Direction::Request, &header, &request)
             .map_err(|error| PeerError::NotSent(error.to_string()))?;
         if bytes.len() > MESSAGE_BYTES_MAX {
             return Err(PeerError::NotSent(format!("a message of {} bytes is too long", bytes.len())));
         }
-        let answer = tokio::time::timeout(deadline, self.post(&address, bytes))
+        let claim = envelope::claim(&self.directory, nonce, bytes.len());
+        let answer = tokio::time::timeout(deadline, self.post(&address, &claim, bytes))
             .await
             .map_err(|_| PeerError::Timeout)??;
         self.reply(to, nonce, request.needs_no_cluster(), &answer)
     }
 
-    async fn post(&self, address: &str, bytes: Vec<u8>) -> Result<BytesMut, PeerError> {
-        let mut response =
-            self.http.post(format!("http://{address}{PATH}")).body(bytes).send().await.map_err(|error| {
-                if error.is_connect() || error.is_builder() {
-                    PeerError::NotSent(reasons(&error))
-                } else {
-                    PeerError::Lost(reasons(&error))
-                }
-            })?;
+    async fn post(&self, address: &str, claim: &str, bytes: Vec<u8>) -> Result<BytesMut, PeerError> {
+        let request = self.http.post(format!("http://{address}{PATH}")).header(CLAIM, claim).body(bytes);
+        let mut response = request.send().await.map_err(|error| {
+            if error.is_connect() || error.is_builder() {
+                PeerError::NotSent(reasons(&error))
+            } else {
+                PeerError::Lost(reasons(&error))
+            }
+        })?;
         let status = response.status();
         let mut body = BytesMut::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| PeerError::Lost(reasons(&error)))? {
@@ -338,12 +342,6 @@ impl PeerClient {
 
 fn another_answer() -> PeerError {
     PeerError::BadReply("it answers something else".to_owned())
-}
-
-fn random<const N: usize>() -> Result<[u8; N], PeerError> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|error| PeerError::NotSent(error.to_string()))?;
-    Ok(bytes)
 }
 
 /// An error with what caused it: reqwest keeps the telling part ("connection refused") for the last.
