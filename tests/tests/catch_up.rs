@@ -112,9 +112,11 @@ async fn make_records(cluster: &Cluster, leader: u64, records: u64) {
         .map(|_| {
             let (node, left) = (cluster.admin(leader), left.clone());
             tokio::spawn(async move {
-                let enable =
-                    json!({"op": "flag.enable", "flag": "flag-00000", "environment": ENVIRONMENT});
-                while left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
+                let enable = json!({"op": "flag.enable", "flag": "flag-00000", "environment": ENVIRONMENT});
+                while left
+                    .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1))
+                    .is_ok()
+                {
                     let change = node.change(PROJECT, "nothing changes", vec![enable.clone()]);
                     if !change.send().await.is_ok_and(|answer| answer.is_success()) {
                         // A busy machine answers late. What may have been recorded is made once more, to be sure.
@@ -258,10 +260,16 @@ async fn a_node_far_behind_catches_up_through_cuts_and_a_new_leader() {
     assert!(print.audit_size >= records);
 
     let after = [leader, other, behind].map(|id| memory::of(shop.cluster.pid(id)));
-    measured("catch-up: seconds; cuts; changes of the leader", format!("{:.1}; {CUTS}; 1", took.as_secs_f64()));
+    measured(
+        "catch-up: seconds; cuts; changes of the leader",
+        format!("{:.1}; {CUTS}; 1", took.as_secs_f64()),
+    );
     measured("catch-up: records received of all there are", format!("{got} of {total}"));
     measured("catch-up: writes a second before and during", format!("{alone:.0}, {meanwhile:.0}"));
-    measured("catch-up: longest time without an acknowledged write, with a change of leader", format!("{longest:?}"));
+    measured(
+        "catch-up: longest time without an acknowledged write, with a change of leader",
+        format!("{longest:?}"),
+    );
     for (id, before, after) in [(leader, before[0], after[0]), (other, before[1], after[1])] {
         measured(
             &format!("catch-up: MiB of a sender (node {id}) before, at most, after"),

@@ -16,6 +16,7 @@ use flagraft_tests::{
     settings::{measured, rng, rounds},
     wait,
 };
+use serde_json::json;
 use tempfile::TempDir;
 
 mod common;
@@ -82,7 +83,7 @@ async fn a_node_with_a_damaged_disk_refuses_or_is_right_and_the_others_go_on() {
     let mut rng = rng();
     let mut shop = Shop::open(Setup::of(3), &[switch("banner", false)]).await;
     let writers = Writers::start(&shop.cluster, 3, None).await;
-    let readers = Readers::start(&shop.cluster, &shop.token, "banner");
+    let readers = Readers::start(&shop.cluster, &shop.token, "banner", &json!(true));
     let mut refused = 0;
     for turn in 0..turns {
         let before = writers.acknowledged();

@@ -153,7 +153,7 @@ async fn a_follower_whose_disk_is_full_lags_and_costs_the_others_nothing() {
     let shop = shop(with_reserve(RESERVE)).await;
     let leader = shop.cluster.leader().await;
     let follower = shop.cluster.follower().await;
-    let readers = Readers::start(&shop.cluster, &shop.token, "banner");
+    let readers = Readers::start(&shop.cluster, &shop.token, "banner", &json!(true));
     let writers = Writers::start(&shop.cluster, 3, None).await;
     let before = term(&shop.cluster, leader).await;
 
@@ -256,7 +256,7 @@ async fn when_all_disks_are_full_writes_are_refused_and_reads_go_on() {
         return;
     }
     let mut shop = shop(with_reserve(RESERVE)).await;
-    let readers = Readers::start(&shop.cluster, &shop.token, "banner");
+    let readers = Readers::start(&shop.cluster, &shop.token, "banner", &json!(true));
     for id in shop.cluster.ids() {
         shop.cluster.disk(id).fill(FULL);
     }
@@ -348,7 +348,7 @@ async fn a_node_that_finds_no_room_reads_on_and_starts_anew_when_there_is() {
     let leader = shop.cluster.leader().await;
     let other = shop.cluster.follower().await;
     let pid = shop.cluster.pid(leader);
-    let readers = Readers::start(&shop.cluster, &shop.token, "banner");
+    let readers = Readers::start(&shop.cluster, &shop.token, "banner", &json!(true));
     shop.cluster.disk(leader).fill(0);
     let acknowledged = flood(&shop, other, leader).await;
 

@@ -92,7 +92,7 @@ async fn three_become_five_and_three_again_under_load_and_kills() {
         let nodes: Vec<_> = founders.iter().map(|id| cluster.admin(*id)).collect();
         let mut writers = Writers::start_on(&format!("turn-{turn}"), &nodes, 3, Some(7)).await;
         let mut parts = Vec::new();
-        let readers = Readers::start(cluster, &shop.token, "banner");
+        let readers = Readers::start(cluster, &shop.token, "banner", &json!(true));
         goes_on(&writers).await;
 
         // Two nodes are invited, and the leader is killed while they are taken in.
@@ -175,7 +175,7 @@ async fn a_learner_follows_under_load_and_votes_only_when_it_is_told_to() {
     let learner = invite(cluster, "learner").await;
     cluster.launch(learner);
     cluster.ready(learner).await;
-    let readers = Readers::start(cluster, &shop.token, "banner");
+    let readers = Readers::start(cluster, &shop.token, "banner", &json!(true));
     goes_on(&writers).await;
     assert_eq!(cluster.settled().await, [1, 2, 3]);
     let member = |status: &Value| status["members"].as_array().expect("members")[3].clone();

@@ -218,7 +218,7 @@ async fn write_until_refused(node: Api, writer: u64, acknowledged: Arc<AtomicU64
         let flag = format!("load-{writer}");
         let reason = format!("{flag} is {count}");
         let mut call = node.change(PROJECT, &reason, vec![put(&counter(&flag, count, false))]);
-        if writer % 2 == 0 {
+        if writer.is_multiple_of(2) {
             call = call.idempotent(&reason);
         }
         let answer = call.answer().await;

@@ -1,7 +1,7 @@
 //! The cluster's members. A request states the change, in the log; the leader then makes it, and goes on with it
 //! whatever becomes of the request, of the node that took it, or of the leader.
 
-use std::{collections::BTreeSet, time::Instant};
+use std::collections::BTreeSet;
 
 use axum::{extract::State, http::StatusCode, response::Response};
 use flagraft_core::{
@@ -90,12 +90,11 @@ pub(super) async fn promote(
     Path(id): Path<String>,
     Json(body): Json<PromoteMember>,
 ) -> Result<Response, ApiError> {
-    let begun = Instant::now();
     terms.unconditional()?;
     let node_id = node_id(&id)?;
     let promote = MemberPromote { node_id, if_revision: None };
     let written = state(&app, &caller, &terms, vec![Operation::MemberPromote(promote)], body.why()).await?;
-    Ok(followed(&app, &terms, written, node_id, true, begun).await)
+    Ok(followed(&app, &terms, written, node_id, true).await)
 }
 
 /// Why a member is removed, and what comes in its place.
@@ -116,7 +115,6 @@ pub(super) async fn remove(
     Path(id): Path<String>,
     Query(removal): Query<Removal>,
 ) -> Result<Response, ApiError> {
-    let begun = Instant::now();
     terms.unconditional()?;
     let node_id = node_id(&id)?;
     let Removal { reason, ticket, successor } = removal;
@@ -132,7 +130,7 @@ pub(super) async fn remove(
     }
     operations.push(Operation::MemberRemove(MemberRemove { node_id, successor, if_revision: None }));
     let written = state(&app, &caller, &terms, operations, Why { reason, ticket }).await?;
-    Ok(followed(&app, &terms, written, node_id, false, begun).await)
+    Ok(followed(&app, &terms, written, node_id, false).await)
 }
 
 pub(super) async fn lead(
@@ -141,7 +139,6 @@ pub(super) async fn lead(
     terms: WriteTerms,
     Json(body): Json<TransferLeadership>,
 ) -> Result<Response, ApiError> {
-    let begun = Instant::now();
     terms.unconditional()?;
     let to = match body.to {
         Some(to) => to,
@@ -150,8 +147,7 @@ pub(super) async fn lead(
     };
     let statement = Operation::SystemLeadership(SystemLeadership { to, if_revision: None });
     let written = state(&app, &caller, &terms, vec![statement], body.why()).await?;
-    let left = terms.deadline().saturating_sub(begun.elapsed());
-    match app.node.transfer_leadership(to, written.sequence, left).await {
+    match app.node.transfer_leadership(to, written.sequence, terms.left()).await {
         Ok(leader) => Ok(written.answer(StatusCode::OK, |written| {
             let mut answer = json!(written);
             answer["leader"] = leader.into();
@@ -189,16 +185,8 @@ async fn state(
 }
 
 /// Waits, within the request's deadline, until the membership has followed what was stated.
-async fn followed(
-    app: &App,
-    terms: &WriteTerms,
-    written: Written,
-    node_id: u64,
-    votes: bool,
-    begun: Instant,
-) -> Response {
-    let left = terms.deadline().saturating_sub(begun.elapsed());
-    let done = app.node.await_member(node_id, votes, left).await;
+async fn followed(app: &App, terms: &WriteTerms, written: Written, node_id: u64, votes: bool) -> Response {
+    let done = app.node.await_member(node_id, votes, terms.left()).await;
     let waits_for = if done { None } else { app.node.cluster_status().await.membership.waits_for };
     let status = if done { StatusCode::OK } else { StatusCode::ACCEPTED };
     written.answer(status, |written| {

@@ -103,11 +103,6 @@ impl WriteTerms {
         }
     }
 
-    /// How long the request may take.
-    pub(super) fn deadline(&self) -> Duration {
-        self.deadline
-    }
-
     /// Refuses a condition on a request that could not honour it.
     pub(super) fn unconditional(&self) -> Result<(), ApiError> {
         match self.condition {

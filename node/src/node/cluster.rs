@@ -340,11 +340,11 @@ mod tests {
     /// Members of two versions ask each other while a cluster is upgraded.
     #[test]
     fn golden_report_and_what_a_newer_member_adds_to_it() {
-        let literal = r#"{"role":"leader","term":7,"leader":2,"index":57,"applied":58,"revision":42,"digest":"d","audit":{"size":41,"root":"r"},"age_ms":12,"ready":true,"wall_clock_ms":1800000000000}"#;
+        let literal = r#"{"role":"leader","term":7,"leader":2,"index":57,"applied":58,"revision":42,"digest":"d","audit":{"size":41,"root":"r"},"age_ms":12,"ready":true,"wall_clock_ms":1800000000000,"snapshot":null,"disk":{"state":"ok","free_bytes":null},"waits_for":null}"#;
         let report: MemberReport = serde_json::from_str(literal).expect("a report");
         assert_eq!(serde_json::to_string(&report).expect("JSON"), literal);
         let mut newer: Value = serde_json::from_str(literal).expect("JSON");
-        newer["disk_free_bytes"] = 1.into();
+        newer["threads"] = 1.into();
         newer["audit"]["oldest"] = 0.into();
         assert_eq!(serde_json::from_value::<MemberReport>(newer).expect("understood"), report);
     }

@@ -23,7 +23,7 @@ use super::{
     membership::{Steward, StewardParts},
     room::{Room, RoomKeeper},
     secrets,
-    submit::Writes,
+    submit::{Writes, WritesParts},
 };
 use crate::{
     config::NodeConfig,
@@ -124,16 +124,16 @@ impl Node {
             Arc::clone(&disk),
             config.reads.clone(),
         ));
-        let writes = Arc::new(Writes::new(
+        let writes = Arc::new(Writes::new(WritesParts {
             node_id,
-            replica.clone(),
-            peers.clone(),
-            Arc::clone(&storage),
-            Arc::clone(&reads),
-            Arc::clone(&room),
-            config.writes.clone(),
-            metrics.clone(),
-        ));
+            replica: replica.clone(),
+            peers: peers.clone(),
+            storage: Arc::clone(&storage),
+            reads: Arc::clone(&reads),
+            room: Arc::clone(&room),
+            config: config.writes.clone(),
+            metrics: metrics.clone(),
+        }));
         let steward = Arc::new(Steward::new(StewardParts {
             node_id,
             storage: Arc::clone(&storage),

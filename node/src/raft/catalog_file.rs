@@ -306,8 +306,8 @@ mod tests {
     async fn a_catalog_file_is_frozen() {
         let (_dir, catalog) = built().await;
         let Summary { bytes, sha256, audit_size, .. } = catalog.summary;
-        assert_eq!((bytes, audit_size), (0, 20));
-        assert_eq!(hex::encode(sha256), "");
+        assert_eq!((bytes, audit_size), (7_074, 20));
+        assert_eq!(hex::encode(sha256), "753eb0393cb7117a65a496410b1894cdecaad4dd44938722b7772151d6b304dc");
     }
 
     #[tokio::test]

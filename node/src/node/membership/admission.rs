@@ -111,6 +111,7 @@ impl Steward {
             credentials: Credentials::Member(self.node_id),
             body: Body::Change(change),
             request: mint_request_id(),
+            asks_sha256: None,
             caused_by: None,
             dry_run: false,
         };

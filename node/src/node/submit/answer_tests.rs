@@ -84,9 +84,10 @@ fn golden_answers() {
             LeaderAnswer::TooLarge { .. } => "too_large",
             LeaderAnswer::TooManyRejections => "too_many_rejections",
             LeaderAnswer::OutcomeUnknown => "outcome_unknown",
+            LeaderAnswer::NoRoom { .. } => "no_room",
             LeaderAnswer::ClockSkew => "clock_skew",
             LeaderAnswer::NotUnderstood => "not_understood",
         });
     }
-    assert_eq!(names.len(), 11, "a line for each answer");
+    assert_eq!(names.len(), 12, "a line for each answer");
 }

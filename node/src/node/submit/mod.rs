@@ -49,17 +49,21 @@ pub(crate) struct Writes {
     permits: Semaphore,
 }
 
+/// What a node writes with.
+pub(crate) struct WritesParts {
+    pub(crate) node_id: u64,
+    pub(crate) replica: Replica,
+    pub(crate) peers: PeerClient,
+    pub(crate) storage: Arc<Storage>,
+    pub(crate) reads: Arc<Reads>,
+    pub(crate) room: Arc<Room>,
+    pub(crate) config: WriteConfig,
+    pub(crate) metrics: Metrics,
+}
+
 impl Writes {
-    pub(crate) fn new(
-        node_id: u64,
-        replica: Replica,
-        peers: PeerClient,
-        storage: Arc<Storage>,
-        reads: Arc<Reads>,
-        room: Arc<Room>,
-        config: WriteConfig,
-        metrics: Metrics,
-    ) -> Self {
+    pub(crate) fn new(parts: WritesParts) -> Self {
+        let WritesParts { node_id, replica, peers, storage, reads, room, config, metrics } = parts;
         let telling = Arc::new(Telling {
             node_id,
             replica: replica.clone(),
