@@ -34,8 +34,6 @@ const FILLERS: u64 = 64;
 const RECORDS_OF_A_MESSAGE: u64 = 4_000;
 /// How long one step of a transfer may take, on a machine that has other things to do.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Mebibytes that a transfer may take of either side beyond what its state takes.
-const TRANSFER_MIB_MAX: u64 = 192;
 
 /// Clients that write without a pause through the living members, and count what was acknowledged and the longest
 /// time without.
