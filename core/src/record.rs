@@ -131,7 +131,7 @@ pub struct Record {
 /// Operations that write an object as a whole (`flag.put`, `flag.configure`, `environment.put`) keep that object; narrow
 /// ones keep the part that they change: `flag.disable` `{"enabled": true}` and `{"enabled": false}`, `rule.put` the rule
 /// and its position, `rollout.set` the weights, `targets.add` the values that moved. What finds no room in the record is
-/// replaced: see [`Room`].
+/// replaced: see `Room`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RecordedOperation {

@@ -175,7 +175,7 @@ impl Floor {
         lock(&self.shared.latest).clone()
     }
 
-    /// Moves the floor. The file says so after [`Floor::write_latest`].
+    /// Moves the floor. The file says so once whoever syncs has written it.
     pub fn set(&self, payload: Vec<u8>) {
         *lock(&self.shared.latest) = payload;
     }
