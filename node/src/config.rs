@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::raft::RaftTuning;
+use crate::{clock::WallClock, connections::Limits, raft::RaftTuning};
 
 /// All settings of a node.
 #[derive(Clone, Debug)]
@@ -27,6 +27,10 @@ pub struct NodeConfig {
     pub reads: ReadConfig,
     /// How writes are taken.
     pub writes: WriteConfig,
+    /// The wall clock that this node tells the others. No flag, default the machine's.
+    pub clock: WallClock,
+    /// How many connections there may be, and how long one may be silent.
+    pub connections: ConnectionConfig,
     /// How the node stops.
     pub shutdown: ShutdownConfig,
     /// The timing of Raft.
@@ -46,6 +50,8 @@ impl NodeConfig {
             waits: PeerWaits::default(),
             reads: ReadConfig::default(),
             writes: WriteConfig::default(),
+            clock: WallClock::default(),
+            connections: ConnectionConfig::default(),
             shutdown: ShutdownConfig::default(),
             raft: RaftTuning::default(),
         }
@@ -73,6 +79,9 @@ impl NodeConfig {
                  network that nobody else can reach)",
                 peers.listen
             )));
+        }
+        if self.connections.clients_max == 0 {
+            return Err(ConfigError("--connections-max must be above 0".to_owned()));
         }
         let reads = &self.reads;
         if reads.deadline > reads.deadline_max {
@@ -320,6 +329,43 @@ impl Default for WriteConfig {
             recorded_rejections_per_second: 10,
             denials_interval: Duration::from_secs(60),
             denials_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// How many connections there may be, and how long one may be silent. A process that may open few files takes fewer:
+/// half of them at most are for clients, a quarter for peers.
+#[derive(Clone, Debug)]
+pub struct ConnectionConfig {
+    /// Connections of clients at once; beyond it new ones wait until one is closed. `--connections-max`, default
+    /// 10,000.
+    pub clients_max: usize,
+    /// Connections of other members at once: each of their forwarded writes under way has one. Default 5,120.
+    pub peers_max: usize,
+    /// Connections to the listener of `--metrics-listen` at once. Default 100.
+    pub metrics_max: usize,
+    /// How long a new connection may take until its first byte. Default 10 s.
+    pub silence_max: Duration,
+    /// How long a connection may take from one answer to the end of the next request's head. Longer than members and
+    /// most clients keep idle connections. Default 75 s.
+    pub idle_max: Duration,
+}
+
+impl ConnectionConfig {
+    /// The limits of a listener with so many connections.
+    pub(crate) fn limits(&self, connections_max: usize) -> Limits {
+        Limits { connections_max, silence_max: self.silence_max, idle_max: self.idle_max }
+    }
+}
+
+impl Default for ConnectionConfig {
+    fn default() -> Self {
+        Self {
+            clients_max: 10_000,
+            peers_max: 5_120,
+            metrics_max: 100,
+            silence_max: Duration::from_secs(10),
+            idle_max: Duration::from_secs(75),
         }
     }
 }

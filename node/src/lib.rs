@@ -5,6 +5,8 @@
 
 pub mod clock;
 pub mod config;
+mod connections;
+mod files;
 pub mod http;
 mod leadership;
 pub mod metrics;

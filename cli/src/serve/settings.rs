@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 
 use clap::Args;
 use flagraft_node::config::{
-    BootstrapConfig, HttpConfig, NodeConfig, PeerConfig, Placement, ReadConfig, ShutdownConfig, WriteConfig,
+    BootstrapConfig, ConnectionConfig, HttpConfig, NodeConfig, PeerConfig, Placement, ReadConfig,
+    ShutdownConfig, WriteConfig,
 };
 
 use super::LogFormat;
@@ -62,6 +63,9 @@ struct Listening {
     /// Web origins that browsers may call from, separated by commas; * is any. Default: none
     #[arg(long = "cors-origin", env = "FLAGRAFT_CORS_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     cors_origins: Vec<String>,
+    /// Connections of clients at once; beyond it new ones wait
+    #[arg(long, env = "FLAGRAFT_CONNECTIONS_MAX", value_name = "COUNT", default_value_t = 10_000)]
+    connections_max: usize,
     /// Greatest body of a request in bytes; beyond it 413
     #[arg(long, env = "FLAGRAFT_BODY_MAX_BYTES", value_name = "BYTES", default_value_t = 1024 * 1024)]
     body_max_bytes: usize,
@@ -218,6 +222,7 @@ impl ServeArgs {
                 cors_origins: listening.cors_origins.clone(),
                 body_max_bytes: listening.body_max_bytes,
             },
+            connections: ConnectionConfig { clients_max: listening.connections_max, ..base.connections },
             placement: Placement {
                 zone: self.cluster.zone.clone(),
                 region: self.cluster.region.clone(),

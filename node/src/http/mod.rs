@@ -37,7 +37,7 @@ pub use self::{
     limits::Rate,
     options::{DeadlineLimits, Options},
     route::{Callers, Part, Route},
-    serve::{ServeError, metrics_router, serve},
+    serve::{Door, metrics_router, serve},
 };
 use self::{
     limits::RateLimit,

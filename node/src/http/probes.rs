@@ -15,9 +15,12 @@ use super::{
 };
 use crate::{metrics::Snapshot, raft::RaftRole};
 
+/// What a process says that lives.
+pub(super) const LIVES: &str = "ok\n";
+
 /// The process answers.
 pub(super) async fn livez() -> &'static str {
-    "ok\n"
+    LIVES
 }
 
 /// Whether to send requests here. Why not is told to those with a token only: it names members.

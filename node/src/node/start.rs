@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     config::NodeConfig,
+    files,
     metrics::Metrics,
     peer::{PeerClient, PeerOptions},
     raft::{MemberRole, NodeMeta, Replica, ReplicaOptions, VersionRange},
@@ -63,6 +64,7 @@ impl Node {
             // The port was left to the system, so only now is there an address to tell.
             *own = peer_address.to_string();
         }
+        let peers_max = files::shares(&config.connections)?.peers;
         let secret = config.peers.secret_file.as_deref().map(secrets::peer_secret).transpose()?;
         let metrics = Metrics::new()?;
         let let_go = Arc::new(AtomicBool::new(false));
@@ -111,7 +113,8 @@ impl Node {
             read_timeout: config.reads.try_timeout,
             await_published_max: config.waits.await_published_max,
         });
-        let peer_listener = PeerListener::start(listener, &peers, desk);
+        let limits = config.connections.limits(peers_max);
+        let peer_listener = PeerListener::start(listener, limits, &peers, desk);
 
         let newcomer = Newcomer {
             node_id,
