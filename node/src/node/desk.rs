@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use super::{cluster::MemberReport, submit::Writes};
 use crate::{
-    clock::wall_ms,
+    clock::WallClock,
     peer::{Found, FoundReply, HelloReply, PeerClient, PeerHandler, ReadIndexReply, Refusal, RefusalCode},
     raft::{NodeMeta, RaftMessage, RaftReply, ReadIndexError, Replica},
     reads::Reads,
@@ -21,6 +21,7 @@ pub(super) struct Desk {
     pub(super) peers: PeerClient,
     pub(super) reads: Arc<Reads>,
     pub(super) writes: Arc<Writes>,
+    pub(super) clock: WallClock,
     /// How long a follower's question for a read index is worth answering.
     pub(super) read_timeout: Duration,
     /// How long a member may let another one wait for an entry.
@@ -36,7 +37,7 @@ impl PeerHandler for Desk {
         Ok(HelloReply {
             cluster_id: self.storage.identity().cluster_id,
             meta: self.meta.clone(),
-            wall_clock_ms: wall_ms(),
+            wall_clock_ms: self.clock.now_ms(),
         })
     }
 

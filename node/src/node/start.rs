@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::{
     Node,
-    clocks::ClockWatch,
+    clocks::{self, ClockWatch},
     denials::{DenialCount, Reporter},
     desk::Desk,
     failure::StartError,
@@ -85,7 +85,7 @@ impl Node {
             peers: config.peers.members.clone(),
             versions: VersionRange::OURS,
         })?;
-        let clocks = ClockWatch::new(peers.clone(), metrics.registry(), config.waits.clone())?;
+        let offset = clocks::offset_gauge(metrics.registry())?;
         // The last step that can fail: what follows starts tasks, and nobody would stop them.
         let replica = Replica::open(ReplicaOptions {
             node_id,
@@ -111,6 +111,7 @@ impl Node {
             reads: Arc::clone(&reads),
             writes: Arc::clone(&writes),
             read_timeout: config.reads.try_timeout,
+            clock: config.clock,
             await_published_max: config.waits.await_published_max,
         });
         let limits = config.connections.limits(peers_max);
@@ -130,6 +131,13 @@ impl Node {
         let denials = Arc::new(DenialCount::default());
         let reporter = Reporter::new(node_id, Arc::clone(&denials), Arc::clone(&writes), replica.clone());
         let (fail, failure) = watch::channel(None);
+        let clocks = ClockWatch {
+            peers: peers.clone(),
+            replica: replica.clone(),
+            clock: config.clock,
+            offset,
+            waits: config.waits.clone(),
+        };
         let tasks = vec![
             tokio::spawn(async move {
                 let failure = failure_of(newcomer).await;
