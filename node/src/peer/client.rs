@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use flagraft_core::identity::ClusterId;
 
 use super::{
-    MESSAGE_BYTES_MAX, PATH,
+    CLAIM, MESSAGE_BYTES_MAX, PATH,
     auth::{Direction, PeerSecret},
     directory::Directory,
     envelope,
@@ -213,21 +213,22 @@ impl PeerClient {
         if bytes.len() > MESSAGE_BYTES_MAX {
             return Err(PeerError::NotSent(format!("a message of {} bytes is too long", bytes.len())));
         }
-        let answer = tokio::time::timeout(deadline, self.post(&address, bytes))
+        let claim = envelope::claim(&self.directory, nonce, bytes.len());
+        let answer = tokio::time::timeout(deadline, self.post(&address, &claim, bytes))
             .await
             .map_err(|_| PeerError::Timeout)??;
         self.reply(to, nonce, request.needs_no_cluster(), &answer)
     }
 
-    async fn post(&self, address: &str, bytes: Vec<u8>) -> Result<BytesMut, PeerError> {
-        let mut response =
-            self.http.post(format!("http://{address}{PATH}")).body(bytes).send().await.map_err(|error| {
-                if error.is_connect() || error.is_builder() {
-                    PeerError::NotSent(reasons(&error))
-                } else {
-                    PeerError::Lost(reasons(&error))
-                }
-            })?;
+    async fn post(&self, address: &str, claim: &str, bytes: Vec<u8>) -> Result<BytesMut, PeerError> {
+        let request = self.http.post(format!("http://{address}{PATH}")).header(CLAIM, claim).body(bytes);
+        let mut response = request.send().await.map_err(|error| {
+            if error.is_connect() || error.is_builder() {
+                PeerError::NotSent(reasons(&error))
+            } else {
+                PeerError::Lost(reasons(&error))
+            }
+        })?;
         let status = response.status();
         let mut body = BytesMut::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| PeerError::Lost(reasons(&error)))? {

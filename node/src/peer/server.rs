@@ -10,16 +10,20 @@ use std::{
 use axum::{
     Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, State},
-    http::{StatusCode, header::CONTENT_TYPE},
+    extract::{Request, State},
+    http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
     routing::post,
 };
 use flagraft_core::identity::ClusterId;
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
+};
 
 use super::{
-    MESSAGE_BYTES_MAX, PATH,
-    auth::Direction,
+    CLAIM, MESSAGE_BYTES_MAX, PATH,
+    auth::{AuthError, Direction},
     client::PeerClient,
     directory::Directory,
     envelope,
@@ -69,24 +73,46 @@ pub trait PeerHandler: Send + Sync + 'static {
 
 /// The routes of the peer listener. It takes messages for the node that `client` speaks for.
 pub fn router<H: PeerHandler>(client: &PeerClient, handler: Arc<H>) -> Router {
-    let server = Server { directory: Arc::clone(&client.directory), handler, complained: Mutex::new(None) };
-    Router::new()
-        .route(PATH, post(receive::<H>))
-        .layer(DefaultBodyLimit::max(MESSAGE_BYTES_MAX))
-        .with_state(Arc::new(server))
+    let server = Server {
+        directory: Arc::clone(&client.directory),
+        handler,
+        complained: Mutex::new(None),
+        receiving: Semaphore::new(RECEIVING_KIB_MAX as usize),
+    };
+    Router::new().route(PATH, post(receive::<H>)).with_state(Arc::new(server))
 }
 
 /// A misconfigured member tries again several times a second; once in this long says it well enough.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 
+/// Kibibytes of messages that are being received, all together; what comes beyond it waits.
+const RECEIVING_KIB_MAX: u32 = 128 * 1024;
+
+/// How long a message may take to arrive, the wait for room included.
+const RECEIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
 struct Server<H> {
     directory: Arc<Directory>,
     handler: Arc<H>,
+    /// A permit for each kibibyte of [`RECEIVING_KIB_MAX`].
+    receiving: Semaphore,
     /// When a refusal was last logged.
     complained: Mutex<Option<Instant>>,
 }
 
-async fn receive<H: PeerHandler>(State(server): State<Arc<Server<H>>>, body: Bytes) -> Response {
+async fn receive<H: PeerHandler>(State(server): State<Arc<Server<H>>>, request: Request) -> Response {
+    let claimed = match server.claimed(request.headers()) {
+        Ok(claimed) => claimed,
+        Err(error) => {
+            server.complain(None, &error);
+            return (StatusCode::UNAUTHORIZED, error.to_string()).into_response();
+        }
+    };
+    let (body, room) = match timeout(RECEIVE_TIMEOUT, server.whole(request, claimed)).await {
+        Ok(Ok(received)) => received,
+        Ok(Err(status)) => return status.into_response(),
+        Err(_) => return StatusCode::REQUEST_TIMEOUT.into_response(),
+    };
     let (header, rest) = match envelope::unpack(&server.directory, Direction::Request, &body) {
         Ok(opened) => opened,
         Err(error @ envelope::OpenError::Auth(_)) => {
@@ -97,6 +123,8 @@ async fn receive<H: PeerHandler>(State(server): State<Arc<Server<H>>>, body: Byt
             return (StatusCode::BAD_REQUEST, error.to_string()).into_response();
         }
     };
+    // What the message says may take its time, and its bytes are the members' own.
+    drop(room);
     let reply = server.answer(&header, rest).await.unwrap_or_else(|refusal| {
         server.complain(Some(header.from), &refusal);
         ReplyV1::Refused(refusal.into())
@@ -109,6 +137,28 @@ async fn receive<H: PeerHandler>(State(server): State<Arc<Server<H>>>, body: Byt
 }
 
 impl<H: PeerHandler> Server<H> {
+    /// How long the message is that a member claims to send.
+    fn claimed(&self, headers: &HeaderMap) -> Result<usize, AuthError> {
+        let claim = headers.get(CLAIM).ok_or(AuthError::Missing)?;
+        envelope::claimed(&self.directory, claim.as_bytes())
+    }
+
+    /// The whole body, with the room that it takes.
+    async fn whole(
+        &self,
+        request: Request,
+        length: usize,
+    ) -> Result<(Bytes, SemaphorePermit<'_>), StatusCode> {
+        if length > MESSAGE_BYTES_MAX {
+            return Err(StatusCode::PAYLOAD_TOO_LARGE);
+        }
+        let kib = u32::try_from(length.div_ceil(1024)).map_err(|_| StatusCode::PAYLOAD_TOO_LARGE)?;
+        let room = self.receiving.acquire_many(kib).await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+        let bytes =
+            axum::body::to_bytes(request.into_body(), length).await.map_err(|_| StatusCode::BAD_REQUEST)?;
+        Ok((bytes, room))
+    }
+
     /// Logs why a message was refused, unless that was done a moment ago.
     fn complain(&self, from: Option<u64>, why: &dyn fmt::Display) {
         let mut complained = self.complained.lock().unwrap_or_else(PoisonError::into_inner);

@@ -7,15 +7,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{Router, body::Bytes, extract::State, routing::post};
+use axum::{Router, body::Bytes, extract::State, http::HeaderMap, routing::post};
 use bincode::{Decode, Encode};
 use flagraft_core::identity::ClusterId;
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
 
 use super::{
-    PATH,
+    CLAIM, MESSAGE_BYTES_MAX, PATH,
     auth::PeerSecret,
     client::{PeerClient, PeerError, PeerOptions},
+    envelope::claim,
     message::{
         Found, FoundReply, HeaderV1, HelloReply, ReadIndexReply, Refusal, RefusalCode, ReplyV1, RequestV1,
     },
@@ -196,12 +201,17 @@ async fn a_reply_from_the_wrong_node_is_not_trusted() {
 /// Passes the first request on and gives its reply to every later one too.
 async fn replaying_proxy(target: SocketAddr) -> SocketAddr {
     type Recorded = Arc<Mutex<Option<Bytes>>>;
-    async fn replay(State((target, recorded)): State<(SocketAddr, Recorded)>, body: Bytes) -> Bytes {
+    async fn replay(
+        State((target, recorded)): State<(SocketAddr, Recorded)>,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Bytes {
         if let Some(reply) = recorded.lock().expect("unpoisoned").clone() {
             return reply;
         }
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
-        let reply = http.post(format!("http://{target}{PATH}")).body(body).send().await.expect("passes on");
+        let request = http.post(format!("http://{target}{PATH}")).header(CLAIM, &headers[CLAIM]).body(body);
+        let reply = request.send().await.expect("passes on");
         let reply = reply.bytes().await.expect("a body");
         *recorded.lock().expect("unpoisoned") = Some(reply.clone());
         reply
@@ -238,11 +248,54 @@ async fn a_dead_peer_is_surely_not_asked_and_a_silent_one_perhaps() {
 #[tokio::test]
 async fn garbage_and_excess_are_refused() {
     let addr = node_2(member(2)).await;
+    let ours = PeerClient::new(member(1)).expect("a client");
+    let claim = |length| claim(&ours.directory, [1; 16], length);
     let http = reqwest::Client::builder().no_proxy().build().expect("a client");
-    for (body, status) in [(Vec::new(), 401), (vec![0; 100], 401), (vec![1; 64 * 1024 * 1024 + 1], 413)] {
-        let answer = http.post(format!("http://{addr}{PATH}")).body(body).send().await.expect("answers");
-        assert_eq!(answer.status().as_u16(), status);
+    for (claim, length, status) in [
+        (claim(0), 0, 401),
+        (claim(100), 100, 401),
+        (claim(99), 100, 400),
+        (claim(MESSAGE_BYTES_MAX + 1), 100, 413),
+        ("00".repeat(57), 100, 401),
+        ("not hexadecimal".to_owned(), 100, 401),
+    ] {
+        let request =
+            http.post(format!("http://{addr}{PATH}")).header(CLAIM, claim.as_str()).body(vec![1; length]);
+        let answer = request.send().await.expect("answers");
+        assert_eq!(answer.status().as_u16(), status, "{claim}");
     }
+}
+
+/// The status of the answer to a request whose body never comes.
+async fn status_before_the_body(addr: SocketAddr, claim: &str) -> Option<u16> {
+    let mut stream = TcpStream::connect(addr).await.expect("it listens");
+    let head = format!("POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: 60000000\r\n{claim}\r\n");
+    stream.write_all(head.as_bytes()).await.expect("open");
+    let mut answer = [0; 12];
+    let read = tokio::time::timeout(Duration::from_millis(500), stream.read_exact(&mut answer)).await;
+    read.ok()?.expect("an answer");
+    std::str::from_utf8(&answer).ok()?.rsplit(' ').next()?.parse().ok()
+}
+
+/// Whoever reaches the listener could make a node hold 64 MiB for each of any number of connections.
+#[tokio::test]
+async fn a_body_is_waited_for_only_from_whoever_claims_it() {
+    let addr = node_2(member(2)).await;
+    assert_eq!(status_before_the_body(addr, "").await, Some(401));
+    let stranger = PeerOptions { secret: Some(PeerSecret::new(vec![6; 32]).expect("long")), ..member(1) };
+    for (options, expected) in [(stranger, Some(401)), (member(1), None)] {
+        let client = PeerClient::new(options).expect("a client");
+        let claim = format!("{CLAIM}: {}\r\n", claim(&client.directory, [1; 16], 60_000_000));
+        assert_eq!(status_before_the_body(addr, &claim).await, expected);
+    }
+    // A member that is in no hurry keeps no other one from being answered.
+    client_to(addr, member(1)).hello(2, SOON).await.expect("answers");
+}
+
+#[test]
+fn the_claim_is_frozen() {
+    let client = PeerClient::new(PeerOptions { secret: None, ..member(1) }).expect("a client");
+    assert_eq!(claim(&client.directory, [7; 16], 258), format!("{}000000000000010200", "07".repeat(16)));
 }
 
 #[tokio::test]
