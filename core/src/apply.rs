@@ -56,20 +56,14 @@ const FORGOTTEN_PER_ENTRY: usize = 64;
 pub fn apply(state: &State, proposal: &Proposal, at: LogPosition) -> Applied {
     let now_ms = proposal.proposed_at_ms.max(state.last_at_ms());
     let scoped_id = proposal.scoped_request_id();
-    let body_sha256 = proposal.body.sha256();
+    let body_sha256 = proposal.asks_sha256();
     let forgotten_before_ms = now_ms.saturating_sub(REQUESTS_REMEMBERED_MS);
 
-    let first = state.request(&scoped_id).filter(|first| first.at_ms >= forgotten_before_ms);
-    if let Some(first) = first {
+    if let Some(first) = state.remembered(&scoped_id, now_ms) {
         return if first.body_sha256 == body_sha256 {
-            without_record(state, proposal, first.outcome.clone(), true)
+            without_record(state, first.reply(proposal.request.id.clone()))
         } else {
-            without_record(
-                state,
-                proposal,
-                Outcome::Refused { rejection: Rejection::IdempotencyMismatch },
-                false,
-            )
+            refused(state, proposal, Rejection::IdempotencyMismatch)
         };
     }
 
@@ -83,12 +77,7 @@ pub fn apply(state: &State, proposal: &Proposal, at: LogPosition) -> Applied {
             && next.requests.minted() < REQUESTS_MINTED_REMEMBERED_MAX
     };
     if proposal.request.client_given && !room {
-        return without_record(
-            state,
-            proposal,
-            Outcome::Refused { rejection: Rejection::TooManyRequests },
-            false,
-        );
+        return refused(state, proposal, Rejection::TooManyRequests);
     }
 
     let sequence = state.sequence();
@@ -200,9 +189,12 @@ pub fn apply(state: &State, proposal: &Proposal, at: LogPosition) -> Applied {
     Applied { state: next, writes, record: Some(record), reply }
 }
 
-fn without_record(state: &State, proposal: &Proposal, outcome: Outcome, replayed: bool) -> Applied {
-    let reply =
-        Reply { request_id: proposal.request.id.clone(), outcome, replayed, promotes_critical: false };
+fn refused(state: &State, proposal: &Proposal, rejection: Rejection) -> Applied {
+    let (request_id, outcome) = (proposal.request.id.clone(), Outcome::Refused { rejection });
+    without_record(state, Reply { request_id, outcome, replayed: false, promotes_critical: false })
+}
+
+fn without_record(state: &State, reply: Reply) -> Applied {
     Applied { state: state.clone(), writes: Vec::new(), record: None, reply }
 }
 

@@ -23,6 +23,9 @@ pub struct Proposal {
     pub request: RequestId,
     /// What is asked for.
     pub body: Body,
+    /// What tells whether two requests ask for the same, where that is not the body: see [`Proposal::asks_sha256`].
+    #[serde(default, with = "optional_hex", skip_serializing_if = "Option::is_none")]
+    pub asks_sha256: Option<[u8; 32]>,
     /// Who asks: from the token, never from the request's body.
     pub actor: Actor,
     /// What caused it, where that is not a person's request.
@@ -258,5 +261,31 @@ impl Proposal {
     /// The id under which the state remembers the request.
     pub fn scoped_request_id(&self) -> String {
         self.request.scoped(self.actor.token.as_deref())
+    }
+
+    /// The SHA-256 that tells whether two requests with one id ask for the same: that of the body, unless the proposal
+    /// states another. A merge patch does: it is laid over the newest state before it is proposed, so the same patch
+    /// sent again makes another body.
+    pub fn asks_sha256(&self) -> [u8; 32] {
+        self.asks_sha256.unwrap_or_else(|| self.body.sha256())
+    }
+}
+
+/// A hash in hexadecimal, where there is one.
+mod optional_hex {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[derive(Deserialize)]
+    struct Hash(#[serde(with = "hex")] [u8; 32]);
+
+    pub fn serialize<S: Serializer>(hash: &Option<[u8; 32]>, serializer: S) -> Result<S::Ok, S::Error> {
+        match hash {
+            Some(hash) => hex::serialize(hash, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<[u8; 32]>, D::Error> {
+        Ok(Option::<Hash>::deserialize(deserializer)?.map(|hash| hash.0))
     }
 }

@@ -10,10 +10,11 @@ use crate::{
     digest::Digest,
     identity::{ClusterId, History},
     key::ProjectKey,
+    limits::REQUESTS_REMEMBERED_MS,
     merkle::{Frontier, Hash},
     operation::Member,
     project::Project,
-    reply::Outcome,
+    reply::{Outcome, Reply},
     token::{SecretHash, Token, TokenId},
 };
 
@@ -55,7 +56,7 @@ pub struct Founding {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RememberedRequest {
-    /// The SHA-256 of the request's body.
+    /// What the request asks for: [`crate::proposal::Proposal::asks_sha256`].
     #[serde(with = "hex")]
     pub body_sha256: [u8; 32],
     /// Record time, in milliseconds since 1970 UTC.
@@ -68,6 +69,14 @@ pub struct RememberedRequest {
     pub token: Option<TokenId>,
     /// What became of it.
     pub outcome: Outcome,
+}
+
+impl RememberedRequest {
+    /// The answer to the same request when it comes again under `request_id`. Whether a flag became critical by it
+    /// is not remembered: its audit record says whether it touched one.
+    pub fn reply(&self, request_id: String) -> Reply {
+        Reply { request_id, outcome: self.outcome.clone(), replayed: true, promotes_critical: false }
+    }
 }
 
 /// The table of remembered requests, by id and in the order they came.
@@ -192,6 +201,13 @@ impl State {
     /// All tokens, in the order of their ids.
     pub fn tokens(&self) -> impl Iterator<Item = &Arc<Token>> {
         self.tokens.values()
+    }
+
+    /// What became of a request, by its scoped id, as far as it counts at `now_ms` (wall clock, since 1970 UTC): a row
+    /// may linger past the time for which the request is remembered.
+    pub fn remembered(&self, scoped_id: &str, now_ms: i64) -> Option<&Arc<RememberedRequest>> {
+        let since_ms = now_ms.max(self.last_at_ms()).saturating_sub(REQUESTS_REMEMBERED_MS);
+        self.request(scoped_id).filter(|first| first.at_ms >= since_ms)
     }
 
     /// What became of a request, by its scoped id.

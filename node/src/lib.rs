@@ -13,6 +13,7 @@ pub mod metrics;
 pub mod node;
 pub mod peer;
 pub mod raft;
+mod random;
 pub mod reads;
 pub mod server;
 pub mod storage;

@@ -69,6 +69,7 @@ fn changed(
         group: 1,
         request: RequestId { id: format!("test-{index}"), client_given: false },
         body: Body::Change(change),
+        asks_sha256: None,
         actor: Actor::system(1),
         caused_by: None,
         proposed_at_ms: 1,

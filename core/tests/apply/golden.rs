@@ -93,7 +93,7 @@ fn proposals_are_frozen() {
         let proposal = Proposal::decode(literal.as_bytes()).expect(literal);
         assert_eq!(proposal.encode().expect("fits an entry"), literal.as_bytes());
     }
-    assert_eq!(literals.lines().count(), 3);
+    assert_eq!(literals.lines().count(), 4);
 }
 
 /// The hash that tells whether two requests ask for the same is kept in the state.

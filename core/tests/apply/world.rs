@@ -221,6 +221,7 @@ impl World {
             group: 1,
             request: request.unwrap_or_else(minted),
             body,
+            asks_sha256: None,
             actor,
             caused_by: None,
             proposed_at_ms: self.clock_ms,

@@ -50,6 +50,7 @@ impl Catalog {
             group: 1,
             request: RequestId { id: format!("r{}", self.entries), client_given: false },
             body: Body::Change(change),
+            asks_sha256: None,
             actor: Actor::system(1),
             caused_by: None,
             proposed_at_ms: 0,

@@ -72,7 +72,7 @@ fn draft(body: ChangeRequest) -> Result<Draft, Invalid> {
         ));
     }
     let (expect_revision, caused_by, dry_run) = (body.expect_revision, body.caused_by, body.dry_run);
-    Ok(Draft { project: None, operations, why, expect_revision, caused_by, dry_run })
+    Ok(Draft { project: None, operations, asks_sha256: None, why, expect_revision, caused_by, dry_run })
 }
 
 #[cfg(test)]

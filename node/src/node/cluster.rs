@@ -226,3 +226,22 @@ fn member(id: u64, meta: NodeMeta, voter: bool, report: Option<&MemberReport>) -
         clock_offset_ms: report.map(|report| report.wall_clock_ms.saturating_sub(wall_ms())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    /// Members of two versions ask each other while a cluster is upgraded.
+    #[test]
+    fn golden_report_and_what_a_newer_member_adds_to_it() {
+        let literal = r#"{"role":"leader","term":7,"leader":2,"index":57,"applied":58,"revision":42,"digest":"d","audit":{"size":41,"root":"r"},"age_ms":12,"ready":true,"wall_clock_ms":1800000000000}"#;
+        let report: MemberReport = serde_json::from_str(literal).expect("a report");
+        assert_eq!(serde_json::to_string(&report).expect("JSON"), literal);
+        let mut newer: Value = serde_json::from_str(literal).expect("JSON");
+        newer["disk_free_bytes"] = 1.into();
+        newer["audit"]["oldest"] = 0.into();
+        assert_eq!(serde_json::from_value::<MemberReport>(newer).expect("understood"), report);
+    }
+}

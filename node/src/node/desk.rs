@@ -63,9 +63,8 @@ impl PeerHandler for Desk {
         }
     }
 
-    async fn forward(&self, from: u64, body: Vec<u8>, _deadline: Duration) -> Result<Vec<u8>, Refusal> {
-        // The write carries a deadline of its own, which leaves time for the way back.
-        Ok(self.writes.take_forwarded(from, &body).await)
+    async fn forward(&self, from: u64, body: Vec<u8>, deadline: Duration) -> Result<Vec<u8>, Refusal> {
+        Ok(self.writes.take_forwarded(from, &body, deadline).await)
     }
 
     async fn read_index(&self, _from: u64) -> Result<ReadIndexReply, Refusal> {

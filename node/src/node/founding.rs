@@ -22,12 +22,13 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     failure::Failure,
-    submit::{Credentials, Submission, Writes, random_bytes},
+    submit::{Credentials, Submission, Writes},
 };
 use crate::{
     config::PeerWaits,
     peer::{Found, FoundReply, HelloReply, PeerClient, PeerError, RefusalCode},
     raft::{NodeMeta, Replica},
+    random::random,
     storage::Storage,
 };
 
@@ -113,7 +114,7 @@ impl Newcomer {
         let metas = self.meet_all().await?;
         let cluster_id = match self.storage.identity().cluster_id {
             Some(begun) => begun,
-            None => ClusterId(u128::from_be_bytes(random_bytes())),
+            None => ClusterId(u128::from_be_bytes(random())),
         };
         // Kept before anybody is told: a founding that is cut short goes on under the same id.
         self.storage
@@ -211,6 +212,7 @@ impl Newcomer {
                 let submission = Submission {
                     credentials: Credentials::Member(self.node_id),
                     body: Body::Change(change(cluster, members.collect())),
+                    asks_sha256: None,
                     request: RequestId { id: format!("bootstrap-{cluster}"), client_given: true },
                     caused_by: None,
                     dry_run: false,
@@ -249,10 +251,9 @@ pub(super) async fn failure_of(newcomer: Newcomer) -> Failure {
 }
 
 fn first_change(cluster: ClusterId, members: BTreeMap<u64, Member>, secret: &Secret) -> Change {
-    let [a, b, c, d, e, f, g, h, ..] = random_bytes();
-    let history = History(u64::from_be_bytes([a, b, c, d, e, f, g, h]));
+    let history = History(u64::from_be_bytes(random()));
     let token = TokenSpec {
-        id: format!("tok_{}", hex::encode(random_bytes())).into(),
+        id: format!("tok_{}", hex::encode(random::<16>())).into(),
         name: "first owner".to_owned(),
         kind: TokenKind::Admin,
         actor: TokenActor { actor_type: ActorType::User, id: "owner".to_owned() },

@@ -21,6 +21,7 @@ use std::{
     time::Duration,
 };
 
+use flagraft_core::reply::Reply;
 use tokio::{
     sync::watch,
     task::{AbortHandle, JoinHandle},
@@ -110,6 +111,11 @@ impl Node {
     /// that the log rejects is not an error here.
     pub async fn submit(&self, submission: Submission, deadline: Duration) -> Result<Submitted, SubmitError> {
         self.writes.submit(&submission, deadline).await
+    }
+
+    /// Answers a write that the state published here remembers, by what it came to. Takes at most `deadline`.
+    pub(crate) async fn repeat(&self, first: Reply, deadline: Duration) -> Submitted {
+        self.writes.repeat(first, deadline).await
     }
 
     /// Counts a request that was refused because its token was missing or no good. The count becomes one audit

@@ -9,8 +9,8 @@ use std::{
 
 use flagraft_core::token::{Secret, TokenKind};
 
-use super::{failure::StartError, submit::random_bytes};
-use crate::peer::PeerSecret;
+use super::failure::StartError;
+use crate::{peer::PeerSecret, random::random};
 
 /// The secret that all members share. White space around it does not count.
 pub(super) fn peer_secret(path: &Path) -> Result<PeerSecret, StartError> {
@@ -32,11 +32,7 @@ pub(super) fn owner_token(path: &Path) -> Result<Secret, StartError> {
             Ok(secret)
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            let mut random = [0; 32];
-            let (first, second) = random.split_at_mut(16);
-            first.copy_from_slice(&random_bytes());
-            second.copy_from_slice(&random_bytes());
-            let secret = Secret::new(TokenKind::Admin, random);
+            let secret = Secret::new(TokenKind::Admin, random());
             let write = || {
                 let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
                 writeln!(file, "{}", secret.expose())?;

@@ -99,6 +99,7 @@ impl Node {
             node_id,
             replica.clone(),
             peers.clone(),
+            Arc::clone(&storage),
             Arc::clone(&reads),
             config.writes.clone(),
             metrics.clone(),
@@ -110,8 +111,8 @@ impl Node {
             peers: peers.clone(),
             reads: Arc::clone(&reads),
             writes: Arc::clone(&writes),
-            read_timeout: config.reads.try_timeout,
             clock: config.clock,
+            read_timeout: config.reads.try_timeout,
             await_published_max: config.waits.await_published_max,
         });
         let limits = config.connections.limits(peers_max);
@@ -130,7 +131,6 @@ impl Node {
         };
         let denials = Arc::new(DenialCount::default());
         let reporter = Reporter::new(node_id, Arc::clone(&denials), Arc::clone(&writes), replica.clone());
-        let (fail, failure) = watch::channel(None);
         let clocks = ClockWatch {
             peers: peers.clone(),
             replica: replica.clone(),
@@ -138,6 +138,7 @@ impl Node {
             offset,
             waits: config.waits.clone(),
         };
+        let (fail, failure) = watch::channel(None);
         let tasks = vec![
             tokio::spawn(async move {
                 let failure = failure_of(newcomer).await;

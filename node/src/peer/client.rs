@@ -13,7 +13,10 @@ use super::{
     message::{Found, FoundReply, HelloReply, ReadIndexReply, Refusal, ReplyV1, RequestV1},
     millis,
 };
-use crate::raft::{NodeMeta, RaftMessage, RaftReply, VersionRange};
+use crate::{
+    raft::{NodeMeta, RaftMessage, RaftReply, VersionRange},
+    random::random,
+};
 
 /// How long an idle connection is kept.
 const IDLE: Duration = Duration::from_secs(60);
@@ -154,7 +157,7 @@ impl PeerClient {
     /// # Errors
     /// See [`PeerError`].
     pub async fn read_index(&self, to: u64, deadline: Duration) -> Result<ReadIndexReply, PeerError> {
-        let sent = u64::from_be_bytes(random()?);
+        let sent = u64::from_be_bytes(random());
         match self.call(to, RequestV1::ReadIndex { nonce: sent }, deadline).await? {
             // The transport binds replies to requests already. This protects a read from the handler behind it too:
             // an answer from a queue, computed before this request arrived, would be a stale read.
@@ -206,7 +209,7 @@ impl PeerClient {
 
     async fn call(&self, to: u64, request: RequestV1, deadline: Duration) -> Result<ReplyV1, PeerError> {
         let address = self.directory.address(to).ok_or(PeerError::UnknownPeer(to))?;
-        let nonce = random()?;
+        let nonce = random();
         let header = envelope::header(&self.directory, to, nonce);
         let bytes = envelope::pack(&self.directory, Direction::Request, &header, &request)
             .map_err(|error| PeerError::NotSent(error.to_string()))?;
@@ -275,12 +278,6 @@ impl PeerClient {
 
 fn another_answer() -> PeerError {
     PeerError::BadReply("it answers something else".to_owned())
-}
-
-fn random<const N: usize>() -> Result<[u8; N], PeerError> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|error| PeerError::NotSent(error.to_string()))?;
-    Ok(bytes)
 }
 
 /// An error with what caused it: reqwest keeps the telling part ("connection refused") for the last.

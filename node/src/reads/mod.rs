@@ -19,10 +19,13 @@ use std::{
 use flagraft_core::identity::RevisionToken;
 use tokio::task::AbortHandle;
 
-use self::{gate::Gate, rounds::ReplicaRounds};
 pub use self::{
     gate::Unconfirmed,
     readiness::{Check, Readiness},
+};
+use self::{
+    gate::{Confirmed, Gate},
+    rounds::ReplicaRounds,
 };
 use crate::{
     clock::{BootTime, ceil_ms},
@@ -85,26 +88,21 @@ impl Reads {
     /// # Errors
     /// When that could not be confirmed: the state must not be taken for current.
     pub async fn confirm(&self, deadline: Duration) -> Result<Confirmation, Unconfirmed> {
-        let confirmed = self.gate.confirm(deadline.min(self.config.deadline_max)).await?;
-        Ok(Confirmation {
-            published: self.replica.published(),
-            read_index: confirmed.read_index,
-            fresh_as_of: confirmed.fresh_as_of,
-        })
+        Ok(self.confirmation(self.gate.confirm(deadline.min(self.config.deadline_max)).await?))
     }
 
     /// The same, also while the node answers at once because an earlier read missed its deadline: for what has to
     /// wait, such as a write.
-    pub(crate) async fn confirm_patiently(&self, deadline: Duration) -> Result<(), Unconfirmed> {
-        self.gate.confirm_patiently(deadline).await.map(drop)
+    pub(crate) async fn confirm_patiently(&self, deadline: Duration) -> Result<Confirmation, Unconfirmed> {
+        Ok(self.confirmation(self.gate.confirm_patiently(deadline).await?))
     }
 
-    /// [`Reads::confirm`] with the deadline of a request that states none.
-    ///
-    /// # Errors
-    /// As [`Reads::confirm`].
-    pub async fn confirm_by_default(&self) -> Result<Confirmation, Unconfirmed> {
-        self.confirm(self.config.deadline).await
+    fn confirmation(&self, confirmed: Confirmed) -> Confirmation {
+        Confirmation {
+            published: self.replica.published(),
+            read_index: confirmed.read_index,
+            fresh_as_of: confirmed.fresh_as_of,
+        }
     }
 
     /// How long ago, at most, the published state was current, in milliseconds. `None` until that is first known

@@ -30,7 +30,7 @@ async fn one(
     at: &InProject,
     operation: Operation,
     why: Why,
-    fields: Fields,
+    fields: Fields<'_>,
 ) -> Result<Response, ApiError> {
     terms.unconditional()?;
     submit_one(app, caller, terms, Draft::one(at.project()?, operation, why), fields, false).await
