@@ -94,6 +94,8 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
     ("GET /api/v1/projects/{project}/segments/{key}", "/api/v1/projects/shop/segments/staff", "",
         "401 401 401 401 401 403 403 404 200 200 200 200 200"),
     ("PUT /api/v1/projects/{project}/segments/{key}", "/api/v1/projects/shop/segments/{own}", r#"{"reason": "r", "segment": {"included": ["a"]}}"#,
+    ("GET /api/v1/projects/{project}/segments/{key}/members", "/api/v1/projects/shop/segments/staff/members?list=included", "",
+        "401 401 401 401 401 403 403 404 200 200 200 200 200"),
         "401 401 401 401 401 403 403 404 403 403 200 200 200"),
     ("PATCH /api/v1/projects/{project}/segments/{key}", "/api/v1/projects/shop/segments/{own}", r#"{"reason": "r", "patch": {"name": "m"}}"#,
         "401 401 401 401 401 403 403 404 403 403 200 200 200"),

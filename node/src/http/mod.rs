@@ -198,8 +198,12 @@ pub fn table() -> Vec<Route> {
             .query(LIST)
             .gives("SegmentList"),
         get("/api/v1/projects/{project}/segments/{key}", segments::get, "getSegment")
-            .says("Read a segment")
+            .says("Read a segment, without its members")
             .gives("Segment"),
+        get("/api/v1/projects/{project}/segments/{key}/members", segments::members, "listSegmentMembers")
+            .says("Read one of a segment's lists of members, a JSON string per line")
+            .query(&["list"])
+            .gives("Member"),
         put("/api/v1/projects/{project}/segments/{key}", segments::put, "putSegment")
             .says("Create or replace a segment")
             .takes("PutSegment"),
