@@ -20,6 +20,8 @@ mod recover;
 #[cfg(test)]
 mod recover_tests;
 mod snapshot;
+#[cfg(test)]
+mod snapshot_tests;
 mod state_machine;
 mod status;
 #[cfg(test)]
