@@ -333,14 +333,19 @@ impl Cluster {
 
     /// SIGKILL.
     pub fn kill(&mut self, id: u64) {
-        self.gone(id);
-        self.node_mut(id).process.kill();
+        self.kill_together(&[id]);
     }
 
     /// SIGKILL to all, without a moment between.
     pub fn kill_all(&mut self) {
-        self.ids().into_iter().for_each(|id| self.gone(id));
-        self.nodes.iter_mut().for_each(|node| node.process.kill());
+        self.kill_together(&self.ids());
+    }
+
+    /// SIGKILL to these nodes: every signal is sent before the end of any is waited for.
+    pub fn kill_together(&mut self, ids: &[u64]) {
+        ids.iter().for_each(|id| self.gone(*id));
+        ids.iter().for_each(|id| self.node(*id).process.strike());
+        ids.iter().for_each(|id| self.node_mut(*id).process.bury());
     }
 
     /// SIGSTOP.

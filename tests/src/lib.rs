@@ -18,4 +18,5 @@ pub mod openfeature;
 mod ports;
 pub mod process;
 pub mod settings;
+pub mod sockets;
 pub mod wait;

@@ -151,7 +151,7 @@ async fn write(
     written
 }
 
-/// One client for each node that goes on reading an ordinary flag there.
+/// One client for each node that goes on reading an ordinary flag there, which nobody changes meanwhile.
 #[derive(Debug)]
 pub struct Readers {
     stop: Arc<AtomicBool>,
@@ -161,8 +161,8 @@ pub struct Readers {
 }
 
 impl Readers {
-    /// Starts one for each node, with a token that evaluates `flag`.
-    pub fn start(cluster: &Cluster, secret: &str, flag: &str) -> Self {
+    /// Starts one for each node, with a token that evaluates `flag`, whose value is this one.
+    pub fn start(cluster: &Cluster, secret: &str, flag: &str, value: &Value) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let answered = Arc::new(AtomicU64::new(0));
         let failures = Arc::new(Mutex::new(Vec::new()));
@@ -172,15 +172,8 @@ impl Readers {
             .map(|id| {
                 let node = cluster.with_token(id, secret);
                 let liveness = cluster.liveness(id);
-                tokio::spawn(read(
-                    id,
-                    node,
-                    liveness,
-                    flag.to_owned(),
-                    stop.clone(),
-                    answered.clone(),
-                    failures.clone(),
-                ))
+                let read = Read { id, node, flag: flag.to_owned(), value: value.clone() };
+                tokio::spawn(read.on(liveness, stop.clone(), answered.clone(), failures.clone()))
             })
             .collect();
         Self { stop, tasks, answered, failures }
@@ -202,36 +195,54 @@ impl Readers {
     }
 }
 
-async fn read(
+/// What one client reads, and where.
+struct Read {
     id: u64,
     node: Api,
-    liveness: Liveness,
     flag: String,
-    stop: Arc<AtomicBool>,
-    answered: Arc<AtomicU64>,
-    failures: Arc<Mutex<Vec<String>>>,
-) {
-    let context = json!({"targetingKey": "reader"});
-    while !stop.load(Ordering::SeqCst) {
-        let Some(life) = liveness.life() else {
-            pace(Duration::from_millis(5)).await;
-            continue;
-        };
-        let failure = match node.evaluate(&flag, &context).send().await {
-            Ok(answer) if answer.status == 200 && answer.value().is_boolean() => None,
-            Ok(answer) => Some(format!("node {id}: {answer:?}")),
-            Err(error) => Some(format!("node {id}: {error:?}")),
-        };
-        match failure {
-            None => {
-                answered.fetch_add(1, Ordering::SeqCst);
+    value: Value,
+}
+
+impl Read {
+    async fn on(
+        self,
+        liveness: Liveness,
+        stop: Arc<AtomicBool>,
+        answered: Arc<AtomicU64>,
+        failures: Arc<Mutex<Vec<String>>>,
+    ) {
+        while !stop.load(Ordering::SeqCst) {
+            let Some(life) = liveness.life() else {
+                pace(Duration::from_millis(5)).await;
+                continue;
+            };
+            match self.once().await {
+                Ok(()) => {
+                    answered.fetch_add(1, Ordering::SeqCst);
+                }
+                Err(failure) if liveness.lasted(life) => {
+                    failures.lock().expect("no holder panics").push(failure)
+                }
+                // Its node died under it.
+                Err(_) => {}
             }
-            Some(failure) if liveness.lasted(life) => {
-                failures.lock().expect("no holder panics").push(failure)
-            }
-            // Its node died under it.
-            Some(_) => {}
+            pace(Duration::from_millis(4)).await;
         }
-        pace(Duration::from_millis(4)).await;
+    }
+
+    /// An answer that counts is the right value, from the node's own state: an ordinary read waits for nobody.
+    async fn once(&self) -> Result<(), String> {
+        let id = self.id;
+        match self.node.evaluate(&self.flag, &json!({"targetingKey": "reader"})).send().await {
+            Ok(answer)
+                if answer.status == 200
+                    && answer.value() == &self.value
+                    && answer.header("flagraft-consistency") == Some("local") =>
+            {
+                Ok(())
+            }
+            Ok(answer) => Err(format!("node {id}: {answer:?}")),
+            Err(error) => Err(format!("node {id}: {error:?}")),
+        }
     }
 }

@@ -87,14 +87,21 @@ impl Process {
         kill_process(pid, signal).unwrap_or_else(|error| panic!("{signal:?} to {}: {error}", self.name));
     }
 
-    /// SIGKILL, and waits for its end.
+    /// SIGKILL, without waiting for its end.
     ///
     /// # Panics
     /// It does not run.
-    pub fn kill(&mut self) {
+    pub fn strike(&self) {
+        self.signal(Signal::KILL);
+    }
+
+    /// Waits for the end of what [`Process::strike`] has hit.
+    ///
+    /// # Panics
+    /// It was not started.
+    pub fn bury(&mut self) {
         let name = &self.name;
         let mut child = self.child.take().unwrap_or_else(|| panic!("{name} does not run"));
-        child.kill().unwrap_or_else(|error| panic!("SIGKILL to {name}: {error}"));
         child.wait().unwrap_or_else(|error| panic!("waiting for {name}: {error}"));
     }
 
