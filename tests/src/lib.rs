@@ -17,5 +17,6 @@ pub mod lost_answers;
 pub mod openfeature;
 mod ports;
 pub mod process;
+pub mod runbook;
 pub mod settings;
 pub mod wait;

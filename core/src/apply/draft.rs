@@ -110,6 +110,8 @@ impl Draft {
             Operation::SystemMembership(_) => self.membership(authority)?,
             Operation::SystemLeadership(fields) => self.leadership(authority, fields)?,
             Operation::SystemClusterVersion(fields) => self.cluster_version(authority, fields)?,
+            Operation::SystemRestore(fields) => self.restore(authority, fields)?,
+            Operation::SystemRecover(fields) => self.recover(authority, fields)?,
         };
         self.recorded.push(RecordedOperation { operation: operation.without_secrets(), before, after });
         Ok(())

@@ -15,4 +15,5 @@ mod references;
 mod rejections;
 mod rows;
 mod tokens;
+mod way_back;
 mod world;

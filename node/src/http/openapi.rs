@@ -123,6 +123,9 @@ fn responses(route: &Route) -> Value {
         Some("Record") => {
             json!({"description": "One record per line", "content": {"application/x-ndjson": {"schema": reference("Record")}}})
         }
+        Some("Backup") => {
+            json!({"description": "The backup, as it is made", "content": {"application/octet-stream": {"schema": reference("Backup")}}})
+        }
         Some(schema) => {
             json!({"description": "Done", "content": {"application/json": {"schema": reference(schema)}}})
         }

@@ -21,6 +21,8 @@ pub(super) struct Desk {
     pub(super) peers: PeerClient,
     pub(super) reads: Arc<Reads>,
     pub(super) writes: Arc<Writes>,
+    /// Whether a backup waits in this node's folder, so that no cluster is founded here but on that.
+    pub(super) restores: bool,
     /// How long a follower's question for a read index is worth answering.
     pub(super) read_timeout: Duration,
     /// How long a member may let another one wait for an entry.
@@ -42,6 +44,10 @@ impl PeerHandler for Desk {
 
     async fn found(&self, from: u64, found: Found) -> Result<FoundReply, Refusal> {
         match self.storage.identity().cluster_id {
+            None if self.restores => {
+                let why = "a backup was restored into this node's folder, so this node is the one that founds";
+                return Err(Refusal::new(RefusalCode::Unavailable, why));
+            }
             Some(ours) if ours != found.cluster_id => return Ok(FoundReply::KnowsAnother(ours)),
             Some(_) => {}
             None => {

@@ -3,6 +3,9 @@
 //! Founding, on the node with `--bootstrap`: all configured peers say who they are, and that they know no cluster;
 //! the cluster's id is minted and kept; the peers are told; Raft is initialized with all of them; and the first
 //! entry brings the catalog's history and the owner's token. Cut short anywhere, it goes on after a restart.
+//!
+//! In a folder where a backup waits ([`crate::backup::Staged`]) it is the same, but that Raft begins with the backup's
+//! catalog in place of an empty one, and that the first entry is the restore.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,8 +16,9 @@ use std::{
 
 use flagraft_core::{
     identity::{ClusterId, History},
-    operation::{Member, Operation, SystemBootstrap, TokenCreate},
+    operation::{Member, Operation, SystemBootstrap, SystemRestore, TokenCreate},
     proposal::{Body, Change, RequestId},
+    state::State,
     token::{ActorType, Grant, Role, Secret, TokenActor, TokenKind, TokenSpec},
 };
 use futures_util::future::join_all;
@@ -25,9 +29,11 @@ use super::{
     submit::{Credentials, Submission, Writes, random_bytes},
 };
 use crate::{
+    backup::{StageError, Staged},
+    clock::wall_ms,
     config::PeerWaits,
     peer::{Found, FoundReply, HelloReply, PeerClient, PeerError, RefusalCode},
-    raft::{NodeMeta, Replica},
+    raft::{NodeMeta, Replica, RestoreError, RestoredCatalog},
     storage::Storage,
 };
 
@@ -46,6 +52,8 @@ pub(super) struct Newcomer {
     pub(super) writes: Arc<Writes>,
     /// The secret of the first owner's token, on the node that founds.
     pub(super) founder: Option<Secret>,
+    /// The backup that waits in the folder for the founding.
+    pub(super) staged: Option<Staged>,
     pub(super) waits: PeerWaits,
 }
 
@@ -56,15 +64,37 @@ impl Newcomer {
     /// When it can't, and a person has to decide.
     pub(super) async fn settle(self) -> Result<(), Failure> {
         let Some(secret) = &self.founder else {
-            return if self.replica.is_initialized().await { Ok(()) } else { self.wait_to_be_found().await };
+            return match &self.staged {
+                _ if self.belongs().await => Ok(()),
+                Some(_) => Err(Failure(
+                    "a backup was restored into this data folder, and waits for a new cluster to be founded on it: \
+                     start this node with --bootstrap, and the others with empty folders"
+                        .to_owned(),
+                )),
+                None => self.wait_to_be_found().await,
+            };
         };
-        if self.replica.is_initialized().await {
+        if self.belongs().await {
             tracing::info!("--bootstrap is ignored: this node belongs to a cluster already");
         } else {
-            self.found().await?;
+            self.found(secret).await?;
         }
         self.write_first_entry(secret).await;
+        if let Some(staged) = &self.staged
+            && let Err(error) = staged.remove()
+        {
+            tracing::warn!(%error, "the backup that was restored is still in the data folder, and may be removed");
+        }
         Ok(())
+    }
+
+    /// Whether this node belongs to a cluster.
+    async fn belongs(&self) -> bool {
+        match &self.staged {
+            // The vote under which a backup is installed is kept before the backup is: it alone says nothing yet.
+            Some(_) => self.replica.published().position.is_some(),
+            None => self.replica.is_initialized().await,
+        }
     }
 
     async fn wait_to_be_found(&self) -> Result<(), Failure> {
@@ -109,7 +139,14 @@ impl Newcomer {
         Ok(())
     }
 
-    async fn found(&self) -> Result<(), Failure> {
+    async fn found(&self, secret: &Secret) -> Result<(), Failure> {
+        let unfounded =
+            |error: &dyn std::error::Error| Failure(format!("the cluster can't be founded: {error}"));
+        // Before anybody is told of a cluster that could not be founded then.
+        let catalog = match self.staged.clone() {
+            None => None,
+            Some(staged) => Some(self.read_in(staged, secret).await.map_err(|error| unfounded(&error))?),
+        };
         let metas = self.meet_all().await?;
         let cluster_id = match self.storage.identity().cluster_id {
             Some(begun) => begun,
@@ -122,12 +159,27 @@ impl Newcomer {
             .map_err(|error| Failure(format!("the cluster's id can't be kept: {error}")))?;
         self.peers.set_cluster_id(cluster_id);
         self.tell_all(cluster_id).await?;
-        self.replica
-            .initialize(metas)
-            .await
-            .map_err(|error| Failure(format!("the cluster can't be founded: {error}")))?;
+        match catalog {
+            None => self.replica.initialize(metas).await.map_err(|error| unfounded(&error))?,
+            Some(catalog) => {
+                let restored = self.replica.initialize_restored(metas, catalog).await;
+                restored.map_err(|error| unfounded(&error))?;
+            }
+        }
         tracing::info!(cluster = %cluster_id, members = self.configured.len(), "a new cluster is founded");
         Ok(())
+    }
+
+    async fn read_in(&self, staged: Staged, secret: &Secret) -> Result<RestoredCatalog, RestoreError> {
+        let header = staged.header();
+        tracing::info!(
+            history = %header.history,
+            revision = header.revision,
+            audit_size = header.audit_size,
+            "a backup is restored"
+        );
+        let secret = secret.clone();
+        self.replica.load_restored(staged, move |state| check_owner(state, &secret)).await
     }
 
     /// Waits until all configured peers have answered, and none of them belongs to another cluster.
@@ -195,9 +247,9 @@ impl Newcomer {
 
     /// Brings the history and the owner's token into the log, unless they are there.
     async fn write_first_entry(&self, secret: &Secret) {
-        let change = |cluster, members| first_change(cluster, members, secret);
         loop {
-            if self.replica.published().state.history().is_some() {
+            let published = self.replica.published();
+            if published.state.history().is_some() {
                 return;
             }
             let members = self.replica.status().members;
@@ -208,9 +260,15 @@ impl Newcomer {
                     let meta = member.meta;
                     (id, Member { uid: meta.uid, peer_address: meta.peer_addr, voter: member.voter })
                 });
+                let change = match &self.staged {
+                    None => first_change(cluster, members.collect(), secret),
+                    Some(staged) => {
+                        restoring_change(cluster, members.collect(), secret, staged, &published.state)
+                    }
+                };
                 let submission = Submission {
                     credentials: Credentials::Member(self.node_id),
-                    body: Body::Change(change(cluster, members.collect())),
+                    body: Body::Change(change),
                     request: RequestId { id: format!("bootstrap-{cluster}"), client_given: true },
                     caused_by: None,
                     dry_run: false,
@@ -218,6 +276,9 @@ impl Newcomer {
                 match self.writes.submit(&submission, self.waits.first_entry_timeout).await {
                     // A refusal too says that there is a history; the state will show it.
                     Ok(submitted) => match submitted.reply.outcome.rejection() {
+                        None if self.staged.is_some() => {
+                            tracing::info!("the catalog is restored and ready, in a history of its own")
+                        }
                         None => {
                             tracing::info!("the catalog is empty and ready; the owner's token is in its file")
                         }
@@ -248,9 +309,68 @@ pub(super) async fn failure_of(newcomer: Newcomer) -> Failure {
     }
 }
 
+/// The first entry of an empty catalog.
 fn first_change(cluster: ClusterId, members: BTreeMap<u64, Member>, secret: &Secret) -> Change {
+    let bootstrap =
+        SystemBootstrap { cluster, history: random_history(), members, if_revision: None };
+    Change {
+        project: None,
+        operations: vec![Operation::SystemBootstrap(bootstrap), owner_token(secret)],
+        reason: "the cluster was founded".to_owned(),
+        ticket: None,
+        expect_revision: None,
+    }
+}
+
+/// The first entry of a catalog that came from a backup. The owner's token is made unless it is in there.
+fn restoring_change(
+    cluster: ClusterId,
+    members: BTreeMap<u64, Member>,
+    secret: &Secret,
+    staged: &Staged,
+    restored: &State,
+) -> Change {
+    let words = staged.words();
+    let restore = SystemRestore {
+        cluster,
+        history: random_history(),
+        members,
+        from: staged.header().origin(),
+        operator: words.operator.clone(),
+        if_revision: None,
+    };
+    let mut operations = vec![Operation::SystemRestore(restore)];
+    if restored.token_by_secret(&secret.sha256()).is_none() {
+        operations.push(owner_token(secret));
+    }
+    Change {
+        project: None,
+        operations,
+        reason: words.reason.clone(),
+        ticket: words.ticket.clone(),
+        expect_revision: None,
+    }
+}
+
+/// Refuses a backup that knows the bootstrap token as one that owns nothing: it could not be made anew.
+fn check_owner(restored: &State, secret: &Secret) -> Result<(), StageError> {
+    let known = restored.token_by_secret(&secret.sha256());
+    match known.filter(|token| token.check(wall_ms()).is_err() || !token.spec.allows_everywhere(Role::Owner)) {
+        None => Ok(()),
+        Some(_) => Err(StageError::Words(
+            "the bootstrap token is in the backup, and owns nothing there any more; name another file with \
+             --bootstrap-token-file, to have a new one made"
+                .to_owned(),
+        )),
+    }
+}
+
+fn random_history() -> History {
     let [a, b, c, d, e, f, g, h, ..] = random_bytes();
-    let history = History(u64::from_be_bytes([a, b, c, d, e, f, g, h]));
+    History(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+}
+
+fn owner_token(secret: &Secret) -> Operation {
     let token = TokenSpec {
         id: format!("tok_{}", hex::encode(random_bytes())).into(),
         name: "first owner".to_owned(),
@@ -260,16 +380,7 @@ fn first_change(cluster: ClusterId, members: BTreeMap<u64, Member>, secret: &Sec
         context: BTreeMap::new(),
         expires_at_ms: None,
     };
-    Change {
-        project: None,
-        operations: vec![
-            Operation::SystemBootstrap(SystemBootstrap { cluster, history, members, if_revision: None }),
-            Operation::TokenCreate(TokenCreate { token, secret_sha256: secret.sha256(), if_revision: None }),
-        ],
-        reason: "the cluster was founded".to_owned(),
-        ticket: None,
-        expect_revision: None,
-    }
+    Operation::TokenCreate(TokenCreate { token, secret_sha256: secret.sha256(), if_revision: None })
 }
 
 /// Says when waiting should be mentioned again.

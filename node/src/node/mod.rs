@@ -22,17 +22,21 @@ use std::{
 };
 
 use tokio::{
-    sync::watch,
+    sync::{OwnedSemaphorePermit, watch},
     task::{AbortHandle, JoinHandle},
 };
 
 pub use self::{
     cluster::{AuditStatus, ClusterMember, ClusterStatus, MemberState},
     failure::{Failure, StartError},
-    submit::{Credentials, NotEntered, Submission, SubmitError, Submitted, mint_request_id},
+    submit::{
+        Credentials, NotEntered, Submission, SubmitError, Submitted, mint_request_id, random_bytes,
+    },
 };
 use self::{denials::DenialCount, listener::PeerListener, submit::Writes};
 use crate::{
+    backup::{BackupStream, Header, NotFounded},
+    clock::wall_ms,
     config::NodeConfig,
     metrics::Metrics,
     peer::PeerClient,
@@ -146,6 +150,23 @@ impl Node {
         let storage = Arc::clone(&self.storage);
         let read = tokio::task::spawn_blocking(move || storage.audit_range(from, limit));
         read.await.map_err(|error| StorageError::Failed(error.to_string()))?
+    }
+
+    /// Starts a backup of a published state. Whoever takes nothing of it for `stall` is given up; `permit` is kept until
+    /// it ends.
+    ///
+    /// # Errors
+    /// When the state belongs to no cluster yet.
+    pub fn backup(
+        &self,
+        published: Arc<Published>,
+        stall: Duration,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<(Header, BackupStream), NotFounded> {
+        let header = Header::of(&published, self.id(), wall_ms())?;
+        let storage = Arc::clone(&self.storage);
+        let stream = BackupStream::start(header.clone(), published, storage, stall, permit);
+        Ok((header, stream))
     }
 
     /// Returns when this node can't go on and has to be stopped: its configuration and its cluster contradict.

@@ -22,6 +22,7 @@ use super::{
     submit::Writes,
 };
 use crate::{
+    backup::Staged,
     config::NodeConfig,
     metrics::Metrics,
     peer::{PeerClient, PeerOptions},
@@ -64,6 +65,7 @@ impl Node {
             *own = peer_address.to_string();
         }
         let secret = config.peers.secret_file.as_deref().map(secrets::peer_secret).transpose()?;
+        let staged = Staged::find(&config.data_dir)?;
         let metrics = Metrics::new()?;
         let let_go = Arc::new(AtomicBool::new(false));
         let storage = open_storage(&config, &metrics, Arc::clone(&let_go)).await?;
@@ -108,6 +110,7 @@ impl Node {
             peers: peers.clone(),
             reads: Arc::clone(&reads),
             writes: Arc::clone(&writes),
+            restores: staged.is_some(),
             read_timeout: config.reads.try_timeout,
             await_published_max: config.waits.await_published_max,
         });
@@ -122,6 +125,7 @@ impl Node {
             peers: peers.clone(),
             writes: Arc::clone(&writes),
             founder,
+            staged,
             waits: config.waits.clone(),
         };
         let denials = Arc::new(DenialCount::default());

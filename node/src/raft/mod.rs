@@ -11,6 +11,9 @@ mod install;
 mod install_tests;
 mod log_size;
 mod log_store;
+mod lost_quorum;
+#[cfg(test)]
+mod lost_quorum_tests;
 mod message;
 #[cfg(test)]
 mod message_tests;
@@ -19,6 +22,7 @@ mod publish;
 mod recover;
 #[cfg(test)]
 mod recover_tests;
+mod restore;
 mod snapshot;
 mod state_machine;
 mod status;
@@ -61,7 +65,9 @@ use self::{
     types::{Command, TypeConfig},
 };
 pub use self::{
+    lost_quorum::{FolderReport, RecoverError, Recovery, inspect, recover_alone},
     message::{RaftMessage, RaftReply},
+    restore::{RestoreError, RestoredCatalog},
     tuning::RaftTuning,
     types::{MemberRole, MemberStatus, NodeMeta, Published, RaftRole, RaftStatus, VersionRange},
     wire::NodeMetaV1,

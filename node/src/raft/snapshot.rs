@@ -213,7 +213,11 @@ fn parse(bytes: &[u8]) -> Result<Catalog, io::Error> {
     Ok(Catalog { meta: header.meta.try_into()?, state, rows })
 }
 
-fn write(file: &File, state: &State, meta: &SnapshotMeta) -> Result<(), io::Error> {
+/// Writes the catalog of `state`.
+///
+/// # Errors
+/// When the file can't be written.
+pub(super) fn write(file: &File, state: &State, meta: &SnapshotMeta) -> Result<(), io::Error> {
     let rows: Vec<StateRow> = state.rows().collect();
     let header = SnapshotHeaderV1 {
         group: crate::storage::GROUP,

@@ -225,7 +225,14 @@ fn is_for_members(state: &State, body: &Body) -> bool {
     match body {
         Body::Denials(_) => true,
         Body::Change(Change { operations, .. }) => {
-            state.history().is_none() && matches!(operations.first(), Some(Operation::SystemBootstrap(_)))
+            // A catalog without a history that has something in it came from a backup.
+            let is_restored = state.revision() > 0;
+            state.history().is_none()
+                && match operations.first() {
+                    Some(Operation::SystemBootstrap(_)) => !is_restored,
+                    Some(Operation::SystemRestore(_)) => is_restored,
+                    _ => false,
+                }
         }
     }
 }

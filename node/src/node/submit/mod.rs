@@ -17,8 +17,9 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-pub(crate) use self::submission::random_bytes;
-pub use self::submission::{Credentials, NotEntered, Submission, SubmitError, Submitted, mint_request_id};
+pub use self::submission::{
+    Credentials, NotEntered, Submission, SubmitError, Submitted, mint_request_id, random_bytes,
+};
 use self::{
     answer::{ForwardedWrite, LeaderAnswer},
     drive::{Answered, Attempt, Paths, drive, retry_after},

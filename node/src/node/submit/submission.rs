@@ -112,7 +112,7 @@ pub fn mint_request_id() -> RequestId {
 }
 
 /// 128 random bits from the operating system.
-pub(crate) fn random_bytes() -> [u8; 16] {
+pub fn random_bytes() -> [u8; 16] {
     let mut bytes = [0; 16];
     // Without randomness nothing here can go on safely, and Linux has it from the moment a process can run.
     #[expect(clippy::expect_used, reason = "a system without a source of randomness can't run a node")]
