@@ -67,7 +67,9 @@ async fn make(to: &str, local: bool, global: &Global) -> Result<(), Failure> {
         eprintln!("{}", describe("backed up", &header));
         return Ok(());
     }
-    session.output.show(&shown(&header, to), |_| format!("{}\nwritten to {to}", describe("backed up", &header)))
+    session
+        .output
+        .show(&shown(&header, to), |_| format!("{}\nwritten to {to}", describe("backed up", &header)))
 }
 
 fn verify(file: &str, global: &Global) -> Result<(), Failure> {
@@ -155,5 +157,52 @@ impl Bar {
     /// Takes the bar away.
     pub fn finish(&self) {
         self.0.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tempfile::tempdir;
+
+    use super::*;
+    use crate::{client::Client, fake::Fake};
+
+    /// What comes is believed only once all of it is there: nothing else is ever found under the name of a backup.
+    #[tokio::test]
+    async fn what_is_no_backup_is_refused_and_leaves_nothing_behind() {
+        let folder = tempdir().expect("a temporary folder");
+        let to = folder.path().join("backup").display().to_string();
+        for (sent, said) in [
+            ("", "it ends within its first line"),
+            ("flagraft backup\n\0\0", "it ends within its header"),
+            ("<html>a proxy's page of two hundred words</html>", "does not begin as a backup does"),
+        ] {
+            let node = Fake::node(move |_| (200, "", sent.to_owned())).await;
+            let second = Duration::from_secs(1);
+            let client =
+                Client::new(vec![node.url.clone()], Some("fr_adm_x"), second, second).expect("a client");
+            let target = download::Target::open(&to).expect("it is not there");
+            let answer =
+                client.download(&Call::get(["api", "v1", "backup"]).linearizable()).await.expect("200");
+            let failure = download::take(answer, target).await.expect_err("no backup");
+            assert_eq!(failure.exit, Exit::VerificationFailed, "{failure}");
+            assert!(failure.to_string().contains(said), "{failure}");
+            assert_eq!(folder.path().read_dir().expect("lists").count(), 0);
+        }
+        let failure = refused(BackupError::TooNew("newer".to_owned()));
+        assert_eq!(failure.exit, Exit::Other);
+    }
+
+    #[test]
+    fn a_file_is_never_written_over() {
+        let folder = tempdir().expect("a temporary folder");
+        let path = folder.path().join("backup");
+        std::fs::write(&path, "precious").expect("written");
+        let failure = download::Target::open(&path.display().to_string()).err().expect("refused");
+        assert_eq!(failure.exit, Exit::Usage);
+        assert!(failure.to_string().contains("exists already"), "{failure}");
+        assert_eq!(std::fs::read_to_string(&path).expect("there"), "precious");
     }
 }

@@ -26,7 +26,7 @@ pub struct RecoverArgs {
     #[arg(long, env = "FLAGRAFT_DATA", value_name = "DIR")]
     data: PathBuf,
     /// Only say what the folder holds, to find the survivor that has most
-    #[arg(long, conflicts_with_all = ["i_accept_data_loss", "operator", "reason", "ticket"])]
+    #[arg(long, conflicts_with_all = ["i_accept_data_loss", "reason", "ticket"])]
     inspect: bool,
     /// Let this node go on alone. Takes the words that the command asks for, which say what is lost
     #[arg(long, value_name = "WORDS")]
@@ -63,8 +63,7 @@ pub fn run(args: &RecoverArgs, global: &Global) -> Result<(), Failure> {
         reason: args.reason.clone().unwrap_or_default(),
         ticket: args.ticket.clone(),
     };
-    let recovery =
-        recover_alone(&storage, &words, wall_ms(), random_bytes).map_err(not_recovered)?;
+    let recovery = recover_alone(&storage, &words, wall_ms(), random_bytes).map_err(not_recovered)?;
     output.show(&done(&report, &recovery), |_| told(&report, &recovery))
 }
 

@@ -42,11 +42,12 @@ pub fn run(args: &RestoreArgs, global: &Global) -> Result<(), Failure> {
         ticket: args.why.ticket.clone(),
     };
     let bar = Bar::default();
-    let header = stage(open(&args.file)?, &args.data, words, |part| bar.step(part)).map_err(|error| match error {
-        StageError::Backup(error) => refused(error),
-        StageError::NotEmpty(_) | StageError::Words(_) => Failure::usage(error.to_string()),
-        error => Failure::new(Exit::Other, error.to_string()),
-    })?;
+    let header =
+        stage(open(&args.file)?, &args.data, words, |part| bar.step(part)).map_err(|error| match error {
+            StageError::Backup(error) => refused(error),
+            StageError::NotEmpty(_) | StageError::Words(_) => Failure::usage(error.to_string()),
+            error => Failure::new(Exit::Other, error.to_string()),
+        })?;
     bar.finish();
     let output = Output { format: global.output };
     let data = args.data.display();

@@ -45,7 +45,9 @@ async fn the_survivor_of_a_lost_quorum_goes_on_as_the_runbook_says() {
         let inspected: Vec<Value> = (1..=3)
             .map(|id| {
                 shell.set("DATA", folder(id));
-                let [look] = runbook.commands("Choose the survivor that has most") else { panic!("one block") };
+                let [look] = runbook.commands("Choose the survivor that has most") else {
+                    panic!("one block")
+                };
                 shell.run(look);
                 serde_json::from_str(&shell.run(&format!("{} --output json", look.trim_end()))).expect("JSON")
             })
@@ -69,7 +71,8 @@ async fn the_survivor_of_a_lost_quorum_goes_on_as_the_runbook_says() {
         assert_ne!(status["history"], before["history"]);
         assert_eq!(status["members"].as_array().map(Vec::len), Some(1), "{status}");
         let records = audit::records(&node).await;
-        let recovery = records.iter().find(|record| record["operations"][0]["operation"]["op"] == "system.recover");
+        let recovery =
+            records.iter().find(|record| record["operations"][0]["operation"]["op"] == "system.recover");
         let recovery = recovery.expect("it is recorded");
         assert_eq!(recovery["revision_before"], before["revision"], "every entry of its log was kept");
         let from = &recovery["operations"][0]["operation"]["from"];
@@ -96,7 +99,10 @@ async fn the_survivor_of_a_lost_quorum_goes_on_as_the_runbook_says() {
         shop.cluster.restart(survivor).await;
         assert_eq!(shop.cluster.status(survivor).await.body["history"], status["history"]);
     }
-    measured("lost quorum drill: turns, well, slowest (ms)", format!("{turns}, {turns}, {}", slowest.as_millis()));
+    measured(
+        "lost quorum drill: turns, well, slowest (ms)",
+        format!("{turns}, {turns}, {}", slowest.as_millis()),
+    );
 }
 
 /// An old member that comes back is refused by the cluster's id, and changes nothing.
@@ -118,7 +124,8 @@ async fn an_old_member_is_refused_by_the_recovered_cluster() {
     assert_eq!((&after["history"], &after["term"]), (&before["history"], &before["term"]), "undisturbed");
     assert_eq!(after["members"].as_array().map(Vec::len), Some(1));
     // The old member leads nobody either: it has no quorum.
-    let lonely = shop.cluster.admin(2).change(PROJECT, "r", vec![put(&counter("probe", 9, false))]).answer().await;
+    let lonely =
+        shop.cluster.admin(2).change(PROJECT, "r", vec![put(&counter("probe", 9, false))]).answer().await;
     assert_eq!(lonely.status, 503, "{lonely:?}");
 }
 
@@ -130,7 +137,8 @@ async fn nothing_is_recovered_by_mistake() {
     let shell = Shell::new([("DATA", data), ("FLAGRAFT_OPERATOR", "ann".to_owned())]);
     let say = |words: &str| {
         let output = shell.try_run(&format!("flagraft recover --data \"$DATA\" --reason r {words}"));
-        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let said =
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         (output.status.code(), said)
     };
     let (exit, said) = say("");

@@ -47,12 +47,10 @@ impl Target {
         partial.push(format!(".{}.tmp", std::process::id()));
         let temporary = path.with_file_name(partial);
         // It holds every rule, and rules name customers: the file is for its owner's eyes.
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&temporary)
-            .map_err(|e| Failure::new(Exit::Other, format!("could not make {}: {e}", temporary.display())))?;
+        let file =
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).map_err(|e| {
+                Failure::new(Exit::Other, format!("could not make {}: {e}", temporary.display()))
+            })?;
         Ok(Self::File { path, temporary, file })
     }
 
@@ -65,8 +63,9 @@ impl Target {
 
     /// Puts it in place, durably.
     fn finish(&mut self) -> Result<(), Failure> {
-        let failed =
-            |what: &Path, e: io::Error| Failure::new(Exit::Other, format!("could not write {}: {e}", what.display()));
+        let failed = |what: &Path, e: io::Error| {
+            Failure::new(Exit::Other, format!("could not write {}: {e}", what.display()))
+        };
         match self {
             Self::Stdout => io::stdout().lock().flush().map_err(|e| failed(Path::new("-"), e)),
             Self::File { path, temporary, file } => {
@@ -131,13 +130,20 @@ pub async fn take(mut answer: Download, mut target: Target) -> Result<Header, Fa
         }
     }
     drop(send);
-    let checked: Result<Header, BackupError> =
-        checking.await.map_err(|e| Failure::new(Exit::Other, format!("the backup could not be checked: {e}")))?;
+    let checked: Result<Header, BackupError> = checking
+        .await
+        .map_err(|e| Failure::new(Exit::Other, format!("the backup could not be checked: {e}")))?;
     // An answer that broke off explains what the checker then found.
     if let Some(failure) = cut_off {
         return Err(failure);
     }
-    let header = checked.map_err(refused)?;
+    let header = checked.map_err(|error| match error {
+        BackupError::Bad(what) => {
+            Failure::new(Exit::VerificationFailed, format!("what the node sent is no good backup: {what}"))
+                .next("run the command again, or ask another node with --endpoint")
+        }
+        error => refused(error),
+    })?;
     target.finish()?;
     Ok(header)
 }
@@ -155,10 +161,13 @@ struct Pieces {
 impl Read for Pieces {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            let rest = self.piece.as_ref().and_then(|piece| (*piece.0).as_ref().get(self.at..)).unwrap_or_default();
+            let rest =
+                self.piece.as_ref().and_then(|piece| (*piece.0).as_ref().get(self.at..)).unwrap_or_default();
             if !rest.is_empty() {
                 let count = rest.len().min(buffer.len());
-                let (Some(from), Some(to)) = (rest.get(..count), buffer.get_mut(..count)) else { return Ok(0) };
+                let (Some(from), Some(to)) = (rest.get(..count), buffer.get_mut(..count)) else {
+                    return Ok(0);
+                };
                 to.copy_from_slice(from);
                 self.at += count;
                 return Ok(count);

@@ -88,17 +88,19 @@ fn a_restore_is_refused_that_is_not_of_this_backup_or_would_go_on_under_an_old_n
         assert_eq!(world.state.history(), None);
     }
     let (mut world, restore) = restored();
-    assert_eq!(code(&world.refuse(ask(json!([restore.clone()])).project(None))), "forbidden", "not with a token");
+    assert_eq!(
+        code(&world.refuse(ask(json!([restore.clone()])).project(None))),
+        "forbidden",
+        "not with a token"
+    );
     assert_eq!(code(&World::new().refuse(by_the_cluster(restore))), "bootstrap", "a living catalog");
 }
 
 #[test]
 fn a_recovered_catalog_goes_on_in_another_history() {
     let mut world = World::new().with(&[put("flag", &after(&[]))]);
-    let old = RevisionToken {
-        history: world.state.history().expect("founded"),
-        revision: world.state.revision(),
-    };
+    let old =
+        RevisionToken { history: world.state.history().expect("founded"), revision: world.state.revision() };
     let recover = recover(&world);
     world.must(ask(json!([recover])).by_the_cluster().project(None).ticket(Some(TICKET)));
     assert_ne!(world.state.history(), Some(old.history));
@@ -133,6 +135,10 @@ fn only_the_cluster_itself_recovers_and_only_what_is_there() {
         let rejection = world.refuse(wrong);
         assert_eq!((code(&rejection).as_str(), rejection.path()), ("invalid", at), "{pointer}");
     }
-    let outcome = World::unfounded().ask(ask(json!([operation])).by_the_cluster().project(None)).reply.outcome;
-    assert!(matches!(outcome, Outcome::Rejected { rejection: Rejection::Bootstrap { .. }, .. }), "{outcome:?}");
+    let outcome =
+        World::unfounded().ask(ask(json!([operation])).by_the_cluster().project(None)).reply.outcome;
+    assert!(
+        matches!(outcome, Outcome::Rejected { rejection: Rejection::Bootstrap { .. }, .. }),
+        "{outcome:?}"
+    );
 }

@@ -202,7 +202,9 @@ impl<R: Read> Checker<R> {
                 || link.revision_after < revision
                 || link.time_ms < time_ms
             {
-                return Err(bad(format!("audit record {sequence} does not go on where the one before it ended")));
+                return Err(bad(format!(
+                    "audit record {sequence} does not go on where the one before it ended"
+                )));
             }
             tree.push(bytes);
             take(Part::Record { sequence, bytes }).map_err(BackupError::Taken)?;

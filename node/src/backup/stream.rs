@@ -15,7 +15,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use tokio::{
     runtime::Handle,
-    sync::{OwnedSemaphorePermit, mpsc},
+    sync::{OwnedSemaphorePermit, mpsc, watch},
     time::timeout,
 };
 
@@ -37,12 +37,13 @@ pub struct BackupStream {
 
 impl BackupStream {
     /// Starts to make a backup on a thread of its own, no faster than the receiver takes it. One that takes nothing
-    /// for `stall` is given up. `permit` is kept until the end.
+    /// for `stall` is given up, and so is every one when `stop` says so. `permit` is kept until the end.
     pub(crate) fn start(
         header: Header,
         published: Arc<Published>,
         storage: Arc<Storage>,
         stall: Duration,
+        stop: watch::Receiver<bool>,
         permit: OwnedSemaphorePermit,
     ) -> Self {
         let (send, pieces) = mpsc::channel(PIECES_WAITING);
@@ -50,7 +51,7 @@ impl BackupStream {
         let (runtime, done) = (Handle::current(), Arc::clone(&whole));
         tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            let mut pieces = Pieces { send, runtime, stall, piece: BytesMut::new(), sent_bytes: 0 };
+            let mut pieces = Pieces { send, runtime, stall, stop, piece: BytesMut::new(), sent_bytes: 0 };
             match write(&header, &published, &storage, &mut pieces) {
                 Ok(()) => {
                     done.store(true, Ordering::Release);
@@ -85,6 +86,7 @@ struct Pieces {
     send: mpsc::Sender<Bytes>,
     runtime: Handle,
     stall: Duration,
+    stop: watch::Receiver<bool>,
     piece: BytesMut,
     sent_bytes: u64,
 }
@@ -104,10 +106,17 @@ impl Write for Pieces {
         }
         let piece = self.piece.split().freeze();
         self.sent_bytes = self.sent_bytes.saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
-        match self.runtime.block_on(timeout(self.stall, self.send.send(piece))) {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(io::Error::other("the receiver went away")),
-            Err(_) => Err(io::Error::other("the receiver takes nothing any more")),
-        }
+        let (send, stop, stall) = (&self.send, &mut self.stop, self.stall);
+        self.runtime.block_on(async move {
+            tokio::select! {
+                sent = timeout(stall, send.send(piece)) => match sent {
+                    Ok(Ok(())) => Ok(()),
+                    Ok(Err(_)) => Err(io::Error::other("the receiver went away")),
+                    Err(_) => Err(io::Error::other("the receiver takes nothing any more")),
+                },
+                // A sender that is gone says the same.
+                _ = stop.wait_for(|stop| *stop) => Err(io::Error::other("this node is stopping")),
+            }
+        })
     }
 }

@@ -1,16 +1,18 @@
 //! Backups written, read back, damaged in every way there is, and staged.
 
-use std::{fs, io::Cursor, sync::Arc};
+use std::{fs, io::Cursor, sync::Arc, time::Duration};
 
 use flagraft_core::{
     apply::apply,
     identity::{ClusterId, History, LogPosition},
-    proposal::Proposal,
+    proposal::{Proposal, RequestId},
     state::State,
 };
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use tempfile::{TempDir, tempdir};
+use tokio::sync::{Semaphore, watch};
 
-use super::{BackupError, Header, StageError, Staged, Words, check, load, stage, write};
+use super::{BackupError, BackupStream, Header, StageError, Staged, Words, check, load, stage, write};
 use crate::{
     raft::Published,
     storage::{Storage, StorageMetrics},
@@ -28,6 +30,11 @@ struct Made {
 }
 
 fn made() -> Made {
+    made_with(0)
+}
+
+/// With this many records more.
+fn made_with(more: u64) -> Made {
     let dir = tempdir().expect("a temporary folder");
     let metrics = StorageMetrics::detached().expect("fresh");
     let options = crate::storage::StorageOptions::new(dir.path(), 1, metrics);
@@ -35,10 +42,16 @@ fn made() -> Made {
     let mut state = State::empty();
     let mut position = LogPosition::default();
     let mut batch = storage.batch();
-    for (entry, index) in LOG.lines().zip(1..) {
+    let mut log: Vec<Proposal> =
+        LOG.lines().map(|entry| Proposal::decode(entry.as_bytes()).expect(entry)).collect();
+    let denials = log.last().expect("the log ends with a count of denials").clone();
+    log.extend((0..more).map(|number| Proposal {
+        request: RequestId { id: format!("denials-more-{number}"), client_given: false },
+        ..denials.clone()
+    }));
+    for (proposal, index) in log.iter().zip(1..) {
         position = LogPosition { term: 7, index };
-        let proposal = Proposal::decode(entry.as_bytes()).expect(entry);
-        let applied = apply(&state, &proposal, position);
+        let applied = apply(&state, proposal, position);
         if let Some(record) = applied.record {
             batch.record(record.sequence, &record.bytes);
         }
@@ -63,6 +76,45 @@ fn words() -> Words {
 
 fn read(bytes: &[u8]) -> Result<(Header, State), BackupError> {
     load(Cursor::new(bytes), |_, _| Ok(()), |_| ())
+}
+
+/// Enough records that a backup is many more pieces than wait for a receiver.
+const MANY: u64 = 6_000;
+
+/// A backup being streamed, what tells it to stop, and how many permits are free.
+fn streamed(made: &Made, stall: Duration) -> (BackupStream, watch::Sender<bool>, Arc<Semaphore>) {
+    let header = Header::of(&made.published, 2, 1_800_000_040_000).expect("founded");
+    let (stop, stopped) = watch::channel(false);
+    let permits = Arc::new(Semaphore::new(1));
+    let permit = Arc::clone(&permits).try_acquire_owned().expect("it is free");
+    let (published, storage) = (Arc::new(made.published.clone()), Arc::clone(&made.storage));
+    (BackupStream::start(header, published, storage, stall, stopped, permit), stop, permits)
+}
+
+#[tokio::test]
+async fn a_stream_is_the_backup_in_pieces() {
+    let made = made_with(MANY);
+    let (stream, _stop, permits) = streamed(&made, Duration::from_secs(30));
+    let pieces: Vec<_> = stream.try_collect().await.expect("whole");
+    assert!(pieces.len() > 8 && pieces.iter().all(|piece| piece.len() < 1024 * 1024), "{}", pieces.len());
+    assert_eq!(pieces.concat(), made.backup());
+    drop(permits.acquire().await.expect("it is given back"));
+}
+
+/// Never an end that looks like a whole backup: an error.
+#[tokio::test]
+async fn a_receiver_that_stalls_and_a_node_that_stops_end_it_with_an_error() {
+    let made = made_with(MANY);
+    let (stalled, _stop, permits) = streamed(&made, Duration::from_millis(50));
+    drop(permits.acquire().await.expect("it is given up although the receiver is still there"));
+    let error = stalled.try_collect::<Vec<_>>().await.expect_err("not whole");
+    assert!(error.to_string().contains("broke off"), "{error}");
+
+    let (mut cut, stop, permits) = streamed(&made, Duration::from_secs(3_600));
+    cut.next().await.expect("a first piece").expect("good");
+    stop.send_replace(true);
+    drop(permits.acquire().await.expect("it ends when the node does"));
+    cut.try_collect::<Vec<_>>().await.expect_err("not whole");
 }
 
 #[test]
@@ -114,7 +166,9 @@ fn no_damage_goes_unseen() {
     let bytes = made().backup();
     read(&bytes).expect("good before it is damaged");
     let step = (bytes.len() / 400).max(1);
-    for at in (0..200.min(bytes.len())).chain((200..bytes.len()).step_by(step)).chain(bytes.len() - 40..bytes.len()) {
+    for at in
+        (0..200.min(bytes.len())).chain((200..bytes.len()).step_by(step)).chain(bytes.len() - 40..bytes.len())
+    {
         let mut damaged = bytes.clone();
         damaged[at] ^= 1 << (at % 8);
         assert!(read(&damaged).is_err(), "byte {at} was changed");

@@ -45,7 +45,8 @@ impl PeerHandler for Desk {
     async fn found(&self, from: u64, found: Found) -> Result<FoundReply, Refusal> {
         match self.storage.identity().cluster_id {
             None if self.restores => {
-                let why = "a backup was restored into this node's folder, so this node is the one that founds";
+                let why =
+                    "a backup was restored into this node's folder, so this node is the one that founds";
                 return Err(Refusal::new(RefusalCode::Unavailable, why));
             }
             Some(ours) if ours != found.cluster_id => return Ok(FoundReply::KnowsAnother(ours)),

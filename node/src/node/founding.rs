@@ -311,8 +311,7 @@ pub(super) async fn failure_of(newcomer: Newcomer) -> Failure {
 
 /// The first entry of an empty catalog.
 fn first_change(cluster: ClusterId, members: BTreeMap<u64, Member>, secret: &Secret) -> Change {
-    let bootstrap =
-        SystemBootstrap { cluster, history: random_history(), members, if_revision: None };
+    let bootstrap = SystemBootstrap { cluster, history: random_history(), members, if_revision: None };
     Change {
         project: None,
         operations: vec![Operation::SystemBootstrap(bootstrap), owner_token(secret)],
@@ -355,7 +354,8 @@ fn restoring_change(
 /// Refuses a backup that knows the bootstrap token as one that owns nothing: it could not be made anew.
 fn check_owner(restored: &State, secret: &Secret) -> Result<(), StageError> {
     let known = restored.token_by_secret(&secret.sha256());
-    match known.filter(|token| token.check(wall_ms()).is_err() || !token.spec.allows_everywhere(Role::Owner)) {
+    match known.filter(|token| token.check(wall_ms()).is_err() || !token.spec.allows_everywhere(Role::Owner))
+    {
         None => Ok(()),
         Some(_) => Err(StageError::Words(
             "the bootstrap token is in the backup, and owns nothing there any more; name another file with \

@@ -29,9 +29,7 @@ use tokio::{
 pub use self::{
     cluster::{AuditStatus, ClusterMember, ClusterStatus, MemberState},
     failure::{Failure, StartError},
-    submit::{
-        Credentials, NotEntered, Submission, SubmitError, Submitted, mint_request_id, random_bytes,
-    },
+    submit::{Credentials, NotEntered, Submission, SubmitError, Submitted, mint_request_id, random_bytes},
 };
 use self::{denials::DenialCount, listener::PeerListener, submit::Writes};
 use crate::{
@@ -64,7 +62,7 @@ pub struct Node {
     peer_listener: Mutex<Option<PeerListener>>,
     /// What runs until the node stops: the way into a cluster, and the comparison of clocks.
     tasks: Vec<AbortHandle>,
-    /// Tells the reporter of refused credentials to write its last record.
+    /// Tells the reporter of refused credentials to write its last record, and backups to end.
     stop: watch::Sender<bool>,
     reporter: Mutex<Option<JoinHandle<()>>>,
     /// Set when the node was let go: whatever ends after that is no reason to end the process.
@@ -164,8 +162,8 @@ impl Node {
         permit: OwnedSemaphorePermit,
     ) -> Result<(Header, BackupStream), NotFounded> {
         let header = Header::of(&published, self.id(), wall_ms())?;
-        let storage = Arc::clone(&self.storage);
-        let stream = BackupStream::start(header.clone(), published, storage, stall, permit);
+        let (storage, stop) = (Arc::clone(&self.storage), self.stop.subscribe());
+        let stream = BackupStream::start(header.clone(), published, storage, stall, stop, permit);
         Ok((header, stream))
     }
 

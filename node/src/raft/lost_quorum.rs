@@ -182,8 +182,8 @@ pub fn recover_alone(
     let newest = survivor.vote.map_or(0, |vote| vote.leader_id.term).max(last.leader_id.term);
     let leader_id = LeaderId::new(newest.saturating_add(1), node_id);
     let at = |steps: u64| LogId { leader_id, index: last.index.saturating_add(steps) };
-    let membership =
-        Membership::new(vec![[node_id].into()], BTreeMap::from([(node_id, meta)])).map_err(io::Error::other)?;
+    let membership = Membership::new(vec![[node_id].into()], BTreeMap::from([(node_id, meta)]))
+        .map_err(io::Error::other)?;
 
     // Foreseen with the same function that will judge it: what would be rejected must not be written.
     let end = at(2);

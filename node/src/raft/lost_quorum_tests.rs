@@ -50,7 +50,10 @@ fn founding() -> Proposal {
 fn entries() -> Vec<Entry> {
     let founding = Command(founding().encode().expect("small enough"));
     let founding = Entry { log_id: log_id(2, 1), payload: EntryPayload::Normal(founding) };
-    [membership_of(2, 0, &[1, 2, 3]), founding].into_iter().chain((2..=LAST).map(|index| entry(2, index))).collect()
+    [membership_of(2, 0, &[1, 2, 3]), founding]
+        .into_iter()
+        .chain((2..=LAST).map(|index| entry(2, index)))
+        .collect()
 }
 
 /// The folder of node 1 as a crash left it: five entries of its log are not known to be committed.
