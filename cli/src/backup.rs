@@ -58,7 +58,7 @@ async fn make(to: &str, local: bool, global: &Global) -> Result<(), Failure> {
     let target = download::Target::open(to)?;
     let mut call = Call::get(["api", "v1", "backup"]);
     if !local {
-        call = call.linearizable();
+        call = call.confirmed();
     }
     let answer = session.client.download(&call).await?;
     let header = download::take(answer, target).await?;
@@ -184,8 +184,7 @@ mod tests {
             let client =
                 Client::new(vec![node.url.clone()], Some("fr_adm_x"), second, second).expect("a client");
             let target = download::Target::open(&to).expect("it is not there");
-            let answer =
-                client.download(&Call::get(["api", "v1", "backup"]).linearizable()).await.expect("200");
+            let answer = client.download(&Call::get(["api", "v1", "backup"]).confirmed()).await.expect("200");
             let failure = download::take(answer, target).await.expect_err("no backup");
             assert_eq!(failure.exit, Exit::VerificationFailed, "{failure}");
             assert!(failure.to_string().contains(said), "{failure}");

@@ -40,7 +40,8 @@ pub struct Call {
     query: Vec<(&'static str, String)>,
     body: Option<Value>,
     idempotency_key: Option<String>,
-    linearizable: bool,
+    /// Whether a read is confirmed with a quorum.
+    confirmed: bool,
 }
 
 impl Call {
@@ -70,17 +71,16 @@ impl Call {
 
     fn new<S: AsRef<str>>(method: Method, path: impl IntoIterator<Item = S>) -> Self {
         let path = path.into_iter().map(|segment| segment.as_ref().to_owned()).collect();
-        let query = Vec::new();
-        Self { method, path, query, body: None, idempotency_key: None, linearizable: false }
+        Self { method, path, query: Vec::new(), body: None, idempotency_key: None, confirmed: false }
     }
 
-    /// The same read, confirmed by a quorum: 503 where there is none.
-    pub fn linearizable(mut self) -> Self {
-        self.linearizable = true;
+    /// The same read, of the newest state that there is, whichever node answers.
+    pub fn confirmed(mut self) -> Self {
+        self.confirmed = true;
         self
     }
 
-    /// The same write under a request id that a later run of the same command makes again.
+    /// The same write under a request id that a later run of the same command makes again while nothing has changed.
     pub fn with_key(mut self, key: String) -> Self {
         self.idempotency_key = Some(key);
         self
@@ -290,7 +290,7 @@ impl Client {
         if let Some(key) = &call.idempotency_key {
             request = request.header(IDEMPOTENCY_KEY, key);
         }
-        if call.linearizable {
+        if call.confirmed {
             request = request.header(CONSISTENCY, "linearizable");
         }
         if let Some(body) = &call.body {

@@ -69,16 +69,33 @@ pub async fn read(session: &Session, project: &str) -> Result<Value, Failure> {
         .next("try again when fewer changes are made"))
 }
 
-/// All segments of a project, with their members: lists of segments leave those out, for there may be a
-/// million.
+/// All segments of a project, with their members: a segment is shown without those, for there may be a million.
 pub async fn segments(session: &Session, project: &str) -> Result<Vec<Value>, Failure> {
     let path = ["api", "v1", "projects", project, "segments"];
     let mut segments = Vec::new();
-    for segment in session.client.list(Call::get(path)).await? {
-        let key = segment["key"].as_str().unwrap_or_default();
-        segments.push(session.client.send(&Call::get(path.into_iter().chain([key]))).await?.body);
+    for mut segment in session.client.list(Call::get(path).confirmed()).await? {
+        let key = segment["key"].as_str().unwrap_or_default().to_owned();
+        for list in ["included", "excluded"] {
+            segment[list] = members(session, project, &key, list).await?.into();
+        }
+        segments.push(segment);
     }
     Ok(segments)
+}
+
+/// The members of one of a segment's lists, which the node sends a line each.
+pub async fn members(
+    session: &Session,
+    project: &str,
+    segment: &str,
+    list: &str,
+) -> Result<Vec<String>, Failure> {
+    let path = ["api", "v1", "projects", project, "segments", segment, "members"];
+    let answer = session.client.send(&Call::get(path).query("list", Some(list))).await?;
+    let read = answer.text.lines().map(serde_json::from_str).collect::<Result<_, _>>();
+    read.map_err(|e| {
+        Failure::new(Exit::Other, format!("the members of segment {segment} can't be read: {e}"))
+    })
 }
 
 /// The revision of the state that the node asked has now.

@@ -19,6 +19,7 @@ mod flag;
 mod health;
 mod import;
 mod input;
+mod member;
 mod output;
 mod project;
 mod recover;

@@ -24,6 +24,19 @@ fn every_option_and_command_is_documented() {
     }
 }
 
+/// `flagraft serve --dev`, and then any other command, without a word about addresses.
+#[test]
+fn commands_look_for_a_node_where_serve_starts_one() {
+    let command = Arguments::command();
+    let default = |command: &clap::Command, id: &str| {
+        let argument = command.get_arguments().find(|argument| argument.get_id() == id).expect(id);
+        let values = argument.get_default_values().iter().map(|value| value.to_string_lossy().into_owned());
+        values.collect::<Vec<_>>().join(",")
+    };
+    let listen = default(command.find_subcommand("serve").expect("serve"), "listen");
+    assert_eq!(default(&command, "endpoints"), format!("http://{listen}"));
+}
+
 /// A secret in the arguments would be in the list of processes and in the shell's history.
 #[test]
 fn no_option_takes_a_secret() {

@@ -7,7 +7,6 @@ use flagraft_core::identity::LogPosition;
 use flagraft_node::{
     backup::Words,
     clock::wall_ms,
-    node::random_bytes,
     raft::{FolderReport, RecoverError, Recovery, inspect, recover_alone},
     storage::{Storage, StorageError, StorageMetrics},
 };
@@ -63,7 +62,7 @@ pub fn run(args: &RecoverArgs, global: &Global) -> Result<(), Failure> {
         reason: args.reason.clone().unwrap_or_default(),
         ticket: args.ticket.clone(),
     };
-    let recovery = recover_alone(&storage, &words, wall_ms(), random_bytes).map_err(not_recovered)?;
+    let recovery = recover_alone(&storage, &words, wall_ms()).map_err(not_recovered)?;
     output.show(&done(&report, &recovery), |_| told(&report, &recovery))
 }
 

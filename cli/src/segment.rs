@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     client::Call,
+    export,
     failure::Failure,
     input,
     output::{cell, pretty, table},
@@ -31,6 +32,8 @@ pub enum SegmentCommand {
 /// Commands on a segment's members.
 #[derive(Subcommand, Debug)]
 pub enum MembersCommand {
+    /// Show the members of a list, one a line
+    List(ListArgs),
     /// Add members to a list
     Add(MembersArgs),
     /// Remove members from a list
@@ -77,6 +80,25 @@ enum List {
     Excluded,
 }
 
+impl List {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Included => "included",
+            Self::Excluded => "excluded",
+        }
+    }
+}
+
+/// One of a segment's lists.
+#[derive(Args, Debug)]
+pub struct ListArgs {
+    #[command(flatten)]
+    segment: SegmentArg,
+    /// Which list
+    #[arg(long, value_enum, default_value_t)]
+    list: List,
+}
+
 /// Members to add or remove.
 #[derive(Args, Debug)]
 pub struct MembersArgs {
@@ -113,6 +135,7 @@ pub async fn run(command: SegmentCommand, global: &Global) -> Result<(), Failure
             let call = args.why.on(Call::write(Method::DELETE, path, None)?);
             session.finish(&call, format!("segment {} is deleted", segment.key)).await
         }
+        SegmentCommand::Members(MembersCommand::List(args)) => show_members(&session, &args).await,
         SegmentCommand::Members(MembersCommand::Add(args)) => members(&session, &args, "add").await,
         SegmentCommand::Members(MembersCommand::Remove(args)) => members(&session, &args, "remove").await,
     }
@@ -140,16 +163,19 @@ async fn put(session: &Session, args: &PutArgs) -> Result<(), Failure> {
     session.write(Method::PUT, &path, Some(body), format!("segment {key} is set")).await
 }
 
+async fn show_members(session: &Session, args: &ListArgs) -> Result<(), Failure> {
+    let (project, segment) = (&args.segment.project.project, &args.segment.key);
+    let members = export::members(session, project, segment, args.list.name()).await?;
+    session.output.show(&json!(members), |_| members.join("\n"))
+}
+
 async fn members(session: &Session, args: &MembersArgs, verb: &str) -> Result<(), Failure> {
     let mut members = args.members.clone();
     if let Some(file) = &args.file {
         let text = input::read(file)?;
         members.extend(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned));
     }
-    let list = match args.list {
-        List::Included => "included",
-        List::Excluded => "excluded",
-    };
+    let list = args.list.name();
     let (project, segment) = (&args.segment.project.project, &args.segment.key);
     let done = if verb == "add" { "added to" } else { "removed from" };
     let changes = chunks(&members);

@@ -4,9 +4,12 @@
 mod logging;
 mod settings;
 
-use std::{future::Future, io};
+use std::{env, future::Future, io, os::unix::process::CommandExt as _, process::Command};
 
-use flagraft_node::{node::StartError, server::Server};
+use flagraft_node::{
+    node::StartError,
+    server::{Server, ServerError},
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 pub use self::{logging::LogFormat, settings::ServeArgs};
@@ -14,6 +17,9 @@ use crate::{
     dev,
     failure::{Exit, Failure},
 };
+
+/// This program, also when an upgrade has put another one in its place: what is started anew is what ran.
+const THIS_PROGRAM: &str = "/proc/self/exe";
 
 /// Runs a node until it is told to stop.
 pub fn run(args: ServeArgs) -> Result<(), Failure> {
@@ -24,17 +30,32 @@ pub fn run(args: ServeArgs) -> Result<(), Failure> {
         return runtime.block_on(dev::run(&args));
     }
     let config = args.config()?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         // Asked for before the node starts: a signal while it does must not kill it half-way.
         let stop = told_to_stop()?;
         let server = Server::start(config).await.map_err(not_started)?;
-        ended(server, stop).await
-    })
+        Ok::<_, Failure>(server.run_until(stop).await)
+    })?;
+    match ended {
+        Err(ServerError::DiskIsBack) => Err(start_anew()),
+        ended => ended.map_err(not_ended_well),
+    }
 }
 
 /// Serves until `stop`, or until the node can't go on.
 pub async fn ended(server: Server, stop: impl Future<Output = ()>) -> Result<(), Failure> {
-    server.run_until(stop).await.map_err(|error| Failure::new(Exit::Other, error.to_string()))
+    server.run_until(stop).await.map_err(not_ended_well)
+}
+
+fn not_ended_well(error: ServerError) -> Failure {
+    Failure::new(Exit::Other, error.to_string())
+}
+
+/// Puts a new run of this program in the place of this one, with the same process id, arguments and environment. Returns
+/// only if that fails. A new process and not a new node in this one: nothing is left of a database that has failed.
+fn start_anew() -> Failure {
+    let error = Command::new(THIS_PROGRAM).args(env::args_os().skip(1)).exec();
+    Failure::new(Exit::Other, format!("this node could not start anew: {error}; start it again"))
 }
 
 /// Completes at the first SIGTERM or SIGINT.

@@ -240,7 +240,7 @@ pub fn receipt(body: &Value, did: &str) -> String {
     {
         let nodes: Vec<String> = missing.iter().map(Value::to_string).collect();
         text.push_str(&format!(
-            "\nnot yet published on node {}: until it is, that node gives the safe variant of a critical flag",
+            "\nnot yet known to node {}: until it is, that node may answer the flag from its memory, unconfirmed",
             nodes.join(", ")
         ));
     }

@@ -7,6 +7,7 @@ mod authority;
 mod configurations;
 mod draft;
 mod flags;
+mod members;
 mod references;
 mod segments;
 mod system;
@@ -19,7 +20,6 @@ use serde_json::Value;
 
 use crate::{
     identity::{History, LogPosition},
-    key::EnvironmentKey,
     limits::{REQUESTS_MINTED_REMEMBERED_MAX, REQUESTS_REMEMBERED_MAX, REQUESTS_REMEMBERED_MS},
     operation::Operation,
     proposal::{Body, Change, Denials, Proposal},
@@ -33,7 +33,6 @@ use crate::{
 };
 
 use draft::Draft;
-pub use system::CLUSTER_VERSION;
 
 /// What an entry made of the state.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,20 +56,14 @@ const FORGOTTEN_PER_ENTRY: usize = 64;
 pub fn apply(state: &State, proposal: &Proposal, at: LogPosition) -> Applied {
     let now_ms = proposal.proposed_at_ms.max(state.last_at_ms());
     let scoped_id = proposal.scoped_request_id();
-    let body_sha256 = proposal.body.sha256();
+    let body_sha256 = proposal.asks_sha256();
     let forgotten_before_ms = now_ms.saturating_sub(REQUESTS_REMEMBERED_MS);
 
-    let first = state.request(&scoped_id).filter(|first| first.at_ms >= forgotten_before_ms);
-    if let Some(first) = first {
+    if let Some(first) = state.remembered(&scoped_id, now_ms) {
         return if first.body_sha256 == body_sha256 {
-            without_record(state, proposal, first.outcome.clone(), true)
+            without_record(state, first.reply(proposal.request.id.clone()))
         } else {
-            without_record(
-                state,
-                proposal,
-                Outcome::Refused { rejection: Rejection::IdempotencyMismatch },
-                false,
-            )
+            refused(state, proposal, Rejection::IdempotencyMismatch)
         };
     }
 
@@ -84,12 +77,7 @@ pub fn apply(state: &State, proposal: &Proposal, at: LogPosition) -> Applied {
             && next.requests.minted() < REQUESTS_MINTED_REMEMBERED_MAX
     };
     if proposal.request.client_given && !room {
-        return without_record(
-            state,
-            proposal,
-            Outcome::Refused { rejection: Rejection::TooManyRequests },
-            false,
-        );
+        return refused(state, proposal, Rejection::TooManyRequests);
     }
 
     let sequence = state.sequence();
@@ -201,9 +189,12 @@ pub fn apply(state: &State, proposal: &Proposal, at: LogPosition) -> Applied {
     Applied { state: next, writes, record: Some(record), reply }
 }
 
-fn without_record(state: &State, proposal: &Proposal, outcome: Outcome, replayed: bool) -> Applied {
-    let reply =
-        Reply { request_id: proposal.request.id.clone(), outcome, replayed, promotes_critical: false };
+fn refused(state: &State, proposal: &Proposal, rejection: Rejection) -> Applied {
+    let (request_id, outcome) = (proposal.request.id.clone(), Outcome::Refused { rejection });
+    without_record(state, Reply { request_id, outcome, replayed: false, promotes_critical: false })
+}
+
+fn without_record(state: &State, reply: Reply) -> Applied {
     Applied { state: state.clone(), writes: Vec::new(), record: None, reply }
 }
 
@@ -304,16 +295,4 @@ fn judge(state: &State, proposal: &Proposal, change: &Change, now_ms: i64) -> Re
     }
     draft.check_policies(state, change)?;
     Ok(draft.finish(state, change))
-}
-
-/// The environments whose evaluation an operation may change: the basis of every policy. Empty for an operation that
-/// the state rejects.
-pub fn touches(state: &State, proposal: &Proposal, operation: &Operation) -> BTreeSet<EnvironmentKey> {
-    let Body::Change(change) = &proposal.body else { return BTreeSet::new() };
-    let mut draft = Draft::new(state, proposal, change, proposal.proposed_at_ms);
-    let authority = authority::Authority::unlimited();
-    match draft.perform(&authority, operation) {
-        Ok(()) => draft.touched_environments(),
-        Err(_) => BTreeSet::new(),
-    }
 }

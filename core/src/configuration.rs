@@ -1,8 +1,11 @@
 //! A flag's configuration in one environment: whether it is on, and what is served to whom.
 
-use std::{collections::BTreeMap, collections::BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::{
@@ -11,9 +14,11 @@ use crate::{
     invalid::Invalid,
     key::{FlagKey, RuleId, SegmentKey, VariantKey},
     limits::{
-        ATTRIBUTE_BYTES_MAX, CONDITIONS_MAX, MATCH_VALUE_BYTES_MAX, PREREQUISITES_MAX, RULES_MAX,
-        SHORT_TEXT_BYTES_MAX, TARGET_VALUES_MAX, WEIGHT_TOTAL_MAX,
+        ATTRIBUTE_BYTES_MAX, CONDITIONS_MAX, FLAG_CONFIGURATION_BYTES_MAX, MATCH_VALUE_BYTES_MAX,
+        PREREQUISITES_MAX, RULES_MAX, SHORT_TEXT_BYTES_MAX, TARGET_VALUES_MAX, VARIANTS_MAX,
+        WEIGHT_TOTAL_MAX,
     },
+    size::json_bytes,
     text::{check_attribute, check_text},
 };
 
@@ -147,16 +152,70 @@ pub struct Hold {
 }
 
 /// A configuration that is valid against its flag's definition. What it names beyond the flag, other flags and
-/// segments, is checked by `apply`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(transparent)]
-pub struct FlagEnvironment(FlagEnvironmentSpec);
+/// segments, is checked by `apply`. A clone shares it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FlagEnvironment {
+    spec: Arc<FlagEnvironmentSpec>,
+    bytes: usize,
+}
 
 impl std::ops::Deref for FlagEnvironment {
     type Target = FlagEnvironmentSpec;
 
     fn deref(&self) -> &FlagEnvironmentSpec {
-        &self.0
+        &self.spec
+    }
+}
+
+impl Serialize for FlagEnvironment {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.spec.serialize(serializer)
+    }
+}
+
+/// The variants that there are; `None` where the flag is not at hand, and every name passes.
+type Variants<'a> = Option<&'a BTreeMap<VariantKey, Value>>;
+
+fn check_named(field: &str, variant: &VariantKey, variants: Variants<'_>) -> Result<(), Invalid> {
+    variants.map_or(Ok(()), |variants| check_variant(field, Some(variant), variants))
+}
+
+impl FlagEnvironmentSpec {
+    /// Checks what needs no more of the flag than its key. Whether the variants exist is seen by [`FlagEnvironment::new`].
+    ///
+    /// # Errors
+    /// [`Invalid`] with the path to the first fault.
+    pub fn validate(&self, flag: &FlagKey) -> Result<(), Invalid> {
+        self.check(flag, None).map(drop)
+    }
+
+    /// Checks the configuration; returns its size.
+    fn check(&self, flag: &FlagKey, variants: Variants<'_>) -> Result<usize, Invalid> {
+        for (field, variant) in [("off_variant", &self.off_variant), ("safe_variant", &self.safe_variant)] {
+            variant.as_ref().map_or(Ok(()), |variant| check_named(field, variant, variants))?;
+        }
+        if let Some(hold) = &self.hold {
+            check_named("variant", &hold.variant, variants)
+                .and_then(|()| {
+                    check_attribute("the id", &hold.id, SHORT_TEXT_BYTES_MAX)
+                        .map_err(|invalid| invalid.under("id"))
+                })
+                .map_err(|invalid| invalid.under("hold"))?;
+        }
+        if let Some(serve) = &self.default {
+            serve.check(variants).map_err(|invalid| invalid.under("default"))?;
+        }
+        check_prerequisites(&self.prerequisites, flag).map_err(|invalid| invalid.under("prerequisites"))?;
+        check_targets(&self.targets, variants).map_err(|invalid| invalid.under("targets"))?;
+        check_rules(&self.rules, variants).map_err(|invalid| invalid.under("rules"))?;
+        // Counted as of one that is off: `false` has a byte more than `true`.
+        let bytes = json_bytes(self).saturating_add(usize::from(self.enabled));
+        if bytes > FLAG_CONFIGURATION_BYTES_MAX {
+            return Err(Invalid::here(format!(
+                "the configuration has {bytes} bytes of JSON; at most {FLAG_CONFIGURATION_BYTES_MAX} are kept; move long lists to segments"
+            )));
+        }
+        Ok(bytes)
     }
 }
 
@@ -166,26 +225,28 @@ impl FlagEnvironment {
     /// # Errors
     /// [`Invalid`] with the path to the first fault.
     pub fn new(spec: FlagEnvironmentSpec, definition: &FlagDefinition) -> Result<Self, Invalid> {
-        let variants = &definition.variants;
-        check_variant("off_variant", spec.off_variant.as_ref(), variants)?;
-        check_variant("safe_variant", spec.safe_variant.as_ref(), variants)?;
-        if let Some(hold) = &spec.hold {
-            check_variant("variant", Some(&hold.variant), variants)
-                .map_err(|invalid| invalid.under("hold"))?;
+        let bytes = spec.check(&definition.key, Some(&definition.variants))?;
+        Ok(Self { spec: Arc::new(spec), bytes })
+    }
+
+    /// The same configuration turned on or off. It needs no check, and its size stays, so this can't fail.
+    #[must_use]
+    pub fn switched(&self, enabled: bool) -> Self {
+        let mut switched = self.clone();
+        if self.enabled != enabled {
+            Arc::make_mut(&mut switched.spec).enabled = enabled;
         }
-        if let Some(serve) = &spec.default {
-            serve.validate(variants).map_err(|invalid| invalid.under("default"))?;
-        }
-        check_prerequisites(&spec.prerequisites, &definition.key)
-            .map_err(|invalid| invalid.under("prerequisites"))?;
-        check_targets(&spec.targets, variants).map_err(|invalid| invalid.under("targets"))?;
-        check_rules(&spec.rules, variants).map_err(|invalid| invalid.under("rules"))?;
-        Ok(Self(spec))
+        switched
+    }
+
+    /// Its size: the bytes of its compact JSON, were it off.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// The configuration as it was stated, to be edited.
     pub fn to_spec(&self) -> FlagEnvironmentSpec {
-        self.0.clone()
+        (*self.spec).clone()
     }
 
     /// The prerequisites.
@@ -218,21 +279,47 @@ impl Serve {
         }
     }
 
-    fn validate(&self, variants: &BTreeMap<VariantKey, Value>) -> Result<(), Invalid> {
+    /// Checks what needs no knowledge of the flag.
+    ///
+    /// # Errors
+    /// [`Invalid`] with the path to the first fault.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        self.check(None)
+    }
+
+    fn check(&self, variants: Variants<'_>) -> Result<(), Invalid> {
         match self {
-            Self::Variant(variant) => check_variant("variant", Some(variant), variants),
-            Self::Rollout(rollout) => rollout.validate(variants).map_err(|invalid| invalid.under("rollout")),
+            Self::Variant(variant) => check_named("variant", variant, variants),
+            Self::Rollout(rollout) => rollout.check(variants).map_err(|invalid| invalid.under("rollout")),
         }
+    }
+}
+
+impl Rule {
+    /// Checks what needs no knowledge of the flag.
+    ///
+    /// # Errors
+    /// [`Invalid`] with the path to the first fault.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        self.check(None)
+    }
+
+    fn check(&self, variants: Variants<'_>) -> Result<(), Invalid> {
+        check_text("the name", &self.name, SHORT_TEXT_BYTES_MAX).map_err(|invalid| invalid.under("name"))?;
+        if let Some(when) = &self.when {
+            when.validate().map_err(|invalid| invalid.under("when"))?;
+        }
+        self.serve.check(variants).map_err(|invalid| invalid.under("serve"))
     }
 }
 
 impl Rollout {
     /// The sum of the weights.
     pub fn total(&self) -> u64 {
-        self.weights.iter().map(|weighted| u64::from(weighted.weight)).fold(0, u64::saturating_add)
+        total(&self.weights)
     }
 
-    fn validate(&self, variants: &BTreeMap<VariantKey, Value>) -> Result<(), Invalid> {
+    fn check(&self, variants: Variants<'_>) -> Result<(), Invalid> {
         check_attribute("the attribute", &self.by, ATTRIBUTE_BYTES_MAX)
             .map_err(|invalid| invalid.under("by"))?;
         check_attribute("the seed", &self.seed, ATTRIBUTE_BYTES_MAX)
@@ -243,26 +330,57 @@ impl Rollout {
                 "this version buckets by murmur3 only; leave the method out",
             ));
         }
-        let mut seen = BTreeSet::new();
-        for (index, weighted) in self.weights.iter().enumerate() {
-            let at = |invalid: Invalid| invalid.under(index).under("weights");
-            check_variant("variant", Some(&weighted.variant), variants).map_err(at)?;
-            if !seen.insert(&weighted.variant) {
-                return Err(at(Invalid::new(
-                    "/variant",
-                    format!("variant {} has a weight already; add them up", weighted.variant),
-                )));
-            }
-        }
-        let total = self.total();
-        if total == 0 || total > u64::from(WEIGHT_TOTAL_MAX) {
-            return Err(Invalid::new(
-                "/weights",
-                format!("the weights add up to {total}; they must add up to 1 to {WEIGHT_TOTAL_MAX}"),
-            ));
-        }
-        Ok(())
+        check_weights_of(&self.weights, variants).map_err(|invalid| invalid.under("weights"))
     }
+}
+
+fn total(weights: &[WeightedVariant]) -> u64 {
+    weights.iter().map(|weighted| u64::from(weighted.weight)).fold(0, u64::saturating_add)
+}
+
+/// Checks the weights of a rollout as far as that needs no knowledge of the flag. The path is relative to the list.
+pub(crate) fn check_weights(weights: &[WeightedVariant]) -> Result<(), Invalid> {
+    check_weights_of(weights, None)
+}
+
+fn check_weights_of(weights: &[WeightedVariant], variants: Variants<'_>) -> Result<(), Invalid> {
+    let mut seen = BTreeSet::new();
+    for (index, weighted) in weights.iter().enumerate() {
+        let at = |invalid: Invalid| invalid.under(index);
+        check_named("variant", &weighted.variant, variants).map_err(at)?;
+        if !seen.insert(&weighted.variant) {
+            return Err(at(Invalid::new(
+                "/variant",
+                format!("variant {} has a weight already; add them up", weighted.variant),
+            )));
+        }
+    }
+    let total = total(weights);
+    if total == 0 || total > u64::from(WEIGHT_TOTAL_MAX) {
+        return Err(Invalid::here(format!(
+            "the weights add up to {total}; they must add up to 1 to {WEIGHT_TOTAL_MAX}"
+        )));
+    }
+    Ok(())
+}
+
+/// Checks the attribute and the values of one target. The path is relative to the target.
+pub(crate) fn check_target(by: &str, values: &[String]) -> Result<(), Invalid> {
+    check_attribute("the attribute", by, ATTRIBUTE_BYTES_MAX).map_err(|invalid| invalid.under("by"))?;
+    if values.len() > TARGET_VALUES_MAX {
+        return Err(Invalid::new("/values", too_many_targets(values.len())));
+    }
+    match values.iter().position(|value| value.len() > MATCH_VALUE_BYTES_MAX) {
+        Some(place) => Err(Invalid::new(
+            format!("/values/{place}"),
+            format!("a value has at most {MATCH_VALUE_BYTES_MAX} bytes"),
+        )),
+        None => Ok(()),
+    }
+}
+
+fn too_many_targets(count: usize) -> String {
+    format!("the targets list {count} values; at most {TARGET_VALUES_MAX} are kept; use a segment")
 }
 
 fn check_prerequisites(prerequisites: &[Prerequisite], own: &FlagKey) -> Result<(), Invalid> {
@@ -287,58 +405,51 @@ fn check_prerequisites(prerequisites: &[Prerequisite], own: &FlagKey) -> Result<
         if prerequisite.variants.is_empty() {
             return at("variants", "name at least one variant; with none this could never be met".to_owned());
         }
+        if prerequisite.variants.len() > VARIANTS_MAX {
+            return at("variants", format!("name at most {VARIANTS_MAX} variants; a flag has no more"));
+        }
     }
     Ok(())
 }
 
-fn check_targets(targets: &[Target], variants: &BTreeMap<VariantKey, Value>) -> Result<(), Invalid> {
+fn check_targets(targets: &[Target], variants: Variants<'_>) -> Result<(), Invalid> {
     let count: usize = targets.iter().map(|target| target.values.len()).fold(0, usize::saturating_add);
     if count > TARGET_VALUES_MAX {
-        return Err(Invalid::here(format!(
-            "the targets list {count} values; at most {TARGET_VALUES_MAX} are kept; use a segment"
-        )));
+        return Err(Invalid::here(too_many_targets(count)));
     }
     let mut seen = BTreeMap::new();
     for (index, target) in targets.iter().enumerate() {
         let at = |invalid: Invalid| invalid.under(index);
-        check_attribute("the attribute", &target.by, ATTRIBUTE_BYTES_MAX)
-            .map_err(|invalid| at(invalid.under("by")))?;
-        check_variant("variant", Some(&target.variant), variants).map_err(at)?;
+        check_target(&target.by, &target.values).map_err(at)?;
+        check_named("variant", &target.variant, variants).map_err(at)?;
         for (place, value) in target.values.iter().enumerate() {
-            let fault = |message: String| Err(at(Invalid::here(message).under(place).under("values")));
-            if value.len() > MATCH_VALUE_BYTES_MAX {
-                return fault(format!("a value has at most {MATCH_VALUE_BYTES_MAX} bytes"));
-            }
             if seen.insert((&target.by, value), &target.variant).is_some_and(|other| *other != target.variant)
             {
-                return fault(format!("{value:?} is listed for two variants; one value has one variant"));
+                return Err(at(Invalid::new(
+                    format!("/values/{place}"),
+                    format!("{value:?} is listed for two variants; one value has one variant"),
+                )));
             }
         }
     }
     Ok(())
 }
 
-fn check_rules(rules: &[Rule], variants: &BTreeMap<VariantKey, Value>) -> Result<(), Invalid> {
+fn check_rules(rules: &[Rule], variants: Variants<'_>) -> Result<(), Invalid> {
     if rules.len() > RULES_MAX {
         return Err(Invalid::here(format!("there are {} rules; at most {RULES_MAX} are kept", rules.len())));
     }
     let mut seen = BTreeSet::new();
     let mut conditions: usize = 0;
     for (index, rule) in rules.iter().enumerate() {
-        let at = |invalid: Invalid| invalid.under(index);
-        check_text("the name", &rule.name, SHORT_TEXT_BYTES_MAX)
-            .map_err(|invalid| at(invalid.under("name")))?;
         if !seen.insert(&rule.id) {
-            return Err(at(Invalid::new(
-                "/id",
+            return Err(Invalid::new(
+                format!("/{index}/id"),
                 format!("another rule has the id {}; ids are unique within an environment", rule.id),
-            )));
+            ));
         }
-        if let Some(when) = &rule.when {
-            when.validate().map_err(|invalid| at(invalid.under("when")))?;
-            conditions = conditions.saturating_add(when.count());
-        }
-        rule.serve.validate(variants).map_err(|invalid| at(invalid.under("serve")))?;
+        rule.check(variants).map_err(|invalid| invalid.under(index))?;
+        conditions = conditions.saturating_add(rule.when.as_ref().map_or(0, Condition::count));
     }
     if conditions > CONDITIONS_MAX {
         return Err(Invalid::here(format!(

@@ -19,11 +19,6 @@ impl EvaluationContext {
         Self { attributes }
     }
 
-    /// The targeting key; `None` where it is missing or not text.
-    pub fn targeting_key(&self) -> Option<&str> {
-        self.attributes.get(TARGETING_KEY).and_then(Value::as_str)
-    }
-
     /// All attributes.
     pub fn attributes(&self) -> &Map<String, Value> {
         &self.attributes
@@ -79,7 +74,7 @@ mod tests {
         let mut request = context(json!({"region": "mars", "targetingKey": "u1"}));
         request.override_with(&BTreeMap::from([("region".to_owned(), json!("eu"))]));
         assert_eq!(request.get("region"), Some(&json!("eu")));
-        assert_eq!(request.targeting_key(), Some("u1"));
+        assert_eq!(request.get(TARGETING_KEY), Some(&json!("u1")));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! A flag's definition: what it is in every environment.
 
-use std::{collections::BTreeMap, ops::Deref};
+use std::{collections::BTreeMap, ops::Deref, sync::Arc};
 
-use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::Value;
 
 pub use crate::configuration::{
@@ -12,9 +12,11 @@ use crate::{
     invalid::Invalid,
     key::{EnvironmentKey, FlagKey, VariantKey},
     limits::{
-        AGE_MAX_MS, INTEGER_MAX, LINKS_MAX, LONG_TEXT_BYTES_MAX, METADATA_MAX, SHORT_TEXT_BYTES_MAX,
-        TAGS_MAX, TEST_CONTEXT_BYTES_MAX, TESTS_MAX, VALUE_BYTES_MAX, VARIANTS_MAX,
+        AGE_MAX_MS, FLAG_DEFINITION_BYTES_MAX, INTEGER_MAX, LINKS_MAX, LONG_TEXT_BYTES_MAX, METADATA_MAX,
+        SHORT_TEXT_BYTES_MAX, TAGS_MAX, TEST_CONTEXT_BYTES_MAX, TESTS_MAX, VALUE_BYTES_MAX, VARIANTS_MAX,
     },
+    parse::{check_depth, check_depth_of_attributes},
+    size::json_bytes,
     text::{check_text, is_rfc3339},
 };
 
@@ -196,16 +198,24 @@ pub struct FlagSpec {
     pub off_variant: Option<VariantKey>,
 }
 
-/// A valid definition.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(transparent)]
-pub struct FlagDefinition(FlagSpec);
+/// A valid definition. A clone shares it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FlagDefinition {
+    spec: Arc<FlagSpec>,
+    bytes: usize,
+}
 
 impl Deref for FlagDefinition {
     type Target = FlagSpec;
 
     fn deref(&self) -> &FlagSpec {
-        &self.0
+        &self.spec
+    }
+}
+
+impl Serialize for FlagDefinition {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.spec.serialize(serializer)
     }
 }
 
@@ -227,7 +237,10 @@ impl FlagDefinition {
             return Err(Invalid::new("/variants", format!("a flag has 1 to {VARIANTS_MAX} variants")));
         }
         for (variant, value) in &mut spec.variants {
-            let checked = normalise(spec.flag_type, value).and_then(|()| check_size(value));
+            // The depth comes first: what is deeper is not to be written out at all.
+            let checked = check_depth(value)
+                .and_then(|()| normalise(spec.flag_type, value))
+                .and_then(|()| check_size(value));
             checked.map_err(|invalid| invalid.under(variant).under("variants"))?;
         }
         check_variant("safe_variant", spec.safe_variant.as_ref(), &spec.variants)?;
@@ -265,7 +278,68 @@ impl FlagDefinition {
         for (index, test) in spec.tests.iter().enumerate() {
             check_test(test, &spec.variants).map_err(|invalid| invalid.under(index).under("tests"))?;
         }
-        Ok(Self(spec))
+        let bytes = json_bytes(&spec);
+        if bytes > FLAG_DEFINITION_BYTES_MAX {
+            return Err(Invalid::here(format!(
+                "the flag's definition has {bytes} bytes of JSON; at most {FLAG_DEFINITION_BYTES_MAX} are kept; give it fewer or smaller variants"
+            )));
+        }
+        Ok(Self { spec: Arc::new(spec), bytes })
+    }
+
+    /// Its size: the bytes of its compact JSON.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether evaluation sees the same in both: the value, whom it may be told to, whether it has to be confirmed, how
+    /// long it is good, and the metadata that go with it. The other fields are for people.
+    pub fn evaluates_like(&self, other: &Self) -> bool {
+        // Taken apart, so that no field can be added without a decision.
+        let seen = |spec: &FlagSpec| {
+            let FlagSpec {
+                key,
+                flag_type,
+                metadata,
+                critical,
+                safe_variant,
+                max_age_ms,
+                on_stale,
+                on_unconfirmed,
+                grace_ms,
+                audit_evaluations,
+                exposure,
+                variants,
+                off_variant,
+                name: _,
+                description: _,
+                owner: _,
+                tags: _,
+                links: _,
+                purpose: _,
+                temporary: _,
+                expires_at: _,
+                exit_criteria: _,
+                tests: _,
+            } = spec.clone();
+            let consistency = (critical, safe_variant, on_unconfirmed, grace_ms, max_age_ms, on_stale);
+            (key, flag_type, variants, off_variant, exposure, metadata, consistency, audit_evaluations)
+        };
+        seen(&self.spec) == seen(&other.spec)
+    }
+
+    /// The definition without the tests of an environment that goes.
+    #[must_use]
+    pub(crate) fn without_tests_of(&self, environment: &EnvironmentKey) -> Self {
+        let mut less = self.clone();
+        Arc::make_mut(&mut less.spec).tests.retain(|test| test.environment != *environment);
+        less.bytes = json_bytes(&less.spec);
+        less
+    }
+
+    /// Whether it tests anything in the environment.
+    pub fn has_tests_of(&self, environment: &EnvironmentKey) -> bool {
+        self.tests.iter().any(|test| test.environment == *environment)
     }
 }
 
@@ -330,7 +404,7 @@ fn whole_number(double: f64) -> Option<i64> {
 }
 
 fn check_size(value: &Value) -> Result<(), Invalid> {
-    let bytes = value.to_string().len();
+    let bytes = json_bytes(value);
     if bytes > VALUE_BYTES_MAX {
         return Err(Invalid::here(format!(
             "the value has {bytes} bytes; at most {VALUE_BYTES_MAX} are kept"
@@ -394,8 +468,8 @@ fn count(path: &str, count: usize, max: usize) -> Result<(), Invalid> {
 
 fn check_test(test: &FlagTest, variants: &BTreeMap<VariantKey, Value>) -> Result<(), Invalid> {
     check_text("the name", &test.name, SHORT_TEXT_BYTES_MAX).map_err(|invalid| invalid.under("name"))?;
-    let context_bytes = serde_json::to_vec(&test.context).map_or(usize::MAX, |bytes| bytes.len());
-    if context_bytes > TEST_CONTEXT_BYTES_MAX {
+    check_depth_of_attributes(&test.context).map_err(|invalid| invalid.under("context"))?;
+    if json_bytes(&test.context) > TEST_CONTEXT_BYTES_MAX {
         return Err(Invalid::new(
             "/context",
             format!("a test's context has at most {TEST_CONTEXT_BYTES_MAX} bytes"),

@@ -43,6 +43,7 @@ pub mod reply;
 pub mod environment;
 pub mod project;
 pub mod rows;
+pub mod seat;
 pub mod state;
 pub mod token;
 
@@ -50,10 +51,12 @@ pub mod token;
 pub mod digest;
 pub mod identity;
 pub mod merkle;
+pub mod version;
 
 // The ground they stand on.
 pub mod invalid;
 pub mod key;
 pub mod limits;
 pub mod parse;
+mod size;
 mod text;

@@ -9,8 +9,20 @@ pub const NAME_KEY_BYTES_MAX: usize = 128;
 pub const SLUG_BYTES_MAX: usize = 64;
 /// Bytes of a variant's value, as compact JSON.
 pub const VALUE_BYTES_MAX: usize = 64 * 1024;
+/// Levels of objects and arrays within one JSON value that a person gives: an object variant, the context of a test
+/// or of a token. The value itself is the first. Entries, rows and records nest these values deeper, and their JSON is
+/// read with a limit of 127 levels: what is stored must be far from it.
+pub const JSON_DEPTH_MAX: usize = 32;
 /// Variants of one flag.
 pub const VARIANTS_MAX: usize = 100;
+/// Bytes of a flag's definition, as compact JSON.
+pub const FLAG_DEFINITION_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of a flag's configuration in one environment, as compact JSON. Whether it is on does not count: that is changed
+/// at any size.
+pub const FLAG_CONFIGURATION_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of a flag's definition and all its configurations together, counted in the same way. They are one row: this is
+/// what a change of any part of the flag writes.
+pub const FLAG_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Rules of one flag in one environment.
 pub const RULES_MAX: usize = 200;
 /// Conditions of one flag in one environment, and of one segment; every node of a tree counts.
@@ -49,8 +61,12 @@ pub const METADATA_MAX: usize = 50;
 pub const TESTS_MAX: usize = 100;
 /// Bytes of the context of one of a flag's tests, as compact JSON.
 pub const TEST_CONTEXT_BYTES_MAX: usize = 16 * 1024;
-/// Flags of one project.
+/// Flags of one project that are neither archived nor deleted.
 pub const FLAGS_MAX: usize = 50_000;
+/// Flag keys of one project, those of archived and deleted flags included: a deleted key stays taken.
+pub const FLAG_KEYS_MAX: usize = 200_000;
+/// Members that a record names of those that a `segment.put` removes. Of more it keeps their number and hash.
+pub const RECORDED_MEMBERS_MAX: usize = 1_000;
 /// Greatest magnitude of an integer value: what a double holds exactly, 2^53 - 1.
 pub const INTEGER_MAX: i64 = (1 << 53) - 1;
 /// Greatest `max_age_ms` and `grace_ms`: one day, in milliseconds.
@@ -59,6 +75,11 @@ pub const AGE_MAX_MS: u64 = 24 * 60 * 60 * 1_000;
 pub const OPERATIONS_MAX: usize = 100;
 /// Bytes of one entry of the log: a proposal as JSON.
 pub const ENTRY_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of all values before and after that one record keeps, as compact JSON. Beyond them a value's size and hash
+/// stand for it.
+pub const RECORD_VALUES_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of a value before or after that a record keeps however many others there are.
+pub const RECORD_SMALL_VALUE_BYTES_MAX: usize = 256;
 /// Bytes of a change's reason.
 pub const REASON_BYTES_MAX: usize = 1_024;
 /// Bytes of a ticket.
@@ -79,7 +100,7 @@ pub const PROJECTS_MAX: usize = 1_000;
 pub const ENVIRONMENTS_MAX: usize = 100;
 /// Segments of one project.
 pub const SEGMENTS_MAX: usize = 10_000;
-/// Tokens of one group, revoked ones included.
+/// Tokens of one group. Of those that are revoked or expired the one that has been so for longest makes room.
 pub const TOKENS_MAX: usize = 100_000;
 /// How long a request id is remembered, in milliseconds of record time.
 pub const REQUESTS_REMEMBERED_MS: i64 = 15 * 60 * 1_000;
@@ -87,3 +108,7 @@ pub const REQUESTS_REMEMBERED_MS: i64 = 15 * 60 * 1_000;
 pub const REQUESTS_REMEMBERED_MAX: usize = 262_144;
 /// Of those, the ones that no client gave: they leave room for the ones that clients gave.
 pub const REQUESTS_MINTED_REMEMBERED_MAX: usize = 65_536;
+/// Node ids that one cluster ever gives away: they are used once, so all of them are remembered.
+pub const SEATS_MAX: usize = 4_096;
+/// Greatest time that a join token is good for, in milliseconds: one week.
+pub const JOIN_TOKEN_MS_MAX: u64 = 7 * 24 * 60 * 60 * 1_000;

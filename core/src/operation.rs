@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::Value;
 
 use crate::{
+    configuration::{check_target, check_weights},
     document::FlagDocument,
     environment::{EnvironmentSpec, ProjectSpec},
     flag::{FlagEnvironmentSpec, Rule, Serve, WeightedVariant},
@@ -17,9 +18,11 @@ use crate::{
     key::{EnvironmentKey, FlagKey, RuleId, SegmentKey, VariantKey},
     limits::SHORT_TEXT_BYTES_MAX,
     parse,
-    segment::{MemberList, Segment, SegmentSpec},
-    text::check_text,
-    token::{SecretHash, TokenId, TokenSpec},
+    seat::{self, SeatRole},
+    segment::{MemberList, Segment, SegmentSpec, check_members},
+    text::{check_attribute, check_text},
+    token::{SecretHash, TokenId, TokenSpec, check_token_id},
+    version::ClusterVersion,
 };
 
 /// Declares the operations: their wire names, in one table, and the struct that holds each one's fields.
@@ -54,11 +57,6 @@ macro_rules! operations {
                     $($name => parse::from_value(Value::Object(object)).map(Self::$variant),)*
                     _ => Err(Invalid::new("/op", format!("there is no operation {name:?}; use one of {}", Self::NAMES.join(", ")))),
                 }
-            }
-
-            /// The `if_revision` that the operation carries.
-            pub fn if_revision(&self) -> Option<u64> {
-                match self { $(Self::$variant(fields) => fields.if_revision,)* }
             }
 
             fn to_fields(&self) -> Result<Value, serde_json::Error> {
@@ -125,6 +123,14 @@ operations! {
     "system.leadership" => SystemLeadership,
     /// Raises the cluster version.
     "system.cluster_version" => SystemClusterVersion,
+    /// Gives a node id away, to whoever holds the join token.
+    "system.member.invite" => MemberInvite,
+    /// Takes in the node that came with the join token, which is used up by that.
+    "system.member.admit" => MemberAdmit,
+    /// Lets a learner vote once it has caught up.
+    "system.member.promote" => MemberPromote,
+    /// Removes a member, and takes its id out of use.
+    "system.member.remove" => MemberRemove,
     /// Founds a cluster on a catalog that came from a backup: the first entry of its history.
     "system.restore" => SystemRestore,
     /// Makes the survivor of a lost quorum a cluster of its own, with a history of its own.
@@ -288,7 +294,7 @@ fields! {
         /// The environment.
         environment: EnvironmentKey,
         /// The attribute whose values are listed. Default: `targetingKey`.
-        #[serde(default = "targeting_key")]
+        #[serde(default = "crate::flag::targeting_key")]
         by: String,
         /// The variant they get. A value that another target of the same attribute lists moves here.
         variant: VariantKey,
@@ -302,7 +308,7 @@ fields! {
         /// The environment.
         environment: EnvironmentKey,
         /// The attribute whose values are listed. Default: `targetingKey`.
-        #[serde(default = "targeting_key")]
+        #[serde(default = "crate::flag::targeting_key")]
         by: String,
         /// The values.
         values: Vec<String>,
@@ -353,6 +359,8 @@ fields! {
         cluster: ClusterId,
         /// The history that begins.
         history: History,
+        /// The cluster version that it begins with: the newest that the founder knows.
+        cluster_version: ClusterVersion,
         /// The members, by node id.
         members: BTreeMap<u64, Member>,
     }
@@ -368,8 +376,44 @@ fields! {
     }
     /// Fields of `system.cluster_version`.
     SystemClusterVersion {
-        /// The new version.
-        version: u32,
+        /// The new version. It never falls.
+        version: ClusterVersion,
+    }
+    /// Fields of `system.member.invite`.
+    MemberInvite {
+        /// The id that is given away. One that was used before never is again.
+        node_id: u64,
+        /// What the member shall be once it is there. Default: a voter.
+        #[serde(default)]
+        role: SeatRole,
+        /// The SHA-256 of its join token.
+        secret_sha256: SecretHash,
+        /// How long the token is good for, in milliseconds of record time.
+        expires_in_ms: u64,
+    }
+    /// Fields of `system.member.admit`.
+    MemberAdmit {
+        /// The id that was given away.
+        node_id: u64,
+        /// The SHA-256 of the join token that the node came with.
+        secret_sha256: SecretHash,
+        /// The identity that its data folder minted.
+        uid: String,
+        /// Where its peers reach it.
+        peer_address: String,
+    }
+    /// Fields of `system.member.promote`.
+    MemberPromote {
+        /// The member.
+        node_id: u64,
+    }
+    /// Fields of `system.member.remove`.
+    MemberRemove {
+        /// The member.
+        node_id: u64,
+        /// The member that takes its place: it goes no sooner than that one votes. Default: none is waited for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        successor: Option<u64>,
     }
     /// Fields of `system.restore`.
     SystemRestore {
@@ -416,6 +460,32 @@ pub enum CopyPart {
 }
 
 impl CopyPart {
+    /// Checks a list of parts. The path is relative to it.
+    fn check(parts: &[Self]) -> Result<(), Invalid> {
+        if parts.is_empty() {
+            return Err(Invalid::here(
+                "name at least one part, or leave the field out to copy all but `enabled`",
+            ));
+        }
+        let twice =
+            parts.iter().enumerate().find(|(index, part)| parts.iter().take(*index).any(|p| p == *part));
+        match twice {
+            Some((index, _)) => Err(Invalid::here("this part is named already; leave it out").under(index)),
+            None => Ok(()),
+        }
+    }
+
+    /// The fields of a configuration that it is made of.
+    pub fn fields(self) -> &'static [&'static str] {
+        match self {
+            Self::Enabled => &["enabled"],
+            Self::Prerequisites => &["prerequisites"],
+            Self::Targets => &["targets"],
+            Self::Rules => &["rules"],
+            Self::Default => &["default", "off_variant", "safe_variant"],
+        }
+    }
+
     fn all_but_enabled() -> Vec<Self> {
         vec![Self::Prerequisites, Self::Targets, Self::Rules, Self::Default]
     }
@@ -475,12 +545,21 @@ pub struct RecoveredFrom {
     pub last_revision: u64,
 }
 
-fn targeting_key() -> String {
-    "targetingKey".to_owned()
+impl Member {
+    /// Checks the members of an operation. The path is relative to their map.
+    fn check_all(members: &BTreeMap<u64, Self>) -> Result<(), Invalid> {
+        members.iter().try_for_each(|(id, member)| {
+            for (field, text) in [("uid", &member.uid), ("peer_address", &member.peer_address)] {
+                check_attribute("the text", text, SHORT_TEXT_BYTES_MAX)
+                    .map_err(|invalid| invalid.under(field).under(id))?;
+            }
+            Ok(())
+        })
+    }
 }
 
 impl Operation {
-    /// Checks what needs no state: an object that is wrong in itself is refused before it enters the log.
+    /// Checks what needs no state: what is wrong in itself is refused before it enters the log.
     ///
     /// # Errors
     /// [`Invalid`] with the path to the first fault.
@@ -489,11 +568,42 @@ impl Operation {
             Self::ProjectPut(fields) => ("project", fields.project.validate()),
             Self::EnvironmentPut(fields) => ("environment", fields.environment.validate()),
             Self::FlagPut(fields) => ("flag", fields.flag.checked().map(drop)),
+            Self::FlagConfigure(fields) => ("configuration", fields.configuration.validate(&fields.flag)),
+            Self::FlagCopy(fields) => ("parts", CopyPart::check(&fields.parts)),
+            Self::RulePut(fields) if fields.before.as_ref() == Some(&fields.rule.id) => {
+                ("before", Err(Invalid::here("a rule can't stand before itself; name another one")))
+            }
+            Self::RulePut(fields) => ("rule", fields.rule.validate()),
+            Self::RolloutSet(fields) => ("weights", check_weights(&fields.weights)),
+            Self::DefaultSet(fields) => ("serve", fields.serve.as_ref().map_or(Ok(()), Serve::validate)),
+            // The fields of a target are the operation's own.
+            Self::TargetsAdd(fields) => return check_target(&fields.by, &fields.values),
+            Self::TargetsRemove(fields) => return check_target(&fields.by, &fields.values),
             Self::SegmentPut(fields) => ("segment", Segment::new(fields.segment.clone()).map(drop)),
+            Self::SegmentMembersAdd(fields) => ("members", check_members(&fields.members)),
+            Self::SegmentMembersRemove(fields) => ("members", check_members(&fields.members)),
             Self::TokenCreate(fields) => ("token", fields.token.validate()),
-            Self::SystemRestore(fields) => ("operator", check_operator(&fields.operator)),
-            Self::SystemRecover(fields) => ("operator", check_operator(&fields.operator)),
-            _ => return Ok(()),
+            Self::TokenRevoke(fields) => ("token", check_token_id(&fields.token)),
+            Self::SystemBootstrap(fields) => ("members", Member::check_all(&fields.members)),
+            Self::SystemMembership(fields) => ("members", Member::check_all(&fields.members)),
+            Self::MemberInvite(fields) => return seat::validate_invitation(fields),
+            Self::MemberAdmit(fields) => return seat::validate_admission(fields),
+            Self::SystemRestore(fields) => return check_way_back(&fields.operator, &fields.members),
+            Self::SystemRecover(fields) => return check_way_back(&fields.operator, &fields.members),
+            // These are made of keys and numbers, which were checked when they were read.
+            Self::ProjectDelete(_)
+            | Self::EnvironmentDelete(_)
+            | Self::FlagEnable(_)
+            | Self::FlagDisable(_)
+            | Self::FlagArchive(_)
+            | Self::FlagRestore(_)
+            | Self::FlagDelete(_)
+            | Self::RuleDelete(_)
+            | Self::SegmentDelete(_)
+            | Self::SystemLeadership(_)
+            | Self::SystemClusterVersion(_)
+            | Self::MemberPromote(_)
+            | Self::MemberRemove(_) => return Ok(()),
         };
         checked.map_err(|invalid| invalid.under(field))
     }
@@ -504,15 +614,21 @@ impl Operation {
         1
     }
 
-    /// The operation without what its handler mints or must not be shown (a new token's id and the hash of its
-    /// secret): what records keep, and what tells whether two requests are the same.
+    /// The operation without what must not be shown, the hash of a new token's secret: what records keep.
     pub fn without_secrets(&self) -> Value {
         let mut value = serde_json::to_value(self).unwrap_or_default();
-        if let (Self::TokenCreate(_), Some(object)) = (self, value.as_object_mut()) {
+        if let (Self::TokenCreate(_) | Self::MemberInvite(_) | Self::MemberAdmit(_), Some(object)) =
+            (self, value.as_object_mut())
+        {
             object.remove("secret_sha256");
         }
         value
     }
+}
+
+fn check_way_back(operator: &str, members: &BTreeMap<u64, Member>) -> Result<(), Invalid> {
+    check_operator(operator).map_err(|invalid| invalid.under("operator"))?;
+    Member::check_all(members).map_err(|invalid| invalid.under("members"))
 }
 
 /// Checks who restored or recovered a cluster. That can't be told from a token, so a name has to be there.

@@ -1,10 +1,15 @@
 //! Reading JSON so that an error points at the fault.
 
+use std::collections::BTreeMap;
+
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_path_to_error::Segment;
 
-use crate::invalid::{Invalid, escape_segment};
+use crate::{
+    invalid::{Invalid, escape_segment},
+    limits::JSON_DEPTH_MAX,
+};
 
 /// Reads a value of type `T`; the error's path is a JSON pointer to the field at fault.
 pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, Invalid> {
@@ -28,11 +33,54 @@ pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, Invalid> {
     })
 }
 
+/// Refuses a JSON value that is nested deeper than [`JSON_DEPTH_MAX`]; the path leads to the first level too many.
+pub(crate) fn check_depth(value: &Value) -> Result<(), Invalid> {
+    check_depth_below(value, JSON_DEPTH_MAX)
+}
+
+/// Refuses attributes by name that together, as one object, are nested deeper than [`JSON_DEPTH_MAX`].
+pub(crate) fn check_depth_of_attributes(attributes: &BTreeMap<String, Value>) -> Result<(), Invalid> {
+    let levels = JSON_DEPTH_MAX.saturating_sub(1);
+    attributes
+        .iter()
+        .try_for_each(|(name, value)| check_depth_below(value, levels).map_err(|invalid| invalid.under(name)))
+}
+
+/// Recursion ends with the levels that are allowed.
+fn check_depth_below(value: &Value, levels: usize) -> Result<(), Invalid> {
+    let inner: Box<dyn Iterator<Item = (String, &Value)>> = match value {
+        Value::Array(items) => {
+            Box::new(items.iter().enumerate().map(|(index, item)| (index.to_string(), item)))
+        }
+        Value::Object(fields) => Box::new(fields.iter().map(|(name, field)| (name.clone(), field))),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => return Ok(()),
+    };
+    let Some(levels) = levels.checked_sub(1) else {
+        return Err(Invalid::here(format!(
+            "the JSON is nested more than {JSON_DEPTH_MAX} levels deep; flatten it, or give the inner part as a string"
+        )));
+    };
+    let mut inner = inner;
+    inner.try_for_each(|(name, item)| check_depth_below(item, levels).map_err(|invalid| invalid.under(name)))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
+    use super::*;
     use crate::operation::Operation;
+
+    #[test]
+    fn depth_counts_objects_and_arrays_and_the_path_leads_to_the_level_too_many() {
+        let nested = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!({"a": [inner]}));
+        assert_eq!(check_depth(&nested(JSON_DEPTH_MAX / 2)), Ok(()));
+        let fault = check_depth(&json!([nested(JSON_DEPTH_MAX / 2)])).expect_err("too deep");
+        assert_eq!(fault.path, format!("/0{}", "/a/0".repeat(JSON_DEPTH_MAX / 2 - 1) + "/a"));
+        for flat in [json!(null), json!(1), json!("text"), json!([]), json!({})] {
+            assert_eq!(check_depth(&flat), Ok(()), "{flat}");
+        }
+    }
 
     #[test]
     fn a_fault_deep_in_a_flag_is_pointed_at() {

@@ -28,6 +28,8 @@ pub struct Project {
     pub segments: OrdMap<SegmentKey, Arc<StoredSegment>>,
     /// The live flags that are marked critical. Derived from `flags`.
     pub(crate) critical: OrdSet<FlagKey>,
+    /// How many flags are live. Derived from `flags`.
+    pub(crate) live_flags: usize,
 }
 
 /// An environment in the catalog.
@@ -90,6 +92,8 @@ impl TryFrom<StoredFlag> for Flag {
 pub struct FlagSystem {
     /// The revision that last wrote its definition.
     pub revision: u64,
+    /// The revision that last changed what evaluation sees of the definition, or retired or revived the flag.
+    pub evaluated_revision: u64,
     /// The revision that last wrote its configuration, by environment; for an environment that was deleted, the
     /// revision that did.
     pub environments: BTreeMap<EnvironmentKey, u64>,
@@ -124,6 +128,18 @@ impl Flag {
         self.system.environments.values().copied().fold(self.system.revision, u64::max)
     }
 
+    /// The revision that last changed what the flag itself answers in the environment: the `version` of its answers.
+    pub fn evaluated_revision(&self, environment: &EnvironmentKey) -> u64 {
+        let configured = self.system.environments.get(environment).copied().unwrap_or(0);
+        self.system.evaluated_revision.max(configured)
+    }
+
+    /// The size of all that a person stated of it: see [`crate::limits::FLAG_BYTES_MAX`].
+    pub fn bytes(&self) -> usize {
+        let configurations = self.environments.values().map(FlagEnvironment::bytes);
+        configurations.fold(self.definition.bytes(), usize::saturating_add)
+    }
+
     /// The object a person reads and writes: the definition with `environments` and `system` in it.
     pub fn to_document(&self) -> serde_json::Value {
         let mut document = serde_json::to_value(&self.definition).unwrap_or_default();
@@ -147,6 +163,7 @@ impl Project {
             flags: OrdMap::new(),
             segments: OrdMap::new(),
             critical: OrdSet::new(),
+            live_flags: 0,
         }
     }
 
@@ -160,7 +177,7 @@ impl Project {
         self.flags.get(key).filter(|flag| flag.is_live())
     }
 
-    /// Puts a flag, and keeps the derived set of critical flags right.
+    /// Puts a flag, and keeps what is derived from all flags right.
     pub(crate) fn put_flag(&mut self, flag: Arc<Flag>) {
         let key = flag.definition.key.clone();
         if flag.is_live() && flag.definition.critical {
@@ -168,6 +185,9 @@ impl Project {
         } else {
             self.critical.remove(&key);
         }
-        self.flags.insert(key, flag);
+        let lives = flag.is_live();
+        let lived = self.flags.insert(key, flag).is_some_and(|old| old.is_live());
+        self.live_flags =
+            self.live_flags.saturating_add(usize::from(lives)).saturating_sub(usize::from(lived));
     }
 }

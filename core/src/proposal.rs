@@ -23,6 +23,9 @@ pub struct Proposal {
     pub request: RequestId,
     /// What is asked for.
     pub body: Body,
+    /// What tells whether two requests ask for the same, where that is not the body: see [`Proposal::asks_sha256`].
+    #[serde(default, with = "optional_hex", skip_serializing_if = "Option::is_none")]
+    pub asks_sha256: Option<[u8; 32]>,
     /// Who asks: from the token, never from the request's body.
     pub actor: Actor,
     /// What caused it, where that is not a person's request.
@@ -237,17 +240,46 @@ impl std::fmt::Display for UnknownProposal {
 
 impl std::error::Error for UnknownProposal {}
 
-impl Proposal {
-    /// The bytes that enter the log. Errors when they are more than an entry may have.
-    pub fn encode(&self) -> Result<Vec<u8>, Invalid> {
-        let bytes = serde_json::to_vec(self).map_err(|error| Invalid::here(error.to_string()))?;
-        if bytes.len() > ENTRY_BYTES_MAX {
-            return Err(Invalid::here(format!(
-                "the change has {} bytes; one has at most {ENTRY_BYTES_MAX}; split it",
-                bytes.len()
-            )));
+/// Why a proposal can't enter the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EncodeError {
+    /// It has this many bytes, which is more than an entry may have.
+    TooLarge(usize),
+    /// No member could read it back.
+    Unreadable(String),
+}
+
+impl std::fmt::Display for EncodeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::TooLarge(bytes) => {
+                write!(f, "the change has {bytes} bytes; one has at most {ENTRY_BYTES_MAX}; split it")
+            }
+            Self::Unreadable(why) => {
+                write!(f, "the change could not be read back from the log ({why}); make it simpler")
+            }
         }
-        Ok(bytes)
+    }
+}
+
+impl std::error::Error for EncodeError {}
+
+impl Proposal {
+    /// The bytes that enter the log: this is the only way to them. What they hold is read back here first, for an
+    /// entry that can't be read would stop every member, for ever.
+    ///
+    /// # Errors
+    /// [`EncodeError`] when they are more than an entry may have, or do not read back as what they were.
+    pub fn encode(&self) -> Result<Vec<u8>, EncodeError> {
+        let bytes = serde_json::to_vec(self).map_err(|error| EncodeError::Unreadable(error.to_string()))?;
+        if bytes.len() > ENTRY_BYTES_MAX {
+            return Err(EncodeError::TooLarge(bytes.len()));
+        }
+        match Self::decode(&bytes) {
+            Ok(read) if read == *self => Ok(bytes),
+            Ok(_) => Err(EncodeError::Unreadable("it would read as something else".to_owned())),
+            Err(UnknownProposal(why)) => Err(EncodeError::Unreadable(why)),
+        }
     }
 
     /// Reads what [`Proposal::encode`] wrote.
@@ -258,5 +290,31 @@ impl Proposal {
     /// The id under which the state remembers the request.
     pub fn scoped_request_id(&self) -> String {
         self.request.scoped(self.actor.token.as_deref())
+    }
+
+    /// The SHA-256 that tells whether two requests with one id ask for the same: that of the body, unless the proposal
+    /// states another. A merge patch does: it is laid over the newest state before it is proposed, so the same patch
+    /// sent again makes another body.
+    pub fn asks_sha256(&self) -> [u8; 32] {
+        self.asks_sha256.unwrap_or_else(|| self.body.sha256())
+    }
+}
+
+/// A hash in hexadecimal, where there is one.
+mod optional_hex {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[derive(Deserialize)]
+    struct Hash(#[serde(with = "hex")] [u8; 32]);
+
+    pub fn serialize<S: Serializer>(hash: &Option<[u8; 32]>, serializer: S) -> Result<S::Ok, S::Error> {
+        match hash {
+            Some(hash) => hex::serialize(hash, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<[u8; 32]>, D::Error> {
+        Ok(Option::<Hash>::deserialize(deserializer)?.map(|hash| hash.0))
     }
 }

@@ -6,13 +6,16 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     identity::History,
     key::{EnvironmentKey, ProjectKey},
+    limits::{RECORD_SMALL_VALUE_BYTES_MAX, RECORD_VALUES_BYTES_MAX},
     proposal::{Actor, Cause, Denials},
     rejection::Rejection,
+    size::json_bytes,
 };
 
 /// The version of [`Record`]'s format.
@@ -108,7 +111,7 @@ pub struct Record {
     pub revision_before: u64,
     /// The revision after: the same, unless the change was accepted.
     pub revision_after: u64,
-    /// The operations, each with the written object's value before and after.
+    /// The operations, each with what it wrote before and after.
     pub operations: Vec<RecordedOperation>,
     /// The count of refused requests, in a record of that.
     pub denials: Option<Denials>,
@@ -124,15 +127,57 @@ pub struct Record {
 }
 
 /// One operation in a record.
+///
+/// Operations that write an object as a whole (`flag.put`, `flag.configure`, `environment.put`) keep that object; narrow
+/// ones keep the part that they change: `flag.disable` `{"enabled": true}` and `{"enabled": false}`, `rule.put` the rule
+/// and its position, `rollout.set` the weights, `targets.add` the values that moved. What finds no room in the record is
+/// replaced: see [`Room`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RecordedOperation {
     /// The operation, without secrets.
     pub operation: Value,
-    /// The written object before; `null`: it did not exist, or the operation says all (a segment's members).
+    /// What it wrote, before; `null`: it did not exist, or the operation says all (a segment's members).
     pub before: Value,
-    /// The written object after.
+    /// What it wrote, after.
     pub after: Value,
+}
+
+/// The room that a record has for values before and after: a change of many operations on large objects must not make
+/// a record that no member can hold.
+#[derive(Clone, Debug)]
+pub(crate) struct Room {
+    left_bytes: usize,
+}
+
+impl Room {
+    /// The room of a fresh record.
+    pub fn new() -> Self {
+        Self { left_bytes: RECORD_VALUES_BYTES_MAX }
+    }
+
+    /// What the record keeps of a value: the value itself if it is small or there is room, else [`omitted`].
+    pub fn keep(&mut self, value: Value) -> Value {
+        let bytes = json_bytes(&value);
+        if bytes <= RECORD_SMALL_VALUE_BYTES_MAX {
+            return value;
+        }
+        match self.left_bytes.checked_sub(bytes) {
+            Some(left_bytes) => {
+                self.left_bytes = left_bytes;
+                value
+            }
+            None => omitted(&value),
+        }
+    }
+}
+
+/// What stands for a value that a record does not keep: `{"omitted": {"bytes": .., "sha256": ".."}}`, the size and the
+/// SHA-256 of its compact JSON. For a value with objects in it give a `Value`, whose keys are sorted.
+pub(crate) fn omitted<T: Serialize + ?Sized>(value: &T) -> Value {
+    // What records are made of has a JSON form.
+    let json = serde_json::to_vec(value).unwrap_or_default();
+    json!({"omitted": {"bytes": json.len(), "sha256": hex::encode(Sha256::digest(&json))}})
 }
 
 /// A record as it is stored: the bytes that are hashed.

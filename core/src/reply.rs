@@ -14,7 +14,7 @@ pub struct Reply {
     pub outcome: Outcome,
     /// Whether an earlier entry with this request id decided, and this one did nothing.
     pub replayed: bool,
-    /// Whether a flag became critical: the answer then waits until every member knows.
+    /// Whether a flag became critical by this entry: the answer then waits until every member knows.
     pub promotes_critical: bool,
 }
 

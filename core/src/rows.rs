@@ -14,9 +14,11 @@ use crate::{
     key::{EnvironmentKey, FlagKey, ProjectKey, SegmentKey},
     merkle::Frontier,
     project::{Flag, Project, StoredEnvironment, StoredSegment},
+    seat::Seat,
     segment::{MemberList, Segment, SegmentSpec},
     state::{Founding, Meta, RememberedRequest, State},
     token::{Token, TokenId},
+    version::ClusterVersion,
 };
 
 /// The version of the rows' values.
@@ -42,6 +44,7 @@ pub(crate) enum RowId {
     Member(ProjectKey, SegmentKey, MemberList, Arc<str>),
     Token(TokenId),
     Request(Arc<str>),
+    Seat(u64),
 }
 
 /// The kind bytes. They sort the rows so that each comes after the rows that it needs.
@@ -55,6 +58,7 @@ mod kind {
     pub const EXCLUDED: u8 = 0x15;
     pub const TOKEN: u8 = 0x20;
     pub const REQUEST: u8 = 0x21;
+    pub const SEAT: u8 = 0x22;
 }
 
 /// The key of the one row that the digest leaves out, for it holds the digest.
@@ -67,6 +71,7 @@ pub fn is_in_digest(key: &[u8]) -> bool {
 
 impl RowId {
     pub fn key(&self) -> Vec<u8> {
+        let number;
         let (kind, parts): (u8, Vec<&str>) = match self {
             Self::Project(project) => (kind::PROJECT, vec![project]),
             Self::Environment(project, environment) => (kind::ENVIRONMENT, vec![project, environment]),
@@ -80,11 +85,20 @@ impl RowId {
             }
             Self::Token(id) => (kind::TOKEN, vec![id]),
             Self::Request(id) => (kind::REQUEST, vec![id]),
+            Self::Seat(node_id) => {
+                number = seat_name(*node_id);
+                (kind::SEAT, vec![&number])
+            }
         };
         let mut key = vec![kind];
         key.extend_from_slice(parts.join("\0").as_bytes());
         key
     }
+}
+
+/// A node id as the rows name it: with leading zeros, so that the order of the keys is that of the ids.
+fn seat_name(node_id: u64) -> String {
+    format!("{node_id:020}")
 }
 
 #[derive(Serialize, Deserialize)]
@@ -154,6 +168,7 @@ impl State {
             }
             RowId::Token(id) => self.tokens.get(id).map(|token| encode(token.as_ref())),
             RowId::Request(id) => self.requests.get(id).map(|request| encode(request.as_ref())),
+            RowId::Seat(node_id) => self.seats.get(node_id).map(|seat| encode(seat.as_ref())),
         }
     }
 
@@ -198,6 +213,13 @@ impl State {
         of_projects
             .chain(self.tokens.keys().cloned().map(RowId::Token))
             .chain(self.requests.iter().map(|(id, _)| RowId::Request(id.clone())))
+            .chain(self.seats.keys().copied().map(RowId::Seat))
+    }
+
+    /// How many rows [`State::rows`] gives.
+    pub fn row_count(&self) -> usize {
+        // The row of the numbers, and one for each object.
+        self.row_ids().count().saturating_add(1)
     }
 
     /// Rebuilds a state from its rows, in any order. Errors name the first row that is not as it must be.
@@ -205,16 +227,11 @@ impl State {
         let mut rows: Vec<_> = rows.into_iter().collect();
         // Sorted by key, each row comes after those that it needs.
         rows.sort();
-        if rows.first().is_some_and(|(key, _)| key != META_KEY) {
-            return Err(CorruptRow { key: META_KEY.to_vec() });
-        }
-        let mut state = Self::empty();
-        let mut members = MemberRun::default();
+        let mut loader = Loader::default();
         for (key, value) in rows {
-            state.load(&mut members, &key, &value).ok_or(CorruptRow { key })?;
+            loader.row(&key, &value)?;
         }
-        members.flush(&mut state);
-        Ok(state)
+        Ok(loader.finish())
     }
 
     fn load(&mut self, members: &mut MemberRun, key: &[u8], value: &[u8]) -> Option<()> {
@@ -224,6 +241,10 @@ impl State {
         match *kind {
             kind::META if names.is_empty() => {
                 let row: MetaRow = decode(json)?;
+                // A state of a later version than this binary knows is none that it may judge by.
+                if row.cluster_version > 0 {
+                    ClusterVersion::new(row.cluster_version)?;
+                }
                 let subtrees = row.audit_subtrees.into_iter().map(|HashHex(hash)| hash).collect();
                 self.meta = Meta {
                     founding: row.founding,
@@ -280,9 +301,42 @@ impl State {
                 let request: RememberedRequest = decode(json)?;
                 self.requests.insert(names.into(), Arc::new(request));
             }
+            kind::SEAT => {
+                let node_id: u64 = names.parse().ok().filter(|id| seat_name(*id) == names)?;
+                let seat: Seat = decode(json)?;
+                self.seats.insert(node_id, Arc::new(seat));
+            }
             _ => return None,
         }
         Some(())
+    }
+}
+
+/// Rebuilds a state row by row, so that its rows need never be in memory all at once. They must come in an order in
+/// which each comes after those that it needs: sorted by key, or as [`State::rows`] gives them.
+#[derive(Default)]
+pub struct Loader {
+    state: State,
+    members: MemberRun,
+    started: bool,
+}
+
+impl Loader {
+    /// Takes the next row.
+    ///
+    /// # Errors
+    /// When it is not as it must be, or comes too early.
+    pub fn row(&mut self, key: &[u8], value: &[u8]) -> Result<(), CorruptRow> {
+        if !std::mem::replace(&mut self.started, true) && key != META_KEY {
+            return Err(CorruptRow { key: META_KEY.to_vec() });
+        }
+        self.state.load(&mut self.members, key, value).ok_or_else(|| CorruptRow { key: key.to_vec() })
+    }
+
+    /// The state of all rows; the empty one when there were none.
+    pub fn finish(mut self) -> State {
+        self.members.flush(&mut self.state);
+        self.state
     }
 }
 

@@ -68,6 +68,16 @@ pub enum MemberList {
     Excluded,
 }
 
+impl MemberList {
+    /// Its name, as in a segment's fields.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Included => "included",
+            Self::Excluded => "excluded",
+        }
+    }
+}
+
 /// A valid segment. Its lists may have a million members: they are persistent sets, and a clone shares them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Segment {
@@ -166,14 +176,7 @@ impl Segment {
     /// # Errors
     /// [`Invalid`] for a member that is empty or too long, and for a list that would have too many.
     pub fn add_members(&mut self, list: MemberList, members: &[String]) -> Result<usize, Invalid> {
-        for (index, member) in members.iter().enumerate() {
-            if member.is_empty() || member.len() > MATCH_VALUE_BYTES_MAX {
-                return Err(Invalid::new(
-                    format!("/members/{index}"),
-                    format!("a member has 1 to {MATCH_VALUE_BYTES_MAX} bytes"),
-                ));
-            }
-        }
+        check_members(members).map_err(|invalid| invalid.under("members"))?;
         let set = self.members_mut(list);
         let before = set.len();
         for member in members {
@@ -194,6 +197,16 @@ impl Segment {
     pub fn remove_members(&mut self, list: MemberList, members: &[String]) -> usize {
         let set = self.members_mut(list);
         members.iter().filter(|member| set.remove(member.as_str()).is_some()).count()
+    }
+
+    /// Forgets what is different in an environment that goes; says whether anything was.
+    pub(crate) fn forget_environment(&mut self, environment: &EnvironmentKey) -> bool {
+        self.spec.environments.remove(environment).is_some()
+    }
+
+    /// Whether it has anything different in the environment.
+    pub fn differs_in(&self, environment: &EnvironmentKey) -> bool {
+        self.spec.environments.contains_key(environment)
     }
 
     /// Replaces a list whose members were checked when they were added.
@@ -226,6 +239,16 @@ impl SegmentOverride {
             }
         }
         Ok(())
+    }
+}
+
+/// Checks members of a list, each by itself. The path is relative to the list.
+pub(crate) fn check_members(members: &[String]) -> Result<(), Invalid> {
+    match members.iter().position(|member| member.is_empty() || member.len() > MATCH_VALUE_BYTES_MAX) {
+        Some(index) => {
+            Err(Invalid::here(format!("a member has 1 to {MATCH_VALUE_BYTES_MAX} bytes")).under(index))
+        }
+        None => Ok(()),
     }
 }
 

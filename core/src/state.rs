@@ -1,7 +1,10 @@
 //! The replicated state of one Raft group: the catalog, the tokens, the remembered requests, and the numbers that
 //! order it all.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
@@ -10,10 +13,12 @@ use crate::{
     digest::Digest,
     identity::{ClusterId, History},
     key::ProjectKey,
+    limits::REQUESTS_REMEMBERED_MS,
     merkle::{Frontier, Hash},
     operation::Member,
     project::Project,
-    reply::Outcome,
+    reply::{Outcome, Reply},
+    seat::Seat,
     token::{SecretHash, Token, TokenId},
 };
 
@@ -26,6 +31,8 @@ pub struct State {
     /// Derived from `tokens`.
     pub(crate) token_ids: OrdMap<SecretHash, TokenId>,
     pub(crate) requests: RememberedRequests,
+    /// By node id. Founders have one only once something about them was changed: see [`State::seat`].
+    pub(crate) seats: OrdMap<u64, Arc<Seat>>,
 }
 
 /// What the state holds beside its objects.
@@ -55,7 +62,7 @@ pub struct Founding {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RememberedRequest {
-    /// The SHA-256 of the request's body.
+    /// What the request asks for: [`crate::proposal::Proposal::asks_sha256`].
     #[serde(with = "hex")]
     pub body_sha256: [u8; 32],
     /// Record time, in milliseconds since 1970 UTC.
@@ -68,6 +75,14 @@ pub struct RememberedRequest {
     pub token: Option<TokenId>,
     /// What became of it.
     pub outcome: Outcome,
+}
+
+impl RememberedRequest {
+    /// The answer to the same request when it comes again under `request_id`. Whether a flag became critical by it
+    /// is not remembered: its audit record says whether it touched one.
+    pub fn reply(&self, request_id: String) -> Reply {
+        Reply { request_id, outcome: self.outcome.clone(), replayed: true, promotes_critical: false }
+    }
 }
 
 /// The table of remembered requests, by id and in the order they came.
@@ -161,7 +176,12 @@ impl State {
         self.meta.audit.root()
     }
 
-    /// The cluster version: what every decision of `apply` is a function of.
+    /// The right edge of the audit log's Merkle tree: what it takes to go on from here.
+    pub fn audit_frontier(&self) -> &Frontier {
+        &self.meta.audit
+    }
+
+    /// The number of the cluster version: what every decision of `apply` is a function of. 0 before the founding.
     pub fn cluster_version(&self) -> u32 {
         self.meta.cluster_version
     }
@@ -202,14 +222,41 @@ impl State {
         self.tokens.values()
     }
 
+    /// What became of a request, by its scoped id, as far as it counts at `now_ms` (wall clock, since 1970 UTC): a row
+    /// may linger past the time for which the request is remembered.
+    pub fn remembered(&self, scoped_id: &str, now_ms: i64) -> Option<&Arc<RememberedRequest>> {
+        let since_ms = now_ms.max(self.last_at_ms()).saturating_sub(REQUESTS_REMEMBERED_MS);
+        self.request(scoped_id).filter(|first| first.at_ms >= since_ms)
+    }
+
     /// What became of a request, by its scoped id.
     pub fn request(&self, scoped_id: &str) -> Option<&Arc<RememberedRequest>> {
         self.requests.get(scoped_id)
     }
 
+    /// What is known of a node id that was given away: one of a founder, or one of somebody who was invited.
+    pub fn seat(&self, node_id: u64) -> Option<Arc<Seat>> {
+        let founder =
+            || self.founding()?.members.get(&node_id).map(|member| Arc::new(Seat::of_founder(member)));
+        self.seats.get(&node_id).cloned().or_else(founder)
+    }
+
+    /// All node ids that were ever given away, in order, each with its seat.
+    pub fn seats(&self) -> impl Iterator<Item = (u64, Arc<Seat>)> + '_ {
+        let founders = self.founding().into_iter().flat_map(|founding| founding.members.keys().copied());
+        let ids: BTreeSet<u64> = founders.chain(self.seats.keys().copied()).collect();
+        ids.into_iter().filter_map(|node_id| Some((node_id, self.seat(node_id)?)))
+    }
+
     pub(crate) fn put_token(&mut self, token: Arc<Token>) {
         self.token_ids.insert(token.secret_sha256, token.spec.id.clone());
         self.tokens.insert(token.spec.id.clone(), token);
+    }
+
+    pub(crate) fn remove_token(&mut self, id: &str) {
+        if let Some(token) = self.tokens.remove(id) {
+            self.token_ids.remove(&token.secret_sha256);
+        }
     }
 
     /// The project, to be changed. The clone behind it is cheap: a project's maps are persistent.

@@ -1,7 +1,9 @@
 //! Which characters a key or a text may hold.
 //!
-//! The tables are written out here, not taken from the standard library's current Unicode version: two
-//! binaries built a year apart must refuse the same keys.
+//! Two binaries built a year apart must take and refuse the same keys. So the tables are written out here, not taken from
+//! the standard library's current Unicode version, and the crate with the table of normal forms is pinned exactly: a
+//! character that Unicode adds later may be in no normal form by a newer table. A key that was accepted once stays
+//! accepted, for stored keys are read by the same check; see `docs/decisions/0012-what-apply-depends-on-is-pinned.md`.
 
 use crate::invalid::Invalid;
 use unicode_normalization::is_nfc;

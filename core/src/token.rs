@@ -9,11 +9,26 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     invalid::Invalid,
     key::{EnvironmentKey, ProjectKey},
-    limits::{GRANTS_MAX, SHORT_TEXT_BYTES_MAX, TOKEN_CONTEXT_BYTES_MAX, TOKEN_CONTEXT_MAX},
+    limits::{
+        ENVIRONMENTS_MAX, GRANTS_MAX, SHORT_TEXT_BYTES_MAX, TOKEN_CONTEXT_BYTES_MAX, TOKEN_CONTEXT_MAX,
+    },
+    parse::check_depth_of_attributes,
+    size::json_bytes,
 };
 
 /// A token's id, `tok_...`: public, and what audit records name.
 pub type TokenId = Arc<str>;
+
+/// Checks the shape of a token's id.
+///
+/// # Errors
+/// [`Invalid`], with an empty path.
+pub fn check_token_id(id: &str) -> Result<(), Invalid> {
+    let is_shaped = id.strip_prefix("tok_").is_some_and(|rest| {
+        (8..=64).contains(&rest.len()) && rest.bytes().all(|b| b.is_ascii_alphanumeric())
+    });
+    if is_shaped { Ok(()) } else { Err(Invalid::here("a token id is tok_ and 8 to 64 letters and digits")) }
+}
 
 /// What a token is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -88,8 +103,54 @@ impl Grant {
                 .is_none_or(|granted| environment.is_some_and(|e| granted.contains(e)))
     }
 
+    /// The grant without a project that goes, or without one environment of it; `None` when nothing is left.
+    pub(crate) fn without(&self, project: &ProjectKey, environment: Option<&EnvironmentKey>) -> Option<Self> {
+        if self.project.as_ref() != Some(project) {
+            return Some(self.clone());
+        }
+        let environments = match (environment, &self.environments) {
+            (None, _) => return None,
+            (Some(_), None) => None,
+            (Some(gone), Some(named)) => {
+                let left: Vec<EnvironmentKey> =
+                    named.iter().filter(|named| *named != gone).cloned().collect();
+                if left.is_empty() {
+                    return None;
+                }
+                Some(left)
+            }
+        };
+        Some(Self { environments, ..self.clone() })
+    }
+
     fn is_cluster_wide(&self) -> bool {
         self.project.is_none() && self.environments.is_none()
+    }
+}
+
+/// What a grant reaches: what somebody has to own to hand it out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach<'a> {
+    /// The cluster and every project.
+    Cluster,
+    /// A project as a whole.
+    Project(&'a ProjectKey),
+    /// One environment of a project.
+    Environment(&'a ProjectKey, &'a EnvironmentKey),
+}
+
+impl<'a> Reach<'a> {
+    /// All that these grants reach. Never nothing: who owns nothing must not own all of nothing. So no grants reach the
+    /// cluster, and a grant on no environment its project.
+    pub fn of(grants: &'a [Grant]) -> Vec<Self> {
+        let reaches = |grant: &'a Grant| match (&grant.project, grant.environments.as_deref()) {
+            (None, _) => vec![Self::Cluster],
+            (Some(project), None | Some([])) => vec![Self::Project(project)],
+            (Some(project), Some(environments)) => {
+                environments.iter().map(|environment| Self::Environment(project, environment)).collect()
+            }
+        };
+        if grants.is_empty() { vec![Self::Cluster] } else { grants.iter().flat_map(reaches).collect() }
     }
 }
 
@@ -141,15 +202,7 @@ pub struct TokenSpec {
 impl TokenSpec {
     /// Checks what can be checked without the catalog.
     pub fn validate(&self) -> Result<(), Invalid> {
-        let id_is_shaped = self.id.strip_prefix("tok_").is_some_and(|rest| {
-            (8..=64).contains(&rest.len()) && rest.bytes().all(|b| b.is_ascii_alphanumeric())
-        });
-        if !id_is_shaped {
-            return Err(Invalid::new(
-                "/id",
-                "a token id is tok_ and 8 to 64 letters and digits; leave it out to have one made",
-            ));
-        }
+        check_token_id(&self.id).map_err(|invalid| invalid.under("id"))?;
         for (path, text) in [("/name", &self.name), ("/actor/id", &self.actor.id)] {
             if text.is_empty() || text.len() > SHORT_TEXT_BYTES_MAX || text.chars().any(char::is_control) {
                 return Err(Invalid::new(
@@ -167,14 +220,25 @@ impl TokenSpec {
         if self.grants.is_empty() || self.grants.len() > GRANTS_MAX {
             return Err(Invalid::new("/grants", format!("give 1 to {GRANTS_MAX} grants")));
         }
+        for (index, grant) in self.grants.iter().enumerate() {
+            let named = grant.environments.as_ref().map(Vec::len);
+            if named.is_some_and(|named| named == 0 || named > ENVIRONMENTS_MAX) {
+                return Err(Invalid::new(
+                    format!("/grants/{index}/environments"),
+                    format!(
+                        "name 1 to {ENVIRONMENTS_MAX} environments, or leave the field out to grant on all of them"
+                    ),
+                ));
+            }
+        }
         if self.kind != TokenKind::Admin && self.evaluates().is_none() {
             return Err(Invalid::new(
                 "/grants",
                 "a service or client token has exactly one grant, with the role reader, a project and exactly one environment",
             ));
         }
-        let context_bytes = serde_json::to_vec(&self.context).map_or(usize::MAX, |bytes| bytes.len());
-        if self.context.len() > TOKEN_CONTEXT_MAX || context_bytes > TOKEN_CONTEXT_BYTES_MAX {
+        check_depth_of_attributes(&self.context).map_err(|invalid| invalid.under("context"))?;
+        if self.context.len() > TOKEN_CONTEXT_MAX || json_bytes(&self.context) > TOKEN_CONTEXT_BYTES_MAX {
             return Err(Invalid::new(
                 "/context",
                 format!(
@@ -209,6 +273,20 @@ impl TokenSpec {
     /// Whether it may see that the project exists: it has a grant somewhere in it.
     pub fn sees(&self, project: &ProjectKey) -> bool {
         self.grants.iter().any(|grant| grant.project.as_ref().is_none_or(|granted| granted == project))
+    }
+
+    /// Whether it owns all that these grants reach: only then may it hand them out, and take them back.
+    pub fn owns(&self, grants: &[Grant]) -> bool {
+        Reach::of(grants).into_iter().all(|reach| self.allows_on(Role::Owner, reach))
+    }
+
+    /// Whether it may do what `role` may there.
+    pub fn allows_on(&self, role: Role, reach: Reach<'_>) -> bool {
+        match reach {
+            Reach::Cluster => self.allows_everywhere(role),
+            Reach::Project(project) => self.allows(role, project, None),
+            Reach::Environment(project, environment) => self.allows(role, project, Some(environment)),
+        }
     }
 
     /// Whether it may do what `role` may on the cluster and on every project.
@@ -286,9 +364,7 @@ pub struct Secret(String);
 impl Secret {
     /// The secret with these random bits.
     pub fn new(kind: TokenKind, random: [u8; 32]) -> Self {
-        let body = format!("{}{}", kind.prefix(), URL_SAFE_NO_PAD.encode(random));
-        let checksum = checksum(&body);
-        Self(format!("{body}_{checksum}"))
+        Self(checksummed(kind.prefix(), random))
     }
 
     /// Reads a secret. The error says what is wrong without repeating it.
@@ -300,10 +376,13 @@ impl Secret {
                 "this is no Flagraft token: one begins with fr_adm_, fr_svc_ or fr_cli_",
             ));
         }
-        match text.rsplit_once('_') {
-            Some((body, given)) if given == checksum(body) => Ok(Self(text.to_owned())),
-            _ => Err(Invalid::new("", "this token is damaged: its checksum is wrong; was it copied whole?")),
+        if !is_checksummed(text) {
+            return Err(Invalid::new(
+                "",
+                "this token is damaged: its checksum is wrong; was it copied whole?",
+            ));
         }
+        Ok(Self(text.to_owned()))
     }
 
     /// The secret itself.
@@ -321,6 +400,18 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(..)")
     }
+}
+
+/// A secret of these random bits that shows when it was mistyped.
+pub(crate) fn checksummed(prefix: &str, random: [u8; 32]) -> String {
+    let body = format!("{prefix}{}", URL_SAFE_NO_PAD.encode(random));
+    let checksum = checksum(&body);
+    format!("{body}_{checksum}")
+}
+
+/// Whether a secret ends in the checksum of what is before it.
+pub(crate) fn is_checksummed(text: &str) -> bool {
+    text.rsplit_once('_').is_some_and(|(body, given)| given == checksum(body))
 }
 
 fn checksum(body: &str) -> String {

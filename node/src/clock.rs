@@ -54,6 +54,20 @@ pub fn wall_ms() -> i64 {
         .unwrap_or(0)
 }
 
+/// The wall clock that a member tells the others, so that they can compare theirs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WallClock {
+    /// What it is ahead of the machine's, in milliseconds. 0 but in tests of clocks that differ.
+    pub ahead_ms: i64,
+}
+
+impl WallClock {
+    /// Milliseconds since 1970 UTC.
+    pub fn now_ms(self) -> i64 {
+        wall_ms().saturating_add(self.ahead_ms)
+    }
+}
+
 /// Whole milliseconds, rounded up: an age is a bound, and a bound is never rounded down.
 pub fn ceil_ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)

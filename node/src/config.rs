@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::raft::RaftTuning;
+use crate::{clock::WallClock, connections::Limits, raft::RaftTuning};
 
 /// All settings of a node.
 #[derive(Clone, Debug)]
@@ -19,6 +19,9 @@ pub struct NodeConfig {
     /// Found a new cluster with the configured peers, once. `--bootstrap`, default none. Ignored, with a line in
     /// the log, when the folder belongs to a cluster already.
     pub bootstrap: Option<BootstrapConfig>,
+    /// Ask the members of a cluster that runs to be taken in, once. `--join`, default none. Ignored, with a line in the
+    /// log, when the folder belongs to a cluster already.
+    pub join: Option<JoinConfig>,
     /// Where the node stands.
     pub placement: Placement,
     /// How long peers are waited for.
@@ -27,6 +30,12 @@ pub struct NodeConfig {
     pub reads: ReadConfig,
     /// How writes are taken.
     pub writes: WriteConfig,
+    /// How much of the disk is kept free.
+    pub disk: DiskConfig,
+    /// The wall clock that this node tells the others. No flag, default the machine's.
+    pub clock: WallClock,
+    /// How many connections there may be, and how long one may be silent.
+    pub connections: ConnectionConfig,
     /// How the node stops.
     pub shutdown: ShutdownConfig,
     /// The timing of Raft.
@@ -42,10 +51,14 @@ impl NodeConfig {
             http: HttpConfig::default(),
             peers,
             bootstrap: None,
+            join: None,
             placement: Placement::default(),
             waits: PeerWaits::default(),
             reads: ReadConfig::default(),
             writes: WriteConfig::default(),
+            disk: DiskConfig::default(),
+            clock: WallClock::default(),
+            connections: ConnectionConfig::default(),
             shutdown: ShutdownConfig::default(),
             raft: RaftTuning::default(),
         }
@@ -66,6 +79,20 @@ impl NodeConfig {
                 self.node_id
             )));
         }
+        if let Some(join) = &self.join {
+            if self.bootstrap.is_some() {
+                return Err(ConfigError(
+                    "--bootstrap founds a cluster and --join comes into one that runs; give one of them"
+                        .to_owned(),
+                ));
+            }
+            if !join.members.keys().any(|id| *id != self.node_id) {
+                return Err(ConfigError(format!(
+                    "--join names no member but node {} itself; give those that run, as 1=HOST:PORT,2=HOST:PORT",
+                    self.node_id
+                )));
+            }
+        }
         if peers.secret_file.is_none() && !peers.insecure && !peers.listen.ip().is_loopback() {
             return Err(ConfigError(format!(
                 "the peer listener {} is reachable from other machines, so --peer-secret-file is required; \
@@ -73,6 +100,9 @@ impl NodeConfig {
                  network that nobody else can reach)",
                 peers.listen
             )));
+        }
+        if self.connections.clients_max == 0 {
+            return Err(ConfigError("--connections-max must be above 0".to_owned()));
         }
         let reads = &self.reads;
         if reads.deadline > reads.deadline_max {
@@ -100,7 +130,7 @@ pub struct ConfigError(pub String);
 /// What clients talk to.
 #[derive(Clone, Debug)]
 pub struct HttpConfig {
-    /// Where the public listener binds. `--listen`, default `127.0.0.1:7400`; port 0 takes a free one.
+    /// Where the public listener binds. `--listen`, default `127.0.0.1:7401`; port 0 takes a free one.
     pub listen: SocketAddr,
     /// The address that clients reach this node by, for the list of members. `--public-url`, default
     /// `http://` and the address of the listener; empty where that is all addresses of the machine.
@@ -163,26 +193,51 @@ impl PeerConfig {
     /// # Errors
     /// Says which part is wrong.
     pub fn parse_members(text: &str) -> Result<BTreeMap<u64, String>, ConfigError> {
-        let mut members = BTreeMap::new();
-        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-            let member = part.split_once('=').and_then(|(id, address)| {
-                let id = id.trim().parse::<u64>().ok().filter(|id| *id > 0)?;
-                let (host, port) = address.trim().rsplit_once(':')?;
-                (!host.is_empty() && port.parse::<u16>().is_ok()).then(|| (id, address.trim().to_owned()))
-            });
-            let Some((id, address)) = member else {
-                return Err(ConfigError(format!(
-                    "--peers: {part:?} is not ID=HOST:PORT, as in 1=127.0.0.1:7501"
-                )));
-            };
-            if members.values().any(|other| *other == address) {
-                return Err(ConfigError(format!("--peers: two members have the address {address}")));
-            }
-            if members.insert(id, address).is_some() {
-                return Err(ConfigError(format!("--peers: node {id} is named twice")));
-            }
+        parse_members("--peers", text)
+    }
+}
+
+/// Reads `1=host:port,2=host:port`, the value of `setting`.
+fn parse_members(setting: &str, text: &str) -> Result<BTreeMap<u64, String>, ConfigError> {
+    let mut members = BTreeMap::new();
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let member = part.split_once('=').and_then(|(id, address)| {
+            let id = id.trim().parse::<u64>().ok().filter(|id| *id > 0)?;
+            let (host, port) = address.trim().rsplit_once(':')?;
+            (!host.is_empty() && port.parse::<u16>().is_ok()).then(|| (id, address.trim().to_owned()))
+        });
+        let Some((id, address)) = member else {
+            return Err(ConfigError(format!(
+                "{setting}: {part:?} is not ID=HOST:PORT, as in 1=127.0.0.1:7501"
+            )));
+        };
+        if members.values().any(|other| *other == address) {
+            return Err(ConfigError(format!("{setting}: two members have the address {address}")));
         }
-        Ok(members)
+        if members.insert(id, address).is_some() {
+            return Err(ConfigError(format!("{setting}: node {id} is named twice")));
+        }
+    }
+    Ok(members)
+}
+
+/// How a new node comes into a cluster that runs.
+#[derive(Clone, Debug)]
+pub struct JoinConfig {
+    /// The members to ask. `--join 1=host:port,2=host:port`. Once the node is a member, the membership counts.
+    pub members: BTreeMap<u64, String>,
+    /// The file with the join token that `flagraft cluster add` gave. `--join-token-file`. Not read any more once the
+    /// node was taken in.
+    pub token_file: PathBuf,
+}
+
+impl JoinConfig {
+    /// Reads the value of `--join`.
+    ///
+    /// # Errors
+    /// Says which part is wrong.
+    pub fn parse_members(text: &str) -> Result<BTreeMap<u64, String>, ConfigError> {
+        parse_members("--join", text)
     }
 }
 
@@ -320,6 +375,67 @@ impl Default for WriteConfig {
             recorded_rejections_per_second: 10,
             denials_interval: Duration::from_secs(60),
             denials_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// How much of the disk is kept free.
+#[derive(Clone, Debug)]
+pub struct DiskConfig {
+    /// Bytes that must be free on the disk of the data folder for the node to propose changes. Below half of it the node
+    /// takes no changes of others either; it goes on reading and voting. Either ends once an eighth more is free. What
+    /// is reserved is for the database's own work: flushes, compactions, snapshots.
+    /// `--disk-reserve-bytes`, default 256 MiB; 0 turns it off.
+    pub reserve_bytes: u64,
+    /// How often the disk is looked at, and a leader asks the others for the state of theirs. Default 500 ms.
+    pub check_interval: Duration,
+    /// How long after an attempt to hand over leadership, because the disk is full, another one is made. Default 2 s.
+    pub handover_pause: Duration,
+}
+
+impl Default for DiskConfig {
+    fn default() -> Self {
+        Self {
+            reserve_bytes: 256 * 1024 * 1024,
+            check_interval: Duration::from_millis(500),
+            handover_pause: Duration::from_secs(2),
+        }
+    }
+}
+
+/// How many connections there may be, and how long one may be silent. A process that may open few files takes fewer:
+/// half of them at most are for clients, a quarter for peers.
+#[derive(Clone, Debug)]
+pub struct ConnectionConfig {
+    /// Connections of clients at once; beyond it new ones wait until one is closed. `--connections-max`, default
+    /// 10,000.
+    pub clients_max: usize,
+    /// Connections of other members at once: each of their forwarded writes under way has one. Default 5,120.
+    pub peers_max: usize,
+    /// Connections to the listener of `--metrics-listen` at once. Default 100.
+    pub metrics_max: usize,
+    /// How long a new connection may take until its first byte. Default 10 s.
+    pub silence_max: Duration,
+    /// How long a connection may take from one answer to the end of the next request's head. Longer than members and
+    /// most clients keep idle connections. Default 75 s.
+    pub idle_max: Duration,
+}
+
+impl ConnectionConfig {
+    /// The limits of a listener with so many connections.
+    pub(crate) fn limits(&self, connections_max: usize) -> Limits {
+        Limits { connections_max, silence_max: self.silence_max, idle_max: self.idle_max }
+    }
+}
+
+impl Default for ConnectionConfig {
+    fn default() -> Self {
+        Self {
+            clients_max: 10_000,
+            peers_max: 5_120,
+            metrics_max: 100,
+            silence_max: Duration::from_secs(10),
+            idle_max: Duration::from_secs(75),
         }
     }
 }

@@ -6,12 +6,16 @@
 pub mod backup;
 pub mod clock;
 pub mod config;
+mod connections;
+mod disk;
+mod files;
 pub mod http;
 mod leadership;
 pub mod metrics;
 pub mod node;
 pub mod peer;
 pub mod raft;
+mod random;
 pub mod reads;
 pub mod server;
 pub mod storage;

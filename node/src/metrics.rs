@@ -8,6 +8,8 @@ use prometheus::{
     Registry, TextEncoder, core::Collector,
 };
 
+use crate::disk::{DiskReport, DiskState};
+
 /// The state of Raft and of the reads at one moment, as gauges show it. Filled in when metrics are asked for.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
@@ -35,6 +37,8 @@ pub struct Snapshot {
     pub read_suspect: bool,
     /// Whether `/readyz` says so.
     pub ready: bool,
+    /// The disk that the data folder lies on.
+    pub disk: DiskReport,
 }
 
 const ROLES: [&str; 5] = ["leader", "follower", "candidate", "learner", "stopped"];
@@ -64,6 +68,8 @@ pub struct Metrics {
     read_rounds: IntGauge,
     read_suspect: IntGauge,
     ready: IntGauge,
+    disk_free: IntGauge,
+    disk_full: IntGauge,
 }
 
 impl Metrics {
@@ -156,6 +162,14 @@ impl Metrics {
                 "1 while critical flags have their safe variants at once, because nobody confirms reads.",
             )?,
             ready: make.gauge("flagraft_ready", "1 while /readyz says so.")?,
+            disk_free: make.gauge(
+                "flagraft_disk_free_bytes",
+                "Bytes that are free on the disk of the data folder; -1 while that is not known.",
+            )?,
+            disk_full: make.gauge(
+                "flagraft_disk_full",
+                "What this node's disk lets it do: 0 all, 1 propose no changes, 2 take no changes, 3 write nothing.",
+            )?,
             registry: make.0,
         })
     }
@@ -253,6 +267,13 @@ impl Metrics {
         self.read_rounds.set(gauge(now.read_rounds));
         self.read_suspect.set(i64::from(now.read_suspect));
         self.ready.set(i64::from(now.ready));
+        self.disk_free.set(now.disk.free_bytes.map_or(-1, gauge));
+        self.disk_full.set(match now.disk.state {
+            DiskState::Ok => 0,
+            DiskState::Low => 1,
+            DiskState::Full => 2,
+            DiskState::Refusing => 3,
+        });
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)

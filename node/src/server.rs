@@ -6,19 +6,21 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use crate::{
     config::NodeConfig,
-    http::{self, Options, ServeError},
+    files,
+    http::{self, Door, Options},
     node::{Failure, Node, StartError},
 };
 
 /// Why a server ended otherwise than by being told to.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// The public listener failed.
-    #[error(transparent)]
-    Serve(#[from] ServeError),
     /// The node can't go on.
     #[error(transparent)]
     Node(#[from] Failure),
+    /// The disk refused a write, so that the node took no part in its cluster any more, and takes writes again now: a
+    /// start with the same settings goes on where the disk left off.
+    #[error("the disk takes writes again: this node has to be started anew")]
+    DiskIsBack,
 }
 
 /// A running server.
@@ -27,13 +29,13 @@ pub struct Server {
     address: SocketAddr,
     metrics_address: Option<SocketAddr>,
     stop: watch::Sender<bool>,
-    serving: JoinHandle<Result<(), ServeError>>,
+    serving: JoinHandle<()>,
     metrics: Option<JoinHandle<()>>,
 }
 
 impl Server {
-    /// Opens the listeners, starts the node, and serves. The public listener is open before the node knows its
-    /// cluster: `/livez` answers from the start, `/readyz` when it has reason to.
+    /// Opens the listeners, starts the node, and serves. The listeners answer before the node has read its disk: that
+    /// it lives, and is not ready.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -46,23 +48,24 @@ impl Server {
         };
         // From here on the real port counts, where the setting said 0.
         config.http.listen = address;
-        let options = Options::new(&config);
-        let drain = config.shutdown.drain_timeout;
-        let node = Node::start(config).await?;
-        tracing::info!(node = node.id(), http = %address, peers = %node.peer_address(), "this node has started");
-
+        let (connections, drain) = (config.connections.clone(), config.shutdown.drain_timeout);
+        let clients_max = files::shares(&connections)?.clients;
         let (stop, stopped) = watch::channel(false);
         let metrics_address = metrics_listener.as_ref().map(|(_, address)| *address);
+        let (door, metrics_door) = (Door::default(), Door::default());
         let metrics = metrics_listener.map(|(listener, _)| {
-            let router = http::metrics_router(Arc::clone(&node), options.clone());
-            let serving = axum::serve(listener, router).with_graceful_shutdown(told(stopped.clone()));
-            tokio::spawn(async move {
-                if let Err(error) = serving.await {
-                    tracing::error!(%error, "the metrics listener failed");
-                }
-            })
+            let limits = connections.limits(connections.metrics_max);
+            tokio::spawn(http::serve(metrics_door.clone(), listener, limits, drain, told(stopped.clone())))
         });
-        let serving = tokio::spawn(http::serve(Arc::clone(&node), listener, options, drain, told(stopped)));
+        let limits = connections.limits(clients_max);
+        let serving = tokio::spawn(http::serve(door.clone(), listener, limits, drain, told(stopped)));
+
+        let options = Options::new(&config);
+        // A node that does not start drops the sender, which ends the listeners.
+        let node = Node::start(config).await?;
+        metrics_door.open(http::metrics_router(Arc::clone(&node), options.clone()));
+        door.open(http::router(Arc::clone(&node), options));
+        tracing::info!(node = node.id(), http = %address, peers = %node.peer_address(), "this node has started");
         Ok(Self { node, address, metrics_address, stop, serving, metrics })
     }
 
@@ -93,10 +96,12 @@ impl Server {
                 Ok(())
             }
             failure = self.node.failed() => Err(failure.into()),
-            served = &mut self.serving => match served {
-                Ok(served) => served.map_err(ServerError::from),
-                Err(panic) => Err(Failure(format!("the public listener failed: {panic}")).into()),
-            },
+            () = self.node.disk_is_back() => Err(ServerError::DiskIsBack),
+            // It ends only when it is told to, and nobody has.
+            served = &mut self.serving => {
+                let why = served.err().map_or("it ended".to_owned(), |panic| panic.to_string());
+                Err(Failure(format!("the public listener failed: {why}")).into())
+            }
         };
         self.node.fail_readiness();
         if ended.is_ok() {
@@ -104,9 +109,9 @@ impl Server {
         }
         self.stop.send_replace(true);
         if !self.serving.is_finished()
-            && let Ok(Err(error)) = self.serving.await
+            && let Err(panic) = self.serving.await
         {
-            tracing::error!(%error, "the public listener failed while it drained");
+            tracing::error!(%panic, "the public listener failed while it drained");
         }
         if let Some(metrics) = self.metrics {
             // Whoever scrapes keeps the connection open; there is nothing to lose.

@@ -151,14 +151,102 @@ async fn rejections_beyond_ten_a_second_are_not_recorded() {
             Err(error) => panic!("{error}"),
         }
     }
-    let seconds = begun.elapsed().as_secs() + 1;
+    // Ten at once, and ten for each second that has gone by.
+    let most = 11 + begun.elapsed().as_millis() / 100;
     assert!(
-        recorded <= 10 * seconds && limited > 0,
-        "{recorded} recorded and {limited} limited in {seconds} s"
+        u128::from(recorded) <= most && limited > 0,
+        "{recorded} recorded and {limited} limited in {:?}",
+        begun.elapsed()
     );
     assert_eq!(sequence() - before, recorded);
     // Good changes of the same token go on.
     cluster.create_shop(1).await;
+}
+
+/// Writes under way took the room of the rejections: a client with ten good writes under way was told 429 for its first
+/// mistake, and each of its good ones was judged twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_rejection_is_told_whatever_else_is_under_way() {
+    let cluster = Cluster::found(1).await;
+    cluster.create_shop(1).await;
+    let good = (0..100).map(|n| cluster.write(1, Some("shop"), flag(&format!("flag-{n}"), false)));
+    let wrong = async {
+        let missing = json!([{"op": "flag.enable", "flag": "nowhere", "environment": "production"}]);
+        cluster.write(1, Some("shop"), missing).await
+    };
+    let (good, wrong) = tokio::join!(futures_util::future::join_all(good), wrong);
+    for written in good {
+        cluster.accepted(1, written);
+    }
+    let outcome = wrong.expect("answered").reply.outcome;
+    assert!(
+        matches!(&outcome, Outcome::Rejected { rejection: Rejection::NotFound { .. }, .. }),
+        "{outcome:?}"
+    );
+}
+
+/// A repeated request waits for the members only where the first one may have made a flag critical.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_request_waits_for_the_members_only_for_a_critical_flag() {
+    let mut cluster = Cluster::found(3).await;
+    cluster.create_shop(1).await;
+    let ordinary = with_key(cluster.submission(Some("shop"), flag("ordinary", false)), "ordinary");
+    let critical = with_key(cluster.submission(Some("shop"), flag("kill", true)), "critical");
+    let away = cluster.follower().await;
+    for submission in [&ordinary, &critical] {
+        let submitted = cluster.node(1).submit(submission.clone(), WRITE).await.expect("answered");
+        assert_eq!(submitted.not_yet_on, [0_u64; 0]);
+    }
+    cluster.stop(away).await;
+    let leader = cluster.leader().await;
+    let again = async |submission: &Submission| {
+        let submitted = cluster.node(leader).submit(submission.clone(), WRITE).await.expect("answered");
+        assert!(submitted.reply.replayed);
+        submitted.not_yet_on
+    };
+    assert_eq!(again(&ordinary).await, [0_u64; 0], "it concerns nobody whether a member knows");
+    assert_eq!(again(&critical).await, [away]);
+}
+
+/// A leader whose clock is off stamps records wrongly, and ends tokens at the wrong time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_whose_clock_is_off_hands_over() {
+    let mut cluster = Cluster::prepare(3);
+    let mut nodes = Vec::new();
+    for id in [1, 2, 3] {
+        let mut config = cluster.config(id, id == 1);
+        config.waits.clock_interval = Duration::from_millis(100);
+        // The founder's, which leads at first.
+        config.clock.ahead_ms = if id == 1 { 60_000 } else { 0 };
+        nodes.push(cluster.launch(config).await);
+    }
+    let leader = || {
+        let leaders: Vec<_> = nodes.iter().map(|node| node.raft_status().leader).collect();
+        leaders[0].filter(|first| leaders.iter().all(|leader| *leader == Some(*first)))
+    };
+    cluster
+        .until("another one to lead", |_| {
+            nodes.iter().all(|node| node.reads().readiness().ready) && leader().is_some_and(|id| id != 1)
+        })
+        .await;
+    let status = nodes[1].cluster_status().await;
+    assert_eq!(status.members.len(), 3, "{status:?}");
+}
+
+/// A leader that could not make sure that it is current called a token unknown, which may have been made meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_without_a_quorum_calls_no_token_unknown() {
+    let mut cluster = Cluster::found(3).await;
+    cluster.create_shop(1).await;
+    let leader = cluster.leader().await;
+    for id in [1, 2, 3].into_iter().filter(|id| *id != leader) {
+        cluster.stop(id).await;
+    }
+    let stranger = Secret::new(TokenKind::Admin, [9; 32]);
+    let submission = cluster.submission_as(stranger, Some("shop"), flag("checkout", false));
+    // At once, while it still counts as in touch with its quorum.
+    let refused = cluster.node(leader).submit(submission, WRITE).await;
+    assert!(matches!(refused, Err(SubmitError::NotEntered { .. })), "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -51,6 +51,15 @@ impl Api {
         &self.base
     }
 
+    /// The port of its address.
+    ///
+    /// # Panics
+    /// The address names none.
+    pub fn port(&self) -> u16 {
+        let port = self.base.rsplit(':').next().and_then(|port| port.parse().ok());
+        port.unwrap_or_else(|| panic!("{} names no port", self.base))
+    }
+
     /// The token, if there is one.
     pub fn token(&self) -> Option<&str> {
         self.token.as_deref()

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::api::Api;
+use crate::{api::Api, load::Written};
 
 /// All records, in order.
 ///
@@ -48,4 +48,29 @@ pub fn accepted_by_reason(records: &[Value]) -> BTreeMap<String, usize> {
         }
     }
     counts
+}
+
+/// Asserts that a node's audit log has every acknowledged write exactly once, under the revision that was named, and no
+/// other write twice. Gives the number of records.
+///
+/// # Panics
+/// It does not.
+pub async fn each_once(node: &Api, written: &Written) -> u64 {
+    let records = records(node).await;
+    let accepted = accepted_by_reason(&records);
+    let revisions: BTreeMap<&str, u64> = records
+        .iter()
+        .filter_map(|record| Some((record["reason"].as_str()?, record["revision_after"].as_u64()?)))
+        .collect();
+    let at = node.base();
+    for (reason, revision) in &written.acknowledged {
+        let times = accepted.get(reason).copied().unwrap_or_default();
+        assert_eq!(times, 1, "acknowledged, and in the audit log of {at} so often: {reason}");
+        let recorded = revisions.get(reason.as_str());
+        assert_eq!(recorded, Some(revision), "answered with another revision than {at} has: {reason}");
+    }
+    for reason in &written.unknown {
+        assert!(accepted.get(reason).copied().unwrap_or_default() <= 1, "applied twice on {at}: {reason}");
+    }
+    records.len() as u64
 }

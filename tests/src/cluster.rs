@@ -20,7 +20,9 @@ use tempfile::TempDir;
 use crate::{
     api::{Answer, Api},
     catalog::Caller,
+    disk::{Disk, DiskSpec},
     links::Links,
+    metrics::Metrics,
     ports,
     process::Process,
     settings, wait,
@@ -39,6 +41,7 @@ const TRIES: usize = 3;
 pub struct Setup {
     members: u64,
     links: bool,
+    disks: Option<DiskSpec>,
     args: Vec<String>,
     backup: Option<PathBuf>,
 }
@@ -46,13 +49,20 @@ pub struct Setup {
 impl Setup {
     /// This many members, with default settings.
     pub fn of(members: u64) -> Self {
-        Self { members, links: false, args: Vec::new(), backup: None }
+        Self { members, links: false, disks: None, args: Vec::new(), backup: None }
     }
 
     /// With a proxy on every link between members.
     #[must_use]
     pub fn with_links(mut self) -> Self {
         self.links = true;
+        self
+    }
+
+    /// With every node's data folder on a disk of its own. Ask [`Disk::here`] first.
+    #[must_use]
+    pub fn with_disks(mut self, spec: DiskSpec) -> Self {
+        self.disks = Some(spec);
         self
     }
 
@@ -129,10 +139,12 @@ impl Setup {
             .map(|(id, (http, peer))| {
                 let place = folder.path().join(format!("node-{id}"));
                 fs::create_dir(&place).expect("the folder is new");
+                let disk = self.disks.map(|spec| Disk::new(&place.join("disk"), spec));
+                let data = disk.as_ref().map_or_else(|| place.clone(), Disk::root).join("data");
                 let mut args: Vec<String> =
                     ["serve", "--node-id", &id.to_string()].map(str::to_owned).to_vec();
                 for (name, value) in [
-                    ("--data", place.join("data").display().to_string()),
+                    ("--data", data.display().to_string()),
                     ("--listen", http.to_string()),
                     ("--peer-listen", peer.to_string()),
                     ("--public-url", format!("http://{http}")),
@@ -147,12 +159,14 @@ impl Setup {
                 }
                 args.extend(self.args.iter().cloned());
                 let process = Process::new(format!("node {id}"), args, place.join("log"));
-                Node { process, api: Api::new(format!("http://{http}")), epoch: Arc::default() }
+                let api = Api::new(format!("http://{http}"));
+                Node { process, api, peer: *peer, epoch: Arc::default(), data, disk }
             })
             .collect();
-        let cluster = Cluster { folder, nodes, links, admin: String::new() };
+        let extra_args = self.args.clone();
+        let cluster = Cluster { nodes, links, admin: String::new(), extra_args, folder };
         if let Some(backup) = &self.backup {
-            restore(backup, &cluster.data(1));
+            restore(backup, cluster.data(1));
         }
         cluster
     }
@@ -175,8 +189,13 @@ fn restore(backup: &Path, data: &Path) {
 struct Node {
     process: Process,
     api: Api,
+    /// Where it listens for its peers.
+    peer: SocketAddr,
     /// Even while the node serves, odd while it does not; see [`Liveness`].
     epoch: Arc<AtomicU64>,
+    data: PathBuf,
+    // After the process, which uses it.
+    disk: Option<Disk>,
 }
 
 /// Tells a load whether a node lives, so that only failures of living nodes are held against them.
@@ -211,10 +230,13 @@ pub struct Fingerprint {
 /// Nodes that run until this is dropped. If the test panics, the ends of their logs are printed and their folder stays.
 #[derive(Debug)]
 pub struct Cluster {
-    folder: TempDir,
     nodes: Vec<Node>,
     links: Option<Links>,
     admin: String,
+    /// What every node is started with beside its own addresses.
+    extra_args: Vec<String>,
+    // After the nodes, whose disks are mounted in it.
+    folder: TempDir,
 }
 
 impl Cluster {
@@ -334,11 +356,6 @@ impl Cluster {
         &self.admin
     }
 
-    /// A node's data folder.
-    pub fn data(&self, id: u64) -> PathBuf {
-        self.folder.path().join(format!("node-{id}")).join("data")
-    }
-
     /// A folder that lives as long as the cluster.
     pub fn folder(&self) -> &Path {
         self.folder.path()
@@ -360,6 +377,89 @@ impl Cluster {
     fn any_admin(&self) -> Api {
         let id = self.living().first().copied().expect("a node lives");
         self.admin(id)
+    }
+
+    // --- members that come and go ---
+
+    /// Prepares a node that is to join through `members` with the token in `token_file`, and gives its id: the next one.
+    /// It is not started.
+    pub fn newcomer(&mut self, members: &[u64], token_file: &Path) -> u64 {
+        let id = u64::try_from(self.nodes.len()).expect("a few") + 1;
+        let place = self.folder.path().join(format!("node-{id}"));
+        fs::create_dir(&place).expect("the folder is new");
+        let (http, peer) = (ports::free(), ports::free());
+        let join: Vec<String> =
+            members.iter().map(|member| format!("{member}={}", self.node(*member).peer)).collect();
+        let mut args: Vec<String> = ["serve", "--node-id", &id.to_string()].map(str::to_owned).to_vec();
+        for (name, value) in [
+            ("--data", place.join("data").display().to_string()),
+            ("--listen", http.to_string()),
+            ("--peer-listen", peer.to_string()),
+            ("--public-url", format!("http://{http}")),
+            ("--join", join.join(",")),
+            ("--join-token-file", token_file.display().to_string()),
+            ("--peer-secret-file", self.folder.path().join("peer-secret").display().to_string()),
+        ] {
+            args.extend([name.to_owned(), value]);
+        }
+        args.extend(self.extra_args.iter().cloned());
+        let process = Process::new(format!("node {id}"), args, place.join("log"));
+        let epoch = Arc::new(AtomicU64::new(1));
+        let api = Api::new(format!("http://{http}"));
+        self.nodes.push(Node { process, api, peer, epoch, data: place.join("data"), disk: None });
+        id
+    }
+
+    /// Where a node listens for its peers.
+    pub fn peer_address(&self, id: u64) -> SocketAddr {
+        self.node(id).peer
+    }
+
+    /// The arguments that a node is started with, to be changed.
+    pub fn args_mut(&mut self, id: u64) -> &mut Vec<String> {
+        self.node_mut(id).process.args_mut()
+    }
+
+    /// From now on a load holds nothing against the node: it is about to be removed, or to end by itself.
+    pub fn leaves(&mut self, id: u64) {
+        self.gone(id);
+    }
+
+    /// Deletes the data folder of a dead node.
+    pub fn wipe(&mut self, id: u64) {
+        assert!(!self.node_mut(id).process.is_alive(), "node {id} runs");
+        let data = self.folder.path().join(format!("node-{id}")).join("data");
+        fs::remove_dir_all(&data).unwrap_or_else(|error| panic!("{}: {error}", data.display()));
+    }
+
+    /// Whether a node's process runs.
+    pub fn runs(&mut self, id: u64) -> bool {
+        self.node_mut(id).process.is_alive()
+    }
+
+    /// The voters, by a node that answers, once every member is what it is meant to be.
+    ///
+    /// # Panics
+    /// They are not within a minute.
+    pub async fn settled(&self) -> Vec<u64> {
+        wait::until("every member to be what it is meant to be", FOUNDED_WITHIN, || async {
+            let mut seen = Vec::new();
+            for id in self.living() {
+                let Ok(answer) = self.admin(id).get("/api/v1/cluster").send().await else { continue };
+                if answer.body["membership"]["settled"] == true {
+                    seen.push(voters(&answer.body));
+                } else {
+                    return Err(format!("node {id}: {}", answer.body["membership"]));
+                }
+            }
+            // A node that lags may still be settled in what was.
+            let all_alike = seen.windows(2).all(|pair| pair[0] == pair[1]);
+            match seen.first() {
+                Some(voters) if all_alike => Ok(voters.clone()),
+                _ => Err(format!("{seen:?}")),
+            }
+        })
+        .await
     }
 
     // --- faults ---
@@ -387,14 +487,35 @@ impl Cluster {
 
     /// SIGKILL.
     pub fn kill(&mut self, id: u64) {
-        self.gone(id);
-        self.node_mut(id).process.kill();
+        self.kill_together(&[id]);
     }
 
     /// SIGKILL to all, without a moment between.
     pub fn kill_all(&mut self) {
-        self.ids().into_iter().for_each(|id| self.gone(id));
-        self.nodes.iter_mut().for_each(|node| node.process.kill());
+        self.kill_together(&self.ids());
+    }
+
+    /// SIGKILL to these nodes: every signal is sent before the end of any is waited for.
+    pub fn kill_together(&mut self, ids: &[u64]) {
+        ids.iter().for_each(|id| self.gone(*id));
+        ids.iter().for_each(|id| self.node(*id).process.strike());
+        ids.iter().for_each(|id| self.node_mut(*id).process.bury());
+    }
+
+    /// Takes power from the disks of these nodes at the same moment. Their processes go on, and find out: end them, or
+    /// wait for their end, before [`Cluster::power_on`].
+    pub fn cut_power(&mut self, ids: &[u64]) {
+        let disks: Vec<&Disk> = ids.iter().map(|id| self.disk(*id)).collect();
+        Disk::cut_power(&disks);
+        ids.iter().for_each(|id| self.gone(*id));
+    }
+
+    /// Gives power back to the disk of a dead node.
+    ///
+    /// # Panics
+    /// See [`Disk::power_on`].
+    pub fn power_on(&self, id: u64) {
+        self.disk(id).power_on();
     }
 
     /// SIGSTOP.
@@ -421,6 +542,13 @@ impl Cluster {
         let status = self.node_mut(id).process.ended(limit).await;
         self.gone(id);
         status
+    }
+
+    /// Waits whether a node ends by itself. `None`: it still runs.
+    pub async fn ends_within(&mut self, id: u64, limit: Duration) -> Option<ExitStatus> {
+        let status = self.node_mut(id).process.ends_within(limit).await?;
+        self.gone(id);
+        Some(status)
     }
 
     /// Starts a dead node, without waiting for it.
@@ -456,6 +584,54 @@ impl Cluster {
         self.back(id);
     }
 
+    /// Waits until a started node is ready, or has ended by itself: then how.
+    ///
+    /// # Panics
+    /// Neither within half a minute.
+    pub async fn ready_or_ended(&mut self, id: u64) -> Option<ExitStatus> {
+        let api = self.anonymous(id);
+        let end = tokio::time::Instant::now() + SETTLED_WITHIN;
+        loop {
+            if let Some(status) = self.node_mut(id).process.exit() {
+                // It has ended, so this only takes it off the list of children.
+                self.ended(id, SETTLED_WITHIN).await;
+                return Some(status);
+            }
+            if api.get("/readyz").send().await.is_ok_and(|answer| answer.status == 200) {
+                self.back(id);
+                return None;
+            }
+            assert!(tokio::time::Instant::now() < end, "node {id} neither got ready nor ended");
+            wait::pace(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The disk that a node's data folder lies on.
+    ///
+    /// # Panics
+    /// The cluster was set up without.
+    pub fn disk(&self, id: u64) -> &Disk {
+        self.node(id).disk.as_ref().expect("this cluster was set up without disks: Setup::with_disks")
+    }
+
+    /// A node's data folder.
+    pub fn data(&self, id: u64) -> &Path {
+        &self.node(id).data
+    }
+
+    /// The process that a node is.
+    ///
+    /// # Panics
+    /// It does not run.
+    pub fn pid(&self, id: u64) -> u32 {
+        self.node(id).process.pid().unwrap_or_else(|| panic!("node {id} does not run"))
+    }
+
+    /// What a node counts.
+    pub async fn metrics(&self, id: u64) -> Metrics {
+        Metrics::of(&self.admin(id)).await
+    }
+
     /// What a node has logged.
     pub fn log(&self, id: u64) -> String {
         self.node(id).process.log()
@@ -489,6 +665,25 @@ impl Cluster {
                 {
                     Ok(leader)
                 }
+                _ => Err(format!("{seen:?}")),
+            }
+        })
+        .await
+    }
+
+    /// Whoever leads, as the living nodes agree, also if this harness did not start it.
+    ///
+    /// # Panics
+    /// They do not within half a minute.
+    pub async fn leader_of_any(&self) -> u64 {
+        wait::until("a leader that all living nodes agree on", SETTLED_WITHIN, || async {
+            let mut seen = Vec::new();
+            for id in self.living() {
+                let answer = self.admin(id).get("/api/v1/cluster").send().await;
+                seen.push(answer.ok().and_then(|answer| answer.body["leader"].as_u64()));
+            }
+            match seen.first() {
+                Some(Some(leader)) if seen.iter().all(|other| *other == Some(*leader)) => Ok(*leader),
                 _ => Err(format!("{seen:?}")),
             }
         })
@@ -554,6 +749,12 @@ impl Cluster {
         }));
         self.any_admin().change(project, "a project for a test", operations).ok().await
     }
+}
+
+/// The voters that a status names.
+fn voters(status: &Value) -> Vec<u64> {
+    let members = status["members"].as_array().expect("members").iter();
+    members.filter(|member| member["role"] == "voter").filter_map(|member| member["id"].as_u64()).collect()
 }
 
 impl Drop for Cluster {

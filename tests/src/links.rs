@@ -38,6 +38,8 @@ pub enum Flow {
     Held,
     /// They arrive this much later.
     Delayed(Duration),
+    /// They are lost, and the connections with them; new ones end at once.
+    Broken,
 }
 
 /// What is sent over a connection: by the member that opened it, or by the other in answer.
@@ -56,8 +58,12 @@ pub struct Links {
     flows: Arc<watch::Sender<Flows>>,
     pids: Arc<Mutex<HashMap<u64, u32>>>,
     affected: Arc<AtomicU64>,
+    budgets: Budgets,
     tasks: Arc<Mutex<JoinSet<()>>>,
 }
+
+/// How many bytes of what one member sends to another still pass, where that is limited.
+type Budgets = Arc<Mutex<HashMap<(u64, u64), usize>>>;
 
 impl Default for Links {
     fn default() -> Self {
@@ -65,6 +71,7 @@ impl Default for Links {
             flows: Arc::new(watch::Sender::new(Flows::new())),
             pids: Arc::default(),
             affected: Arc::default(),
+            budgets: Arc::default(),
             tasks: Arc::default(),
         }
     }
@@ -76,18 +83,25 @@ impl Links {
         listener.set_nonblocking(true).expect("a listener can be made non-blocking");
         let listener = TcpListener::from_std(listener).expect("the runtime takes a listener");
         let (flows, pids, affected) = (self.flows.clone(), self.pids.clone(), self.affected.clone());
+        let budgets = self.budgets.clone();
         // A strong one would keep the set alive that this task is in.
         let tasks = Arc::downgrade(&self.tasks);
         let accept = async move {
             while let Ok((inbound, sender)) = listener.accept().await {
                 let Some(tasks) = tasks.upgrade() else { return };
                 let (flows, pids, affected) = (flows.clone(), pids.clone(), affected.clone());
+                let budgets = budgets.clone();
                 tasks.lock().expect("no holder panics").spawn(async move {
                     // Whose connection is not known is none of ours to carry: it would get round every fault.
                     if let Some(from) = sender_of(sender, &pids).await
                         && let Ok(outbound) = TcpStream::connect(target).await
                     {
-                        carry(inbound, outbound, from, to, &flows, &affected).await;
+                        let carried = carry(inbound, outbound, (from, to), &flows, &affected, &budgets);
+                        // Both ends are closed as this is dropped.
+                        tokio::select! {
+                            () = carried => {}
+                            () = broken((from, to), flows.subscribe()) => {}
+                        }
                     }
                 });
             }
@@ -123,8 +137,20 @@ impl Links {
         }
     }
 
+    /// Lets this many bytes more pass from one member to another, and breaks the link between them in the middle of
+    /// what comes then.
+    pub fn break_after(&self, from: u64, to: u64, bytes: usize) {
+        self.budgets.lock().expect("no holder panics").insert((from, to), bytes);
+    }
+
+    /// Whether the link between two members is broken.
+    pub fn is_broken(&self, from: u64, to: u64) -> bool {
+        self.flows.borrow().get(&(from, to, Part::Requests)) == Some(&Flow::Broken)
+    }
+
     /// Opens all links. What was held arrives now.
     pub fn heal(&self) {
+        self.budgets.lock().expect("no holder panics").clear();
         self.flows.send_modify(Flows::clear);
     }
 
@@ -137,14 +163,27 @@ impl Links {
 /// More members than any test has.
 const MEMBERS_MAX: u64 = 9;
 
+/// Returns when what one member opened to another is broken.
+async fn broken((from, to): (u64, u64), mut flows: watch::Receiver<Flows>) {
+    let breaks = |flows: &Flows| {
+        [(from, to, Part::Requests), (to, from, Part::Answers)]
+            .iter()
+            .any(|link| flows.get(link) == Some(&Flow::Broken))
+    };
+    if flows.wait_for(breaks).await.is_err() {
+        // Nobody can break anything any more.
+        std::future::pending::<()>().await;
+    }
+}
+
 /// Carries one connection: what is asked goes `from -> to`, what is answered `to -> from`.
 async fn carry(
     inbound: TcpStream,
     outbound: TcpStream,
-    from: u64,
-    to: u64,
+    (from, to): (u64, u64),
     flows: &watch::Sender<Flows>,
     affected: &AtomicU64,
+    budgets: &Budgets,
 ) {
     // Small messages must not wait for more.
     let _ = inbound.set_nodelay(true);
@@ -152,8 +191,8 @@ async fn carry(
     let (from_asker, to_asker) = inbound.into_split();
     let (from_asked, to_asked) = outbound.into_split();
     tokio::join!(
-        one_way(from_asker, to_asked, (from, to, Part::Requests), flows.subscribe(), affected),
-        one_way(from_asked, to_asker, (to, from, Part::Answers), flows.subscribe(), affected),
+        one_way(from_asker, to_asked, (from, to, Part::Requests), flows, affected, budgets),
+        one_way(from_asked, to_asker, (to, from, Part::Answers), flows, affected, budgets),
     );
 }
 
@@ -163,9 +202,11 @@ async fn one_way(
     mut source: OwnedReadHalf,
     mut sink: OwnedWriteHalf,
     link: (u64, u64, Part),
-    mut flows: watch::Receiver<Flows>,
+    all: &watch::Sender<Flows>,
     affected: &AtomicU64,
+    budgets: &Budgets,
 ) {
+    let mut flows = all.subscribe();
     let (queue, mut queued) = mpsc::channel::<(Instant, Vec<u8>)>(1024);
     let read = async {
         let mut buffer = vec![0; 64 * 1024];
@@ -187,6 +228,8 @@ async fn one_way(
                 }
                 match flow {
                     Flow::Open => break,
+                    // Whoever carries this ends it.
+                    Flow::Broken => std::future::pending::<()>().await,
                     Flow::Held => {
                         if flows.changed().await.is_err() {
                             return;
@@ -200,13 +243,35 @@ async fn one_way(
                     }
                 }
             }
-            if sink.write_all(&bytes).await.is_err() {
+            let passes = within_budget(budgets, (link.0, link.1), bytes.len());
+            if sink.write_all(&bytes[..passes]).await.is_err() {
                 return;
+            }
+            if passes < bytes.len() {
+                affected.fetch_add(1, Ordering::Relaxed);
+                let (one, other) = (link.0, link.1);
+                all.send_modify(|flows| {
+                    for part in [Part::Requests, Part::Answers] {
+                        flows.extend([(one, other), (other, one)].map(|(a, b)| ((a, b, part), Flow::Broken)));
+                    }
+                });
             }
         }
         let _ = sink.shutdown().await;
     };
     tokio::join!(read, write);
+}
+
+/// How many of these bytes still pass.
+fn within_budget(budgets: &Budgets, link: (u64, u64), bytes: usize) -> usize {
+    let mut budgets = budgets.lock().expect("no holder panics");
+    let Some(left) = budgets.get_mut(&link) else { return bytes };
+    let passes = bytes.min(*left);
+    *left -= passes;
+    if passes < bytes {
+        budgets.remove(&link);
+    }
+    passes
 }
 
 /// How often to look for the owner of a connection: the system's tables may miss a row while others change.
@@ -285,6 +350,20 @@ mod tests {
 
         links.heal();
         assert!(arrives(&mut asked).await, "what was held arrives");
+    }
+
+    #[tokio::test]
+    async fn a_link_breaks_in_the_middle_of_a_message() {
+        let (links, mut asker, mut asked) = pair().await;
+        links.break_after(1, 2, 3);
+        asker.write_all(b"abcde").await.expect("open");
+        let mut all = Vec::new();
+        asked.read_to_end(&mut all).await.expect("closed");
+        assert_eq!(all, b"abc");
+        assert_eq!(asker.read(&mut [0]).await.unwrap_or(0), 0, "its end is closed too");
+        assert!(links.is_broken(1, 2) && links.is_broken(2, 1));
+        links.heal();
+        assert!(!links.is_broken(1, 2));
     }
 
     #[tokio::test]

@@ -72,19 +72,41 @@ pub struct Writers {
 }
 
 impl Writers {
-    /// Starts `clients` of them.
+    /// Starts `clients` of them, which leave the nodes some of the machine.
     pub async fn start(cluster: &Cluster, clients: u64, lose_one_in: Option<u64>) -> Self {
+        Self::start_on("load", &cluster.admins(), clients, lose_one_in).await
+    }
+
+    /// Starts `clients` of them, which write as fast as they are answered.
+    pub async fn at_full_speed(cluster: &Cluster, clients: u64) -> Self {
+        Self::with_pause("load", &cluster.admins(), clients, None, Duration::ZERO).await
+    }
+
+    /// Starts `clients` of them on these nodes. `name` tells their flags and requests from those of other writers.
+    pub async fn start_on(name: &str, nodes: &[Api], clients: u64, lose_one_in: Option<u64>) -> Self {
+        Self::with_pause(name, nodes, clients, lose_one_in, Duration::from_millis(2)).await
+    }
+
+    async fn with_pause(
+        name: &str,
+        nodes: &[Api],
+        clients: u64,
+        lose_one_in: Option<u64>,
+        pause: Duration,
+    ) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let acknowledged = Arc::new(AtomicU64::new(0));
         let mut tasks = Vec::new();
         for client in 0..clients {
-            let nodes = cluster.admins();
+            let nodes = nodes.to_vec();
             let mut losers = Vec::new();
             for node in &nodes {
                 losers.push(LostAnswers::before(node.base()).await);
             }
             let (stop, acknowledged) = (stop.clone(), acknowledged.clone());
-            tasks.push(tokio::spawn(write(client, nodes, losers, lose_one_in, stop, acknowledged)));
+            let flag = format!("{name}-{client}");
+            let writer = Writer { flag, nodes, losers, lose_one_in, pause, stop, acknowledged };
+            tasks.push(tokio::spawn(writer.run()));
         }
         Self { stop, tasks, acknowledged }
     }
@@ -108,50 +130,58 @@ impl Writers {
     }
 }
 
-async fn write(
-    client: u64,
+struct Writer {
+    flag: String,
     nodes: Vec<Api>,
     losers: Vec<LostAnswers>,
     lose_one_in: Option<u64>,
+    pause: Duration,
     stop: Arc<AtomicBool>,
     acknowledged: Arc<AtomicU64>,
-) -> Written {
-    let flag = format!("load-{client}");
-    let path = format!("/api/v1/projects/{PROJECT}/changes");
-    let mut written = Written::default();
-    for count in 1.. {
-        if stop.load(Ordering::SeqCst) {
-            break;
-        }
-        let reason = format!("{flag} is {count}");
-        let key = format!("{flag}-{count}");
-        let body = json!({"reason": reason, "operations": [put(&counter(&flag, count, false))]});
-        let first = usize::try_from(count).expect("a small number") % nodes.len();
-        let mut lost = false;
-        if lose_one_in.is_some_and(|n| count % n == 0) {
-            let before = losers[first].lost();
-            let proxy = nodes[first].at(losers[first].base());
-            let unanswered = proxy.post(&path, &body).idempotent(&key).within(ATTEMPT).send().await.is_err();
-            lost = unanswered && losers[first].lost() > before;
-        }
-        // A lost answer is asked for again of the next node.
-        let answer = write_anywhere(&nodes, first + usize::from(lost), &key, &path, &body).await;
-        match answer {
-            Some(answer) => {
-                assert!(answer.is_success(), "a good write was refused: {answer:?}");
-                let revision = answer.body["revision"].as_u64().expect("a change has a revision");
-                written.acknowledged.push((reason, revision));
-                written.first_answer_lost += u64::from(lost);
-                acknowledged.fetch_add(1, Ordering::SeqCst);
-            }
-            None => written.unknown.push(reason),
-        }
-        pace(Duration::from_millis(2)).await;
-    }
-    written
 }
 
-/// One client for each node that goes on reading an ordinary flag there.
+impl Writer {
+    async fn run(self) -> Written {
+        let Self { flag, nodes, losers, lose_one_in, pause, stop, acknowledged } = self;
+        let path = format!("/api/v1/projects/{PROJECT}/changes");
+        let mut written = Written::default();
+        for count in 1.. {
+            if stop.load(Ordering::SeqCst) {
+                break;
+            }
+            let reason = format!("{flag} is {count}");
+            let key = format!("{flag}-{count}");
+            let body = json!({"reason": reason, "operations": [put(&counter(&flag, count, false))]});
+            let first = usize::try_from(count).expect("a small number") % nodes.len();
+            let mut lost = false;
+            if lose_one_in.is_some_and(|n| count % n == 0) {
+                let before = losers[first].lost();
+                let proxy = nodes[first].at(losers[first].base());
+                let unanswered =
+                    proxy.post(&path, &body).idempotent(&key).within(ATTEMPT).send().await.is_err();
+                lost = unanswered && losers[first].lost() > before;
+            }
+            // A lost answer is asked for again of the next node.
+            let answer = write_anywhere(&nodes, first + usize::from(lost), &key, &path, &body).await;
+            match answer {
+                Some(answer) => {
+                    assert!(answer.is_success(), "a good write was refused: {answer:?}");
+                    let revision = answer.body["revision"].as_u64().expect("a change has a revision");
+                    written.acknowledged.push((reason, revision));
+                    written.first_answer_lost += u64::from(lost);
+                    acknowledged.fetch_add(1, Ordering::SeqCst);
+                }
+                None => written.unknown.push(reason),
+            }
+            if !pause.is_zero() {
+                pace(pause).await;
+            }
+        }
+        written
+    }
+}
+
+/// One client for each node that goes on reading an ordinary flag there, which nobody changes meanwhile.
 #[derive(Debug)]
 pub struct Readers {
     stop: Arc<AtomicBool>,
@@ -161,8 +191,8 @@ pub struct Readers {
 }
 
 impl Readers {
-    /// Starts one for each node, with a token that evaluates `flag`.
-    pub fn start(cluster: &Cluster, secret: &str, flag: &str) -> Self {
+    /// Starts one for each node, with a token that evaluates `flag`, whose value is this one.
+    pub fn start(cluster: &Cluster, secret: &str, flag: &str, value: &Value) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let answered = Arc::new(AtomicU64::new(0));
         let failures = Arc::new(Mutex::new(Vec::new()));
@@ -172,15 +202,8 @@ impl Readers {
             .map(|id| {
                 let node = cluster.with_token(id, secret);
                 let liveness = cluster.liveness(id);
-                tokio::spawn(read(
-                    id,
-                    node,
-                    liveness,
-                    flag.to_owned(),
-                    stop.clone(),
-                    answered.clone(),
-                    failures.clone(),
-                ))
+                let read = Read { id, node, flag: flag.to_owned(), value: value.clone() };
+                tokio::spawn(read.on(liveness, stop.clone(), answered.clone(), failures.clone()))
             })
             .collect();
         Self { stop, tasks, answered, failures }
@@ -202,36 +225,54 @@ impl Readers {
     }
 }
 
-async fn read(
+/// What one client reads, and where.
+struct Read {
     id: u64,
     node: Api,
-    liveness: Liveness,
     flag: String,
-    stop: Arc<AtomicBool>,
-    answered: Arc<AtomicU64>,
-    failures: Arc<Mutex<Vec<String>>>,
-) {
-    let context = json!({"targetingKey": "reader"});
-    while !stop.load(Ordering::SeqCst) {
-        let Some(life) = liveness.life() else {
-            pace(Duration::from_millis(5)).await;
-            continue;
-        };
-        let failure = match node.evaluate(&flag, &context).send().await {
-            Ok(answer) if answer.status == 200 && answer.value().is_boolean() => None,
-            Ok(answer) => Some(format!("node {id}: {answer:?}")),
-            Err(error) => Some(format!("node {id}: {error:?}")),
-        };
-        match failure {
-            None => {
-                answered.fetch_add(1, Ordering::SeqCst);
+    value: Value,
+}
+
+impl Read {
+    async fn on(
+        self,
+        liveness: Liveness,
+        stop: Arc<AtomicBool>,
+        answered: Arc<AtomicU64>,
+        failures: Arc<Mutex<Vec<String>>>,
+    ) {
+        while !stop.load(Ordering::SeqCst) {
+            let Some(life) = liveness.life() else {
+                pace(Duration::from_millis(5)).await;
+                continue;
+            };
+            match self.once().await {
+                Ok(()) => {
+                    answered.fetch_add(1, Ordering::SeqCst);
+                }
+                Err(failure) if liveness.lasted(life) => {
+                    failures.lock().expect("no holder panics").push(failure)
+                }
+                // Its node died under it.
+                Err(_) => {}
             }
-            Some(failure) if liveness.lasted(life) => {
-                failures.lock().expect("no holder panics").push(failure)
-            }
-            // Its node died under it.
-            Some(_) => {}
+            pace(Duration::from_millis(4)).await;
         }
-        pace(Duration::from_millis(4)).await;
+    }
+
+    /// An answer that counts is the right value, from the node's own state: an ordinary read waits for nobody.
+    async fn once(&self) -> Result<(), String> {
+        let id = self.id;
+        match self.node.evaluate(&self.flag, &json!({"targetingKey": "reader"})).send().await {
+            Ok(answer)
+                if answer.status == 200
+                    && answer.value() == &self.value
+                    && answer.header("flagraft-consistency") == Some("local") =>
+            {
+                Ok(())
+            }
+            Ok(answer) => Err(format!("node {id}: {answer:?}")),
+            Err(error) => Err(format!("node {id}: {error:?}")),
+        }
     }
 }

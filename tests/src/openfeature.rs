@@ -20,6 +20,14 @@ impl Sdk {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Python, Self::Node];
 
+    /// Why the client can't run on this machine, where `scripts/setup` found that it can't.
+    fn skipped(self) -> Option<String> {
+        match self {
+            Self::Python => None,
+            Self::Node => std::fs::read_to_string(settings::clients_folder().join("node/skipped")).ok(),
+        }
+    }
+
     fn program(self) -> PathBuf {
         match self {
             Self::Python => settings::clients_folder().join("python/bin/python"),
@@ -40,6 +48,10 @@ impl Sdk {
     /// # Panics
     /// A flag differs, or the client is not installed. The message has the client's own words.
     pub async fn expect_flags(self, node: &Api, expected: &Value) {
+        if let Some(reason) = self.skipped() {
+            eprintln!("LEFT OUT: {reason}");
+            return;
+        }
         let program = self.program();
         let missing = "the published OpenFeature clients are not installed: run ./scripts/setup test";
         assert!(self == Self::Node || program.exists(), "{missing}");

@@ -39,6 +39,11 @@ impl Process {
         }
     }
 
+    /// What it is started with from now on.
+    pub fn args_mut(&mut self) -> &mut Vec<String> {
+        &mut self.args
+    }
+
     /// Starts it.
     ///
     /// # Panics
@@ -87,14 +92,21 @@ impl Process {
         kill_process(pid, signal).unwrap_or_else(|error| panic!("{signal:?} to {}: {error}", self.name));
     }
 
-    /// SIGKILL, and waits for its end.
+    /// SIGKILL, without waiting for its end.
     ///
     /// # Panics
     /// It does not run.
-    pub fn kill(&mut self) {
+    pub fn strike(&self) {
+        self.signal(Signal::KILL);
+    }
+
+    /// Waits for the end of what [`Process::strike`] has hit.
+    ///
+    /// # Panics
+    /// It was not started.
+    pub fn bury(&mut self) {
         let name = &self.name;
         let mut child = self.child.take().unwrap_or_else(|| panic!("{name} does not run"));
-        child.kill().unwrap_or_else(|error| panic!("SIGKILL to {name}: {error}"));
         child.wait().unwrap_or_else(|error| panic!("waiting for {name}: {error}"));
     }
 
@@ -128,17 +140,15 @@ impl Process {
     /// # Panics
     /// It does not within `limit`.
     pub async fn ended(&mut self, limit: Duration) -> ExitStatus {
-        let what = format!("the end of {}", self.name);
-        let status = {
-            let this = std::cell::RefCell::new(&mut *self);
-            wait::until(&what, limit, || {
-                let looked = this.borrow_mut().exit().ok_or("it still runs");
-                async move { looked }
-            })
-            .await
-        };
+        let ended = self.ends_within(limit).await;
+        ended.unwrap_or_else(|| panic!("waited {limit:?} for the end of {}, in vain", self.name))
+    }
+
+    /// Waits whether it ends by itself. `None`: it still runs.
+    pub async fn ends_within(&mut self, limit: Duration) -> Option<ExitStatus> {
+        let status = wait::found(limit, || self.exit()).await?;
         self.child = None;
-        status
+        Some(status)
     }
 
     /// All that it wrote to its log.

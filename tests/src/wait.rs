@@ -42,6 +42,18 @@ where
     .await;
 }
 
+/// Looks for something until it is there, and gives it; `None` if it is not within `limit`.
+pub async fn found<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let end = Instant::now() + limit;
+    loop {
+        match look() {
+            Some(found) => return Some(found),
+            None if Instant::now() >= end => return None,
+            None => sleep(PAUSE).await,
+        }
+    }
+}
+
 /// The pace of a load, so that a few clients on a small machine leave the nodes some of it.
 pub async fn pace(pause: Duration) {
     sleep(pause).await;

@@ -44,18 +44,7 @@ async fn nothing_acknowledged_is_lost_when_all_nodes_are_killed_at_once() {
     let written = writers.finish().await;
     let print = shop.cluster.agreed().await;
     for id in shop.cluster.ids() {
-        let records = audit::records(&shop.cluster.admin(id)).await;
-        assert_eq!(records.len() as u64, print.audit_size);
-        let accepted = audit::accepted_by_reason(&records);
-        for (reason, _) in &written.acknowledged {
-            assert_eq!(accepted.get(reason), Some(&1), "acknowledged, and on node {id} so often: {reason}");
-        }
-        for reason in &written.unknown {
-            assert!(
-                accepted.get(reason).copied().unwrap_or_default() <= 1,
-                "applied twice on node {id}: {reason}"
-            );
-        }
+        assert_eq!(audit::each_once(&shop.cluster.admin(id), &written).await, print.audit_size);
     }
     measured(
         "all nodes killed at once: turns, writes acknowledged, of which lost",

@@ -274,12 +274,14 @@ async fn a_backup_is_made_for_those_who_may_and_is_never_written_over_another() 
     assert!(ran.said().contains("exists already"), "{ran:#?}");
     assert_eq!(fs::read(&file).expect("it is there"), sound);
     // To standard output it is the same, but for when it was made.
-    let output = Shell::new([
-        ("FLAGRAFT_ENDPOINTS", shop.cluster.endpoints()),
-        ("FLAGRAFT_ADMIN_TOKEN", shop.cluster.admin_token().to_owned()),
-        ("DIR", text(shop.cluster.folder()).to_owned()),
-    ]);
-    output.run("flagraft backup --to - > \"$DIR/piped\"; flagraft backup verify - < \"$DIR/piped\"");
+    let piped = std::process::Command::new("sh")
+        .args(["-euc", "\"$0\" backup --to - > \"$1\"; \"$0\" backup verify - < \"$1\""])
+        .args([binary(), shop.cluster.folder().join("piped")])
+        .env("FLAGRAFT_ENDPOINTS", shop.cluster.endpoints())
+        .env("FLAGRAFT_ADMIN_TOKEN", shop.cluster.admin_token())
+        .output()
+        .expect("sh runs");
+    assert!(piped.status.success(), "{piped:?}");
     let leftovers = fs::read_dir(shop.cluster.folder()).expect("lists").filter_map(Result::ok);
     assert!(
         leftovers.into_iter().all(|entry| !text(&entry.path()).ends_with(".tmp")),
@@ -352,31 +354,30 @@ async fn a_restored_folder_founds_and_is_not_founded() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_runbook_backs_up_and_restores() {
-    let runbook = Runbook::read("backup-and-restore");
+    let runbook = Runbook::read("docs/runbooks/backup-and-restore.md");
     let shop = Shop::open(Setup::of(3), &[counter("probe", 7, false)]).await;
     let old = &shop.cluster;
-    let mut shell = Shell::new([
-        ("FLAGRAFT_ENDPOINTS", old.endpoints()),
-        ("FLAGRAFT_ADMIN_TOKEN", old.admin_token().to_owned()),
-        ("FLAGRAFT_OPERATOR", "ann".to_owned()),
-        ("BACKUP", text(&old.folder().join("backup")).to_owned()),
-    ]);
-    for step in ["Back up", "Verify a backup"] {
-        runbook.commands(step).iter().for_each(|commands| drop(shell.run(commands)));
+    let mut shell = Shell::new(old.folder());
+    shell
+        .set("FLAGRAFT_ENDPOINTS", old.endpoints())
+        .set("FLAGRAFT_ADMIN_TOKEN", old.admin_token())
+        .set("FLAGRAFT_OPERATOR", "ann")
+        .set("BACKUP", old.folder().join("backup").display());
+    for heading in ["Back up", "Verify a backup"] {
+        shell.run(runbook.under(heading)[0]).await;
     }
-    let mut setup = Setup::of(3).prepare();
-    shell.set("DATA", text(&setup.data(1)));
-    runbook.commands("Restore it into an empty folder").iter().for_each(|commands| drop(shell.run(commands)));
+    let mut new = Setup::of(3).prepare();
+    shell.set("DATA", new.data(1).display());
+    shell.run(runbook.under("Restore it into an empty folder")[0]).await;
     // "Start the new cluster".
-    setup.launch_all();
-    for id in setup.ids() {
-        setup.ready(id).await;
+    new.launch_all();
+    for id in new.ids() {
+        new.ready(id).await;
     }
-    setup.learn_admin();
-    shell.set("FLAGRAFT_ENDPOINTS", setup.endpoints());
-    let said: Vec<String> =
-        runbook.commands("See that it is there").iter().map(|commands| shell.run(commands)).collect();
-    let said = said.join("\n");
-    assert!(said.contains("system.restore") && said.contains("INC-7"), "{said}");
-    setup.agreed().await;
+    new.learn_admin();
+    shell.set("FLAGRAFT_ENDPOINTS", new.endpoints());
+    let seen = shell.run(runbook.under("See that it is there")[0]).await.stdout;
+    assert!(seen.contains("system.restore") && seen.contains("INC-7"), "{seen}");
+    new.agreed().await;
+    runbook.assert_all_ran();
 }

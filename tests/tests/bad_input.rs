@@ -138,7 +138,7 @@ fn malformed() -> Vec<Row> {
         Row::change("an unknown operation", json!([{"op": "flag.fly"}]))
             .says("flag.fly")
             .at("/operations/0/op"),
-        Row::change("the cluster's own", json!([{"op": "system.cluster_version", "version": 2}]))
+        Row::change("the cluster's own", json!([{"op": "system.cluster_version", "version": 1}]))
             .at("/operations/0/op"),
         Row::change("an unknown field of an operation", json!([now])).says("now"),
         Row::new("no route", Method::GET, "/api/v1/flags", &Value::Null).is(404, "no_such_path"),
@@ -185,6 +185,45 @@ fn wrong_in_itself() -> Vec<Row> {
             "default",
             json!({"rollout": {"by": "targetingKey", "seed": "s", "weights": []}}),
         ),
+    ]
+}
+
+/// What is wrong in itself in an operation on a part of a flag or a segment.
+fn wrong_parts() -> Vec<Row> {
+    let on_gate = |op: &str, field: &str, value: Value| {
+        let mut operation = json!({"op": op, "flag": "gate", "environment": ENVIRONMENT});
+        operation[field] = value;
+        json!([operation])
+    };
+    let ramp = json!({"id": "r", "serve": {"rollout": {"seed": "s", "weights": []}}});
+    let unset =
+        json!({"id": "r", "when": {"attribute": "a", "op": "in", "values": []}, "serve": {"variant": "on"}});
+    let held = json!({"hold": {"variant": "on", "id": ""}});
+    let members = json!([{"op": "segment.members.add", "segment": "staff", "list": "included", "members": ["ann", ""]}]);
+    vec![
+        Row::change("a rule that rolls out nothing", on_gate("rule.put", "rule", ramp))
+            .at("/operations/0/rule/serve/rollout/weights"),
+        Row::change("a condition without values", on_gate("rule.put", "rule", unset))
+            .at("/operations/0/rule/when/values"),
+        Row::change("a hold by nobody", on_gate("flag.configure", "configuration", held))
+            .at("/operations/0/configuration/hold/id"),
+        Row::change("weights that add up to nothing", on_gate("rollout.set", "weights", json!([])))
+            .at("/operations/0/weights"),
+        Row::change(
+            "a default without a seed",
+            on_gate(
+                "default.set",
+                "serve",
+                json!({"rollout": {"seed": "", "weights": [{"variant": "on", "weight": 1}]}}),
+            ),
+        )
+        .at("/operations/0/serve/rollout/seed"),
+        Row::change(
+            "a target that is too long",
+            on_gate("targets.remove", "values", json!(["x".repeat(1025)])),
+        )
+        .at("/operations/0/values/0"),
+        Row::change("a member without a name", members).at("/operations/0/members/1"),
     ]
 }
 
@@ -298,7 +337,8 @@ async fn every_bad_request_is_refused_helpfully_and_changes_nothing() {
     let node = shop.cluster.admin(1);
     let before = catalog(&node).await;
     let mut faults = Vec::new();
-    for row in [malformed(), wrong_in_itself(), refused_by_the_state(), shorthands()].concat() {
+    for row in [malformed(), wrong_in_itself(), wrong_parts(), refused_by_the_state(), shorthands()].concat()
+    {
         let records = audit_size(&node).await;
         let mut call = node.call(row.method.clone(), &row.path);
         if row.method != Method::GET && row.method != Method::DELETE {

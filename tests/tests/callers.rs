@@ -5,8 +5,9 @@ use std::{collections::BTreeSet, time::Duration};
 
 use flagraft_tests::{
     api::Api,
+    audit,
     catalog::{Caller, PROJECT, put, switch},
-    cluster::{Cluster, Setup},
+    cluster::{Cluster, Fingerprint, Setup},
     wait,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -93,6 +94,8 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
         "401 401 401 401 401 403 403 404 200 200 200 200 200"),
     ("GET /api/v1/projects/{project}/segments/{key}", "/api/v1/projects/shop/segments/staff", "",
         "401 401 401 401 401 403 403 404 200 200 200 200 200"),
+    ("GET /api/v1/projects/{project}/segments/{key}/members", "/api/v1/projects/shop/segments/staff/members?list=included", "",
+        "401 401 401 401 401 403 403 404 200 200 200 200 200"),
     ("PUT /api/v1/projects/{project}/segments/{key}", "/api/v1/projects/shop/segments/{own}", r#"{"reason": "r", "segment": {"included": ["a"]}}"#,
         "401 401 401 401 401 403 403 404 403 403 200 200 200"),
     ("PATCH /api/v1/projects/{project}/segments/{key}", "/api/v1/projects/shop/segments/{own}", r#"{"reason": "r", "patch": {"name": "m"}}"#,
@@ -114,6 +117,15 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
         "401 401 401 401 401 403 403 404 404 404 404 404 404"),
     ("GET /api/v1/cluster", "/api/v1/cluster", "",
         "401 401 401 401 401 200 403 200 200 200 200 200 200"),
+    ("POST /api/v1/cluster/members", "/api/v1/cluster/members", r#"{"reason": "r", "node_id": 40}"#,
+        "401 401 401 401 401 403 403 403 403 403 403 403 201"),
+    ("POST /api/v1/cluster/members/{id}/promote", "/api/v1/cluster/members/1/promote", r#"{"reason": "r"}"#,
+        "401 401 401 401 401 403 403 403 403 403 403 403 200"),
+    // The last voter stays.
+    ("DELETE /api/v1/cluster/members/{id}", "/api/v1/cluster/members/1?reason=r", "",
+        "401 401 401 401 401 403 403 403 403 403 403 403 409"),
+    ("POST /api/v1/cluster/leader", "/api/v1/cluster/leader", r#"{"reason": "r", "to": 1}"#,
+        "401 401 401 401 401 403 403 403 403 403 403 200 200"),
     ("GET /livez", "/livez", "",
         "200 200 200 200 200 200 200 200 200 200 200 200 200"),
     ("GET /readyz", "/readyz", "",
@@ -207,6 +219,7 @@ async fn every_route_answers_every_kind_of_caller_as_the_table_says() {
         callers.push((name, api, held.victim));
     }
     let mut faults = Vec::new();
+    let mut before = cluster.fingerprint(1).await;
     for (route, path, body, statuses) in TABLE {
         let (method, _) = route.split_once(' ').expect("a method and a path");
         let statuses: Vec<u16> =
@@ -226,9 +239,35 @@ async fn every_route_answers_every_kind_of_caller_as_the_table_says() {
             {
                 faults.push(format!("{route} by {name}: no message that helps: {answer:?}"));
             }
+            let after = cluster.fingerprint(1).await;
+            if answer.status >= 400 {
+                faults.extend(
+                    trace(&cluster, &before, &after).await.map(|fault| format!("{route} by {name}: {fault}")),
+                );
+            }
+            before = after;
         }
     }
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+}
+
+/// What a refused call has changed. It may leave a record of itself and nothing else.
+async fn trace(cluster: &Cluster, before: &Fingerprint, after: &Fingerprint) -> Option<String> {
+    if after.revision != before.revision {
+        return Some(format!(
+            "refused, and the revision went from {} to {}",
+            before.revision, after.revision
+        ));
+    }
+    if after.audit_size == before.audit_size {
+        return (after != before).then(|| format!("refused, and {before:?} became {after:?}"));
+    }
+    let records = audit::records(&cluster.admin(1)).await;
+    let kinds: Vec<&Value> = records.iter().map(|record| &record["kind"]).collect();
+    let new = &kinds[usize::try_from(before.audit_size).expect("small")..];
+    // Beside its own record there may be the count of 401s, once a minute.
+    let harmless = new.len() <= 2 && new.iter().all(|kind| *kind == "denied" || *kind == "rejected");
+    (!harmless).then(|| format!("refused, and recorded as {new:?}"))
 }
 
 #[tokio::test(flavor = "multi_thread")]

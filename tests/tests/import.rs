@@ -85,6 +85,13 @@ async fn conflicts_are_refused_skipped_or_replaced() {
     assert_eq!(value().await, json!(true));
     run(&["--on-conflict", "replace"]).await.expect_exit(0);
     assert_eq!(value().await, json!(false));
+
+    // Somebody takes it back. To import once more, to the letter as before and within the time for which requests are
+    // remembered, is a new change and no repetition.
+    cli.run(&[&import[..], &["--on-conflict", "replace"]].concat()).await.expect_exit(0);
+    assert_eq!(value().await, json!(true));
+    run(&["--on-conflict", "replace"]).await.expect_exit(0);
+    assert_eq!(value().await, json!(false));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -142,6 +149,17 @@ async fn the_demo_catalog_goes_in_and_out() {
     for list in ["environments", "segments", "flags"] {
         assert_eq!(keys(&exported[list]), keys(&source[list]), "{list}");
     }
+    // A segment is shown without its members, which have a command of their own.
+    let segment = &exported["segments"][0];
+    let key = segment["key"].as_str().expect("a key");
+    let shown =
+        cli.run(&["segment", "get", key, "-p", "demo", "--output", "json"]).await.expect_exit(0).json();
+    let included = segment["included"].as_array().expect("a list");
+    assert!(!included.is_empty() && shown.get("included").is_none(), "{shown}");
+    assert_eq!(shown["system"]["included_count"], included.len());
+    let members = cli.run(&["segment", "members", "list", key, "-p", "demo", "--output", "json"]).await;
+    assert_eq!(&members.expect_exit(0).json(), &segment["included"]);
+
     let text = exported.to_string();
     let copy = ["import", "--format", "flagraft", "-", "-p", "copy", "-r", "a copy", "-t", "DEMO-2"];
     cli.run_with_input(&copy, &text).await.expect_exit(0);

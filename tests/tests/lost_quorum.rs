@@ -1,14 +1,19 @@
-//! Two of three are gone for good: the survivor goes on alone, as the runbook says.
+//! Two of three are gone for good: the survivor goes on alone, as the runbook says, and gets company again.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+    time::{Duration, Instant},
+};
 
 use flagraft_tests::{
     audit,
     catalog::{PROJECT, counter, put, switch},
-    cluster::Setup,
+    cluster::{Cluster, Setup},
     load::Writers,
-    runbook::{Runbook, Shell},
-    settings::{measured, rng, rounds},
+    runbook::{Runbook, Running, Shell},
+    settings::{binary, measured, rng, rounds},
     wait,
 };
 use serde_json::{Value, json};
@@ -16,13 +21,17 @@ use serde_json::{Value, json};
 mod common;
 use common::shop::Shop;
 
+const RUNBOOK: &str = "docs/runbooks/lost-quorum.md";
+/// Ids that the old cluster never used.
+const NEW: [u64; 2] = [4, 5];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_survivor_of_a_lost_quorum_goes_on_as_the_runbook_says() {
     let turns = rounds(2, 10);
     let mut rng = rng();
-    let runbook = Runbook::read("lost-quorum");
-    let mut slowest = Duration::ZERO;
+    let (mut slowest_alone, mut slowest_three) = (Duration::ZERO, Duration::ZERO);
     for _ in 0..turns {
+        let runbook = Runbook::read(RUNBOOK);
         let mut shop = Shop::open(Setup::of(3), &[counter("probe", 7, false), switch("gate", true)]).await;
         let writers = Writers::start(&shop.cluster, 3, None).await;
         let some = rng.u64(20..80);
@@ -30,39 +39,25 @@ async fn the_survivor_of_a_lost_quorum_goes_on_as_the_runbook_says() {
             writers.acknowledged() > some
         })
         .await;
-        // All stop in the middle of it, and two of the folders are lost.
+        // All stop in the middle of it, and two of the folders are lost: any two, so that what the survivor has may
+        // not be all that was acknowledged.
         shop.cluster.kill_all();
         let begun = Instant::now();
-        let acknowledged = writers.acknowledged();
-        let mut shell = Shell::new([
-            ("FLAGRAFT_ADMIN_TOKEN", shop.cluster.admin_token().to_owned()),
-            ("FLAGRAFT_OPERATOR", "ann".to_owned()),
-        ]);
-        // Any two: the one that has most may be among them. What it alone had is lost then.
         let survivor = rng.u64(1..=3);
-        let folder = |id: u64| shop.cluster.data(id).display().to_string();
+        let mut shell = shell(&shop.cluster);
         shell.set("FLAGRAFT_ENDPOINTS", shop.cluster.anonymous(survivor).base());
-        let inspected: Vec<Value> = (1..=3)
-            .map(|id| {
-                shell.set("DATA", folder(id));
-                let [look] = runbook.commands("Choose the survivor that has most") else {
-                    panic!("one block")
-                };
-                shell.run(look);
-                serde_json::from_str(&shell.run(&format!("{} --output json", look.trim_end()))).expect("JSON")
-            })
-            .collect();
-        let before = &inspected[usize::try_from(survivor - 1).expect("small")];
+        for id in shop.cluster.ids() {
+            shell.set("DATA", shop.cluster.data(id).display());
+            shell.run(runbook.under("Choose the survivor that has most")[0]).await;
+        }
+        let before = inspect(shop.cluster.data(survivor));
         assert_eq!(before["node"], json!(survivor));
-        shell.set("DATA", folder(survivor));
-        go_on_alone(&runbook, &mut shell);
+        shell.set("DATA", shop.cluster.data(survivor).display());
+        go_on_alone(&runbook, &mut shell).await;
         // "Start the survivor".
         shop.cluster.restart(survivor).await;
-        let seen: Vec<String> =
-            runbook.commands("See that it is there").iter().map(|commands| shell.run(commands)).collect();
-        let took = begun.elapsed();
-        slowest = slowest.max(took);
-        let seen = seen.join("\n");
+        let seen = shell.run(runbook.under("See that it is there")[0]).await.stdout;
+        slowest_alone = slowest_alone.max(begun.elapsed());
         assert!(seen.contains("system.recover") && seen.contains("INC-8"), "{seen}");
 
         let node = shop.cluster.admin(survivor);
@@ -84,10 +79,11 @@ async fn the_survivor_of_a_lost_quorum_goes_on_as_the_runbook_says() {
         let accepted = audit::accepted_by_reason(&records);
         let written = writers.finish().await;
         let last = before["revision"].as_u64().expect("a revision");
-        for (reason, revision) in written.acknowledged.iter().filter(|(_, revision)| *revision <= last) {
+        let kept: Vec<_> = written.acknowledged.iter().filter(|(_, revision)| *revision <= last).collect();
+        assert!(!kept.is_empty());
+        for (reason, revision) in kept {
             assert_eq!(accepted.get(reason), Some(&1), "{reason}, acknowledged at revision {revision}");
         }
-        assert!(acknowledged > 0);
         // It serves: critical flags too, with the tokens of before, and takes writes.
         assert_eq!(shop.reader(survivor).evaluate("gate", &json!({})).ok().await.value(), &json!(true));
         node.change(PROJECT, "it lives", vec![put(&counter("probe", 8, false))]).ok().await;
@@ -98,10 +94,24 @@ async fn the_survivor_of_a_lost_quorum_goes_on_as_the_runbook_says() {
         shop.cluster.kill(survivor);
         shop.cluster.restart(survivor).await;
         assert_eq!(shop.cluster.status(survivor).await.body["history"], status["history"]);
+
+        let _newcomers = bring_back(&runbook, &shop.cluster, survivor).await;
+        slowest_three = slowest_three.max(begun.elapsed());
+        let seen = shop.cluster.status(survivor).await.body;
+        let voters =
+            seen["members"].as_array().into_iter().flatten().filter(|member| member["role"] == "voter");
+        assert_eq!(voters.count(), 3, "{seen}");
+        // An id of before is not to be had again: old memberships name it.
+        let other = survivor % 3 + 1;
+        let mut again = machine(&shop.cluster, survivor, other);
+        again.set("NEW", other);
+        let refused = again.try_run(runbook.under("Bring back the other members")[0]).await;
+        assert!(refused.stderr.contains("given away before"), "{refused:?}");
+        runbook.assert_all_ran();
     }
     measured(
-        "lost quorum drill: turns, well, slowest (ms)",
-        format!("{turns}, {turns}, {}", slowest.as_millis()),
+        "lost quorum drill: turns, well, slowest until the survivor serves, slowest until three vote (ms)",
+        format!("{turns}, {turns}, {}, {}", slowest_alone.as_millis(), slowest_three.as_millis()),
     );
 }
 
@@ -109,7 +119,11 @@ async fn the_survivor_of_a_lost_quorum_goes_on_as_the_runbook_says() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_member_is_refused_by_the_recovered_cluster() {
     let mut shop = Shop::open(Setup::of(3), &[counter("probe", 7, false)]).await;
-    recovered(&mut shop, 1).await;
+    shop.cluster.kill_all();
+    let mut shell = shell(&shop.cluster);
+    shell.set("DATA", shop.cluster.data(1).display());
+    go_on_alone(&Runbook::read(RUNBOOK), &mut shell).await;
+    shop.cluster.restart(1).await;
     let before = shop.cluster.status(1).await.body;
     shop.cluster.launch(2);
     wait::until("node 1 to refuse node 2", Duration::from_secs(20), || async {
@@ -129,62 +143,98 @@ async fn an_old_member_is_refused_by_the_recovered_cluster() {
     assert_eq!(lonely.status, 503, "{lonely:?}");
 }
 
-/// The command does nothing without the right words, on a folder that is open, or one that is none.
+/// The command does nothing without the right words, on a folder that is open, or on one that is none.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_recovered_by_mistake() {
     let mut shop = Shop::open(Setup::of(1), &[counter("probe", 7, false)]).await;
-    let data = shop.cluster.data(1).display().to_string();
-    let shell = Shell::new([("DATA", data), ("FLAGRAFT_OPERATOR", "ann".to_owned())]);
-    let say = |words: &str| {
-        let output = shell.try_run(&format!("flagraft recover --data \"$DATA\" --reason r {words}"));
-        let said =
-            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        (output.status.code(), said)
+    let data = shop.cluster.data(1).to_owned();
+    let say = |more: &[&str]| {
+        let output = recover(&data, &[&["--reason", "r", "--operator", "ann"], more].concat());
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
-    let (exit, said) = say("");
+    let (exit, said) = say(&[]);
     assert_eq!(exit, Some(4), "{said}");
     assert!(said.contains("in use") && said.contains("stop the node"), "{said}");
 
     shop.cluster.kill(1);
-    let (exit, said) = say("");
+    let (exit, said) = say(&[]);
     assert_eq!(exit, Some(2), "{said}");
-    let wanted = said.lines().find_map(|line| line.trim().strip_prefix("--i-accept-data-loss "));
-    let wanted = wanted.unwrap_or_else(|| panic!("it does not say which words: {said}"));
+    let wanted = words(&said);
     assert!(wanted.contains("node 1") && wanted.contains("lost"), "{wanted}");
-    let (exit, said) = say("--i-accept-data-loss yes");
+    let (exit, said) = say(&["--i-accept-data-loss", "yes"]);
     assert_eq!(exit, Some(2), "{said}");
-    let before = shell.run("flagraft recover --inspect --data \"$DATA\"");
-    let (exit, said) = say(&format!("--i-accept-data-loss {wanted} --operator ''"));
-    assert_eq!(exit, Some(2), "{said}");
-    assert_eq!(shell.run("flagraft recover --inspect --data \"$DATA\""), before, "nothing was changed");
+    let before = inspect(&data);
+    let output = recover(&data, &["--reason", " ", "--operator", "ann", "--i-accept-data-loss", &wanted]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert_eq!(inspect(&data), before, "nothing was changed");
 
-    let none = shell.try_run("flagraft recover --inspect --data /tmp");
-    assert_eq!(none.status.code(), Some(2));
+    let none = recover(shop.cluster.folder(), &["--inspect"]);
+    assert_eq!(none.status.code(), Some(2), "{none:?}");
     shop.cluster.restart(1).await;
     let records = audit::records(&shop.cluster.admin(1)).await;
     assert!(records.iter().all(|record| record["operations"][0]["operation"]["op"] != "system.recover"));
 }
 
-/// The steps that recover: what the first says is to be said is said in the second.
-fn go_on_alone(runbook: &Runbook, shell: &mut Shell) {
-    let [ask] = runbook.commands("Read what is lost") else { panic!("one block") };
-    let output = shell.try_run(ask);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(2), "{said}");
-    let words = said.lines().find_map(|line| line.trim().strip_prefix("--i-accept-data-loss "));
-    let words = words.unwrap_or_else(|| panic!("it does not say which words: {said}"));
-    shell.set("WORDS", words.trim_matches('"'));
-    let [recover] = runbook.commands("Let it go on alone") else { panic!("one block") };
-    shell.run(recover);
+/// An operator's shell, with all that the runbook names but the folder.
+fn shell(cluster: &Cluster) -> Shell {
+    let mut shell = Shell::new(cluster.folder());
+    shell.set("FLAGRAFT_ADMIN_TOKEN", cluster.admin_token()).set("FLAGRAFT_OPERATOR", "ann");
+    shell
 }
 
-/// Kills all, and recovers on the folder of one.
-async fn recovered(shop: &mut Shop, survivor: u64) {
-    shop.cluster.kill_all();
-    let mut shell = Shell::new([
-        ("DATA", shop.cluster.data(survivor).display().to_string()),
-        ("FLAGRAFT_OPERATOR", "ann".to_owned()),
-    ]);
-    go_on_alone(&Runbook::read("lost-quorum"), &mut shell);
-    shop.cluster.restart(survivor).await;
+/// A new machine, with a folder of its own.
+fn machine(cluster: &Cluster, survivor: u64, id: u64) -> Shell {
+    let folder = cluster.folder().join(format!("machine-{id}"));
+    fs::create_dir_all(&folder).expect("the folder can be made");
+    let mut shell = Shell::new(&folder);
+    shell
+        .set("FLAGRAFT_ENDPOINTS", cluster.anonymous(survivor).base())
+        .set("FLAGRAFT_ADMIN_TOKEN", cluster.admin_token())
+        .set("NEW", id)
+        .set("SURVIVOR", format!("{survivor}={}", cluster.peer_address(survivor)))
+        .set("NEW_DATA", folder.join("data").display())
+        .set("LISTEN", "127.0.0.1:0")
+        .set("PEER_LISTEN", flagraft_tests::ports::free())
+        .set("PEER_SECRET", cluster.folder().join("peer-secret").display());
+    shell
+}
+
+/// The last step of the runbook, for each newcomer.
+async fn bring_back(runbook: &Runbook, cluster: &Cluster, survivor: u64) -> Vec<Running> {
+    let [add, serve, promote] = runbook.under("Bring back the other members")[..] else {
+        panic!("three steps")
+    };
+    let mut newcomers = Vec::new();
+    for id in NEW {
+        let shell = machine(cluster, survivor, id);
+        shell.run(add).await;
+        newcomers.push(shell.start(serve, "node.log"));
+        shell.run(promote).await;
+    }
+    newcomers
+}
+
+/// The steps that recover: what the first says is to be said is said in the second.
+async fn go_on_alone(runbook: &Runbook, shell: &mut Shell) {
+    let asked = shell.try_run(runbook.under("Read what is lost")[0]).await;
+    assert_eq!(asked.status.code(), Some(2), "{asked:?}");
+    shell.set("WORDS", words(&asked.stderr));
+    shell.run(runbook.under("Let it go on alone")[0]).await;
+}
+
+/// The words that the command asks for.
+fn words(said: &str) -> String {
+    let words = said.lines().find_map(|line| line.trim().strip_prefix("--i-accept-data-loss "));
+    words.unwrap_or_else(|| panic!("it does not say which words: {said}")).trim_matches('"').to_owned()
+}
+
+fn recover(data: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(binary());
+    command.arg("recover").arg("--data").arg(data).args(arguments).output().expect("the binary starts")
+}
+
+fn inspect(data: &Path) -> Value {
+    let output = recover(data, &["--inspect", "--output", "json"]);
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice(&output.stdout).expect("JSON")
 }

@@ -17,7 +17,7 @@ use flagraft_tests::{
     history::History,
     links::Flow,
     settings::{measured, rng, rounds},
-    wait,
+    sockets, wait,
 };
 use serde_json::{Value, json};
 
@@ -174,8 +174,15 @@ async fn an_old_leader_that_was_paused_answers_nothing_old() {
                 tokio::spawn(async move { reader.evaluate(FLAG, &anyone()).answer().await })
             })
             .collect();
-        // They are on their way before it wakes.
-        wait::pace(Duration::from_millis(30)).await;
+        // They wait in its sockets before it wakes.
+        let port = shop.cluster.anonymous(old).port();
+        wait::until("eight reads in the paused node's sockets", Duration::from_secs(10), || async {
+            match sockets::unread(port) {
+                8.. => Ok(()),
+                some => Err(format!("there are {some}")),
+            }
+        })
+        .await;
         shop.cluster.resume(old);
         for read in reads {
             match vouched(&read.await.expect("no panic")) {

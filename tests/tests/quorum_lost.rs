@@ -1,10 +1,17 @@
 //! Two of three nodes are dead. The third serves ordinary flags and says how old they are, gives the safe variants of
 //! critical ones, refuses writes in time, and heals by itself when a second node returns.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use flagraft_tests::{
-    api::Consistency,
+    api::{Api, Consistency},
+    audit,
     catalog::{PROJECT, SAFE_COUNT, counter, put, switch},
     cluster::Setup,
     settings::measured,
@@ -45,8 +52,19 @@ async fn survive(as_leader: bool) {
     let context = json!({"targetingKey": "anyone"});
     assert_eq!(node.evaluate("gate", &context).ok().await.value(), &json!(7));
 
+    // Clients that write all the while, so that some writes are under way at the moment of the loss.
+    let acknowledged = Arc::new(AtomicU64::new(0));
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|writer| {
+            tokio::spawn(write_until_refused(shop.cluster.admin(survivor), writer, acknowledged.clone()))
+        })
+        .collect();
+    wait::until_true("every writer to write", Duration::from_secs(20), || async {
+        acknowledged.load(Ordering::SeqCst) > 2 * WRITERS
+    })
+    .await;
     let alone = Instant::now();
-    dead.iter().for_each(|id| shop.cluster.kill(*id));
+    shop.cluster.kill_together(&dead);
 
     // Critical: the safe variant, in time the first time and at once from then on.
     let first = node.evaluate("gate", &context).answer().await;
@@ -113,7 +131,20 @@ async fn survive(as_leader: bool) {
     assert_eq!(shop.cluster.anonymous(survivor).get("/livez").answer().await.status, 200);
     assert_eq!(read().await.value(), &json!(true), "a node that is not ready still answers");
 
-    // Writes: refused by their deadline, and nothing of them is ever seen.
+    // Every write under way ended by its deadline: with 503 if it certainly did not enter the log, and with 504 if it
+    // did, or may have, and nobody knows what becomes of it.
+    let mut lost = Vec::new();
+    for writer in writers {
+        let last = writer.await.expect("a writer does not panic");
+        assert!(matches!(last.status, 503 | 504), "{last:?}");
+        assert!(last.took < WRITE_DEADLINE + SLACK, "{last:?}");
+        lost.push(last);
+    }
+    let undecided = lost.iter().filter(|last| last.status == 504).count();
+    // A leader that heard from its quorum a moment ago takes what comes.
+    assert!(undecided > 0 || !as_leader, "no write was under way at the moment of the loss: {lost:?}");
+
+    // Writes from here on: refused by their deadline, and nothing of them is ever seen.
     let change = |count| {
         let operations = vec![put(&counter("gate", count, true))];
         shop.cluster.admin(survivor).change(PROJECT, "nobody agrees", operations)
@@ -148,6 +179,13 @@ async fn survive(as_leader: bool) {
     assert_eq!(shop.reader(dead[0]).evaluate("gate", &context).ok().await.value(), &json!(8));
     shop.cluster.restart(dead[1]).await;
     shop.cluster.agreed().await;
+    // What was refused at the moment of the loss never took effect; what was unknown did once, or not.
+    let accepted = audit::accepted_by_reason(&audit::records(&shop.cluster.admin(survivor)).await);
+    for last in &lost {
+        let times = accepted.get(&last.reason).copied().unwrap_or_default();
+        assert!(times <= usize::from(last.status == 504), "{last:?}, and in the audit log {times} times");
+    }
+    assert_eq!(accepted.get("nobody agrees"), None, "a refused write took effect");
 
     let role = if as_leader { "leader" } else { "follower" };
     measured(
@@ -156,4 +194,38 @@ async fn survive(as_leader: bool) {
         ),
         [first.took, later, slowest, unready, healed].map(|took| took.as_millis().to_string()).join(", "),
     );
+    measured(
+        &format!("quorum lost, a {role} survives: writes at the moment of the loss, of which unknown (504)"),
+        format!("{}, {undecided}", lost.len()),
+    );
+}
+
+/// How many clients write at the moment of the loss.
+const WRITERS: u64 = 16;
+
+/// A write that was not acknowledged.
+#[derive(Debug)]
+struct Lost {
+    reason: String,
+    status: u16,
+    took: Duration,
+}
+
+/// Writes again and again through one node, until a write is not acknowledged. Every second client sends no
+/// `Idempotency-Key`.
+async fn write_until_refused(node: Api, writer: u64, acknowledged: Arc<AtomicU64>) -> Lost {
+    for count in 1.. {
+        let flag = format!("load-{writer}");
+        let reason = format!("{flag} is {count}");
+        let mut call = node.change(PROJECT, &reason, vec![put(&counter(&flag, count, false))]);
+        if writer % 2 == 0 {
+            call = call.idempotent(&reason);
+        }
+        let answer = call.answer().await;
+        if !answer.is_success() {
+            return Lost { reason, status: answer.status, took: answer.took };
+        }
+        acknowledged.fetch_add(1, Ordering::SeqCst);
+    }
+    unreachable!("a test does not write for ever")
 }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::FlagArg;
 use crate::{
+    client::Call,
     failure::Failure,
     input,
     session::{Session, Why},
@@ -27,6 +28,12 @@ pub enum FlagType {
 }
 
 impl FlagType {
+    /// The type of a flag as the API writes it; `None` where it is no flag that this program knows.
+    fn of(flag: &Value) -> Option<Self> {
+        let name = flag.get("type")?.as_str()?;
+        Self::value_variants().iter().copied().find(|flag_type| flag_type.name() == name)
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Boolean => "boolean",
@@ -78,7 +85,7 @@ struct Definition {
 }
 
 impl Definition {
-    /// The given fields alone.
+    /// The given fields alone; the values of variants as the flag's type has them.
     fn fields(&self, flag_type: Option<FlagType>) -> Result<Map<String, Value>, Failure> {
         let mut fields = Map::new();
         if !self.variants.is_empty() {
@@ -216,8 +223,10 @@ pub async fn update(session: &Session, args: &UpdateArgs) -> Result<(), Failure>
     let path = ["api", "v1", "projects", &flag.project.project, "flags", &flag.key];
     let did = format!("{} is updated", flag.key);
     if let Some(file) = &args.file {
-        let mut document = object(input::json_file(file)?)?;
-        document.extend(args.definition.fields(None)?);
+        let file = input::json_file(file)?;
+        let fields = args.definition.fields(FlagType::of(&file))?;
+        let mut document = object(file)?;
+        document.extend(fields);
         document.insert("key".to_owned(), json!(flag.key));
         let body = args.why.body("flag", Value::Object(document));
         return session.write(Method::PUT, &path, Some(body), did).await;
@@ -226,9 +235,12 @@ pub async fn update(session: &Session, args: &UpdateArgs) -> Result<(), Failure>
         Some(text) => object(input::json_argument("--patch", text)?)?,
         None => Map::new(),
     };
-    // The type is not known here; a bare word can only be text.
-    let fields = args.definition.fields(None).or_else(|_| args.definition.fields(Some(FlagType::String)))?;
-    patch.extend(fields);
+    // What a variant's value means is for the flag's type to say: `1` and `true` are texts in a string flag.
+    let flag_type = match args.definition.variants.is_empty() {
+        true => None,
+        false => FlagType::of(&session.client.send(&Call::get(path)).await?.body),
+    };
+    patch.extend(args.definition.fields(flag_type)?);
     if patch.is_empty() {
         return Err(Failure::usage("nothing to change is given").next("see `flagraft flag update --help`"));
     }
@@ -259,6 +271,9 @@ mod tests {
             json!({"a": 1, "b": 0.5})
         );
         assert_eq!(read(&[r#"a={"x":1}"#], Some(FlagType::Object)).expect("objects"), json!({"a": {"x": 1}}));
+        assert_eq!(FlagType::of(&json!({"key": "a", "type": "string"})), Some(FlagType::String));
+        assert_eq!(FlagType::of(&json!({"type": "colour"})), None);
+        assert_eq!(read(&["de=true"], Some(FlagType::String)).expect("text"), json!({"de": "true"}));
         assert!(read(&["a=1", "a=2"], Some(FlagType::Integer)).is_err(), "twice");
         assert!(read(&["a=yes"], Some(FlagType::Boolean)).is_err(), "no JSON");
         assert!(read(&["=1"], None).is_err(), "no name");

@@ -21,6 +21,7 @@ pub fn catalog(operations: Vec<Value>) -> State {
     let id = "00000000000000000000000000000001";
     let founding = json!({
         "op": "system.bootstrap", "cluster": id, "history": "0000000000000001",
+        "cluster_version": 1,
         "members": {"1": {"uid": id, "peer_address": "127.0.0.1:1", "voter": true}},
     });
     let mut state = change(&State::empty(), None, vec![founding]).expect("founded");
@@ -69,6 +70,7 @@ fn changed(
         group: 1,
         request: RequestId { id: format!("test-{index}"), client_given: false },
         body: Body::Change(change),
+        asks_sha256: None,
         actor: Actor::system(1),
         caused_by: None,
         proposed_at_ms: 1,

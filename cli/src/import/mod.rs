@@ -95,8 +95,14 @@ pub async fn run(args: ImportArgs, global: &Global) -> Result<(), Failure> {
         return Err(untranslatable(&source.untranslatable));
     }
     let session = global.management()?;
-    let target = Target { session: &session, project: &project, why: &args.why, file: text.as_bytes() };
     let existing = Existing::read(&session, &project).await?;
+    let target = Target {
+        session: &session,
+        project: &project,
+        why: &args.why,
+        file: text.as_bytes(),
+        planned_at: &existing.revision,
+    };
     let objects = with_tenancy(&args, &project, source.objects.clone(), &existing)?;
     let items = plan::items(objects, |kind, key| existing.get(kind, key), args.on_conflict);
     refuse_conflicts(&items)?;
@@ -118,7 +124,7 @@ pub async fn load(session: &Session, project: &str, text: &str, why: &Why) -> Re
     let existing = Existing::read(session, project).await?;
     let objects = exported(&document, project)?;
     let items = plan::items(objects, |kind, key| existing.get(kind, key), OnConflict::Skip);
-    let target = Target { session, project, why, file: text.as_bytes() };
+    let target = Target { session, project, why, file: text.as_bytes(), planned_at: &existing.revision };
     target.write(&plan::batches(&items), true).await.map(drop)
 }
 
@@ -179,27 +185,33 @@ fn exported(document: &Value, project: &str) -> Result<Vec<(Kind, Value)>, Failu
 #[derive(Default)]
 struct Existing {
     objects: BTreeMap<(Kind, String), Value>,
+    /// The catalog's revision when it was read, `<history>.<revision>`: what is in `objects` is not older.
+    revision: String,
 }
 
 impl Existing {
     async fn read(session: &Session, project: &str) -> Result<Self, Failure> {
-        let mut existing = Self::default();
-        match session.client.send(&Call::get(["api", "v1", "projects", project])).await {
+        // Before all else, and of the newest state: what is planned must not be older than what it is planned for.
+        let newest = Call::get(["api", "v1", "projects"]).query("limit", Some("1")).confirmed();
+        let newest = session.client.send(&newest).await?;
+        let revision =
+            format!("{}.{}", newest.header("flagraft-history"), newest.header("flagraft-revision"));
+        let mut existing = Self { revision, ..Self::default() };
+        match session.client.send(&Call::get(["api", "v1", "projects", project]).confirmed()).await {
             Ok(answer) => existing.add(Kind::Project, answer.body),
             Err(failure) if failure.exit == Exit::NotFound => return Ok(existing),
             Err(failure) => return Err(failure),
         }
         let path = |tail: &'static str| ["api", "v1", "projects", project, tail];
-        for environment in session.client.list(Call::get(path("environments"))).await? {
+        for environment in session.client.list(Call::get(path("environments")).confirmed()).await? {
             existing.add(Kind::Environment, environment);
         }
         for segment in segments(session, project).await? {
             existing.add(Kind::Segment, segment);
         }
         for archived in ["false", "true"] {
-            for flag in
-                session.client.list(Call::get(path("flags")).query("archived", Some(archived))).await?
-            {
+            let flags = Call::get(path("flags")).query("archived", Some(archived)).confirmed();
+            for flag in session.client.list(flags).await? {
                 existing.add(Kind::Flag, flag);
             }
         }
@@ -296,6 +308,8 @@ struct Target<'a> {
     project: &'a str,
     why: &'a Why,
     file: &'a [u8],
+    /// The catalog's revision that the import was planned at.
+    planned_at: &'a str,
 }
 
 impl Target<'_> {
@@ -331,7 +345,7 @@ impl Target<'_> {
                 None => written.already += 1,
                 Some(body) => {
                     let operations = body["operations"].as_array().map_or(0, Vec::len);
-                    let key = plan::batch_key(self.file, self.project, index, &body);
+                    let key = plan::batch_key(self.file, self.project, self.planned_at, index, &body);
                     let sent = self.session.client.send(&self.call(body)?.with_key(key)).await;
                     let answer = sent.map_err(|failure| cut_off(failure, &progress, index, batches.len()))?;
                     written.revision = answer.body["revision"].as_u64();

@@ -270,13 +270,15 @@ pub fn file_id(file: &[u8]) -> String {
     format!("sha256:{}", hex::encode(digest))
 }
 
-/// The request id of one batch: the same when the same file is imported the same way again, so that a batch
-/// whose answer was lost is not done twice, and another one when the batch is about to do something else.
-pub fn batch_key(file: &[u8], project: &str, number: usize, body: &Value) -> String {
+/// The request id of one batch: the same when the same file is imported the same way again while nothing has changed, so
+/// that a batch whose answer was lost is not done twice; another one when the batch is about to do something else, and
+/// when the catalog is at another revision: an import after somebody's change must act, be it the same to the letter.
+pub fn batch_key(file: &[u8], project: &str, planned_at: &str, number: usize, body: &Value) -> String {
     let mut hash = Sha256::new();
     for part in [
         Sha256::digest(file).as_slice(),
         project.as_bytes(),
+        planned_at.as_bytes(),
         &number.to_be_bytes(),
         body.to_string().as_bytes(),
     ] {

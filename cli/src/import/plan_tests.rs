@@ -112,14 +112,15 @@ fn batches_are_cut_by_count_and_by_size() {
 #[test]
 fn request_ids_repeat_with_the_file_and_differ_with_what_is_done() {
     let body = json!({"operations": [1]});
-    let key = batch_key(b"file", "demo", 3, &body);
-    assert_eq!(key, batch_key(b"file", "demo", 3, &body));
+    let key = batch_key(b"file", "demo", "ab.7", 3, &body);
+    assert_eq!(key, batch_key(b"file", "demo", "ab.7", 3, &body));
     assert!(key.len() <= 64 && key.starts_with("import-"), "{key}");
     let others = [
-        batch_key(b"file!", "demo", 3, &body),
-        batch_key(b"file", "demo2", 3, &body),
-        batch_key(b"file", "demo", 4, &body),
-        batch_key(b"file", "demo", 3, &json!({"operations": [2]})),
+        batch_key(b"file!", "demo", "ab.7", 3, &body),
+        batch_key(b"file", "demo2", "ab.7", 3, &body),
+        batch_key(b"file", "demo", "ab.8", 3, &body),
+        batch_key(b"file", "demo", "ab.7", 4, &body),
+        batch_key(b"file", "demo", "ab.7", 3, &json!({"operations": [2]})),
     ];
     assert!(others.iter().all(|other| *other != key));
 }

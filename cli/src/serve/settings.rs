@@ -3,8 +3,12 @@
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
-use flagraft_node::config::{
-    BootstrapConfig, HttpConfig, NodeConfig, PeerConfig, Placement, ReadConfig, ShutdownConfig, WriteConfig,
+use flagraft_node::{
+    config::{
+        BootstrapConfig, ConfigError, ConnectionConfig, DiskConfig, HttpConfig, JoinConfig, NodeConfig,
+        PeerConfig, Placement, ReadConfig, ShutdownConfig, WriteConfig,
+    },
+    raft::RaftTuning,
 };
 
 use super::LogFormat;
@@ -18,7 +22,7 @@ const BOOTSTRAP_TOKEN_FILE: &str = "bootstrap-token";
 pub struct ServeArgs {
     /// One node on loopback with demo data, its tokens printed: the smallest start. Nothing is kept without
     /// --data
-    #[arg(long, conflicts_with_all = ["peers", "peer_listen", "bootstrap", "public_url"])]
+    #[arg(long, conflicts_with_all = ["peers", "peer_listen", "bootstrap", "join", "public_url"])]
     pub dev: bool,
     /// The node's id in its cluster, from 1
     #[arg(long, env = "FLAGRAFT_NODE_ID", required_unless_present = "dev", value_name = "ID")]
@@ -35,6 +39,10 @@ pub struct ServeArgs {
     #[command(flatten)]
     writes: Writes,
     #[command(flatten)]
+    log: Log,
+    #[command(flatten)]
+    disk: Disk,
+    #[command(flatten)]
     stopping: Stopping,
     #[command(flatten)]
     pub observing: Observing,
@@ -44,12 +52,12 @@ pub struct ServeArgs {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Listening")]
 struct Listening {
-    /// Where clients reach it. Default: 127.0.0.1:7400
+    /// Where clients reach it. Default: 127.0.0.1:7401, where the other commands look for a node
     #[arg(
         long,
         env = "FLAGRAFT_LISTEN",
         value_name = "ADDRESS",
-        default_value = "127.0.0.1:7400",
+        default_value = "127.0.0.1:7401",
         hide_default_value = true
     )]
     listen: SocketAddr,
@@ -62,6 +70,9 @@ struct Listening {
     /// Web origins that browsers may call from, separated by commas; * is any. Default: none
     #[arg(long = "cors-origin", env = "FLAGRAFT_CORS_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     cors_origins: Vec<String>,
+    /// Connections of clients at once; beyond it new ones wait
+    #[arg(long, env = "FLAGRAFT_CONNECTIONS_MAX", value_name = "COUNT", default_value_t = 10_000)]
+    connections_max: usize,
     /// Greatest body of a request in bytes; beyond it 413
     #[arg(long, env = "FLAGRAFT_BODY_MAX_BYTES", value_name = "BYTES", default_value_t = 1024 * 1024)]
     body_max_bytes: usize,
@@ -74,9 +85,31 @@ struct Cluster {
     /// Where other members reach it
     #[arg(long, env = "FLAGRAFT_PEER_LISTEN", value_name = "ADDRESS", required_unless_present = "dev")]
     peer_listen: Option<SocketAddr>,
-    /// All members, this one included: 1=HOST:PORT,2=HOST:PORT,3=HOST:PORT
-    #[arg(long, env = "FLAGRAFT_PEERS", value_name = "MEMBERS", required_unless_present = "dev")]
+    /// All members, this one included: 1=HOST:PORT,2=HOST:PORT,3=HOST:PORT. A node that joins needs none
+    #[arg(
+        long,
+        env = "FLAGRAFT_PEERS",
+        value_name = "MEMBERS",
+        required_unless_present_any = ["dev", "join"]
+    )]
     peers: Option<String>,
+    /// How other members name this one, HOST:PORT, where --peers does not say. Default: --peer-listen
+    #[arg(long, env = "FLAGRAFT_PEER_ADDRESS", value_name = "ADDRESS", conflicts_with = "dev")]
+    peer_address: Option<String>,
+    /// Come into the cluster of these members, 1=HOST:PORT,2=HOST:PORT; ignored once the folder belongs to a cluster.
+    /// Default: off
+    #[arg(
+        long,
+        env = "FLAGRAFT_JOIN",
+        value_name = "MEMBERS",
+        conflicts_with = "bootstrap",
+        requires = "join_token_file"
+    )]
+    join: Option<String>,
+    /// The file with the join token that `flagraft cluster add` gave; not read any more once the node was taken in.
+    /// Default: none
+    #[arg(long, env = "FLAGRAFT_JOIN_TOKEN_FILE", value_name = "FILE")]
+    join_token_file: Option<PathBuf>,
     /// The file with the secret of at least 256 bits that all members share. Default: none, on loopback only
     #[arg(long, env = "FLAGRAFT_PEER_SECRET_FILE", value_name = "FILE")]
     peer_secret_file: Option<PathBuf>,
@@ -137,6 +170,32 @@ struct Writes {
     recorded_rejections_per_second: u32,
 }
 
+/// How much of Raft's log is kept.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Log")]
+struct Log {
+    /// Entries after which the node makes a snapshot of its catalog
+    #[arg(long, env = "FLAGRAFT_SNAPSHOT_AFTER_ENTRIES", value_name = "COUNT", default_value_t = 100_000)]
+    snapshot_after_entries: u64,
+    /// Entries kept although a snapshot covers them, so that a member that was away for a short time needs none
+    #[arg(long, env = "FLAGRAFT_KEEP_ENTRIES", value_name = "COUNT", default_value_t = 100_000)]
+    keep_entries: u64,
+}
+
+/// How much of the disk is kept free.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Disk")]
+struct Disk {
+    /// Bytes that must be free on the disk of --data for new changes to be taken; 0 turns it off
+    #[arg(
+        long,
+        env = "FLAGRAFT_DISK_RESERVE_BYTES",
+        value_name = "BYTES",
+        default_value_t = DiskConfig::default().reserve_bytes
+    )]
+    disk_reserve_bytes: u64,
+}
+
 /// How the node stops.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Stopping")]
@@ -164,16 +223,20 @@ pub struct Observing {
 impl ServeArgs {
     /// The settings of a member of a cluster.
     pub fn config(&self) -> Result<NodeConfig, Failure> {
-        let Cluster { peer_listen, peers, .. } = &self.cluster;
-        // clap has made sure of all four.
-        let (Some(node_id), Some(data), Some(peer_listen), Some(peers)) =
-            (self.node_id, &self.data, peer_listen, peers)
-        else {
-            return Err(Failure::usage("--node-id, --data, --peer-listen and --peers are required"));
+        let Cluster { peer_listen, peers, peer_address, join, join_token_file, .. } = &self.cluster;
+        // clap has made sure of all three.
+        let (Some(node_id), Some(data), Some(peer_listen)) = (self.node_id, &self.data, peer_listen) else {
+            return Err(Failure::usage("--node-id, --data and --peer-listen are required"));
         };
+        let usage = |e: ConfigError| Failure::usage(e.to_string());
+        let mut members = peers.as_deref().map(PeerConfig::parse_members).transpose().map_err(usage)?;
+        let named = peer_address.clone().or_else(|| join.is_some().then(|| peer_listen.to_string()));
+        if let Some(own) = named {
+            members.get_or_insert_default().entry(node_id).or_insert(own);
+        }
         let peers = PeerConfig {
             listen: *peer_listen,
-            members: PeerConfig::parse_members(peers).map_err(|e| Failure::usage(e.to_string()))?,
+            members: members.unwrap_or_default(),
             secret_file: self.cluster.peer_secret_file.clone(),
             insecure: self.cluster.insecure_peers,
         };
@@ -182,6 +245,10 @@ impl ServeArgs {
             let named = self.cluster.bootstrap_token_file.clone();
             let token_file = named.unwrap_or_else(|| config.data_dir.join(BOOTSTRAP_TOKEN_FILE));
             config.bootstrap = Some(BootstrapConfig { token_file });
+        }
+        if let (Some(join), Some(token_file)) = (join, join_token_file) {
+            let members = JoinConfig::parse_members(join).map_err(usage)?;
+            config.join = Some(JoinConfig { members, token_file: token_file.clone() });
         }
         Ok(config)
     }
@@ -218,6 +285,7 @@ impl ServeArgs {
                 cors_origins: listening.cors_origins.clone(),
                 body_max_bytes: listening.body_max_bytes,
             },
+            connections: ConnectionConfig { clients_max: listening.connections_max, ..base.connections },
             placement: Placement {
                 zone: self.cluster.zone.clone(),
                 region: self.cluster.region.clone(),
@@ -237,6 +305,12 @@ impl ServeArgs {
                 recorded_rejections_per_second: writes.recorded_rejections_per_second,
                 ..base.writes
             },
+            raft: RaftTuning {
+                snapshot_after_entries: self.log.snapshot_after_entries,
+                keep_entries: self.log.keep_entries,
+                ..base.raft
+            },
+            disk: DiskConfig { reserve_bytes: self.disk.disk_reserve_bytes, ..base.disk },
             shutdown: ShutdownConfig {
                 drain_delay: ms(stopping.drain_delay_ms),
                 drain_timeout: ms(stopping.drain_timeout_ms),
@@ -289,10 +363,30 @@ mod tests {
     }
 
     #[test]
+    fn a_node_that_joins_needs_no_list_of_all_members() {
+        let line = "--node-id 4 --data d --peer-listen 127.0.0.1:7504 --join 1=a:7501,2=b:7502";
+        assert!(parse(line).is_err(), "without a token it can't");
+        let line = format!("{line} --join-token-file t");
+        let config = parse(&line).expect("parsed").config().expect("a config");
+        assert_eq!(config.peers.members.get(&4).map(String::as_str), Some("127.0.0.1:7504"));
+        assert_eq!(config.peers.members.len(), 1);
+        let join = config.join.as_ref().expect("it joins");
+        assert_eq!((join.members.len(), join.token_file.clone()), (2, PathBuf::from("t")));
+        assert_eq!(config.validate(), Ok(()));
+        let named =
+            parse(&format!("{line} --peer-address four:7504")).expect("parsed").config().expect("a config");
+        assert_eq!(named.peers.members.get(&4).map(String::as_str), Some("four:7504"));
+        assert!(parse(&format!("{line} --bootstrap")).is_err());
+        let itself = line.replace("1=a:7501,2=b:7502", "4=a:7501");
+        assert!(parse(&itself).expect("parsed").config().expect("a config").validate().is_err());
+        assert!(parse(&line.replace("1=a:7501", "a:7501")).expect("parsed").config().is_err());
+    }
+
+    #[test]
     fn what_is_given_arrives() {
         let line = format!(
-            "{MEMBER} --bootstrap --region eu --label rack=7,row=2 --cors-origin https://a.example,https://b.example \
-             --read-deadline-ms 7 --writes-max 9 --drain-delay-ms 11"
+            "{MEMBER} --disk-reserve-bytes 14 --bootstrap --region eu --label rack=7,row=2 --cors-origin https://a.example,https://b.example \
+             --read-deadline-ms 7 --writes-max 9 --drain-delay-ms 11 --snapshot-after-entries 12 --keep-entries 13"
         );
         let config = parse(&line).expect("parsed").config().expect("a config");
         assert_eq!(config.bootstrap.expect("founding").token_file, PathBuf::from("d/bootstrap-token"));
@@ -300,6 +394,8 @@ mod tests {
         assert_eq!((config.http.cors_origins.len(), config.writes.in_flight_max), (2, 9));
         assert_eq!(config.reads.deadline, Duration::from_millis(7));
         assert_eq!(config.shutdown.drain_delay, Duration::from_millis(11));
+        assert_eq!((config.raft.snapshot_after_entries, config.raft.keep_entries), (12, 13));
+        assert_eq!(config.disk.reserve_bytes, 14);
         assert!(parse(&MEMBER.replace("1=127", "0=127")).expect("parsed").config().is_err(), "no node 0");
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     proposal::Actor,
     rejection::Rejection,
     state::State,
-    token::{ActorType, Grant, Role, TokenFault, TokenSpec},
+    token::{ActorType, Grant, Reach, Role, TokenFault, TokenSpec},
 };
 
 /// What the caller may do.
@@ -34,11 +34,6 @@ impl Authority {
                 Ok(Self::Token(token.spec.clone()))
             }
         }
-    }
-
-    /// The authority to do everything.
-    pub fn unlimited() -> Self {
-        Self::System
     }
 
     /// Rejects a project that does not exist, and in the same words one that the caller must not know of. A project
@@ -72,13 +67,24 @@ impl Authority {
         project: &ProjectKey,
         environment: Option<&EnvironmentKey>,
     ) -> Result<(), Rejection> {
+        self.require_on(
+            role,
+            environment
+                .map_or(Reach::Project(project), |environment| Reach::Environment(project, environment)),
+        )
+    }
+
+    fn require_on(&self, role: Role, reach: Reach<'_>) -> Result<(), Rejection> {
         match self {
             Self::System => Ok(()),
-            Self::Token(token) if token.allows(role, project, environment) => Ok(()),
+            Self::Token(token) if token.allows_on(role, reach) => Ok(()),
             Self::Token(_) => {
-                let place = match environment {
-                    Some(environment) => format!("environment {environment} of project {project}"),
-                    None => format!("project {project} as a whole"),
+                let place = match reach {
+                    Reach::Cluster => "every project".to_owned(),
+                    Reach::Project(project) => format!("project {project} as a whole"),
+                    Reach::Environment(project, environment) => {
+                        format!("environment {environment} of project {project}")
+                    }
                 };
                 Err(forbidden(format!("this needs a token with the role {role} on {place}")))
             }
@@ -100,29 +106,12 @@ impl Authority {
 
     /// Requires a role on the cluster and every project.
     pub fn require_everywhere(&self, role: Role) -> Result<(), Rejection> {
-        match self {
-            Self::System => Ok(()),
-            Self::Token(token) if token.allows_everywhere(role) => Ok(()),
-            Self::Token(_) => {
-                Err(forbidden(format!("this needs a token with the role {role} on every project")))
-            }
-        }
+        self.require_on(role, Reach::Cluster)
     }
 
-    /// Requires the right to hand out these grants: ownership of all that they grant on.
+    /// Requires the right to hand out these grants: ownership of all that they reach.
     pub fn require_ownership_of(&self, grants: &[Grant]) -> Result<(), Rejection> {
-        for grant in grants {
-            match (&grant.project, &grant.environments) {
-                (None, _) => self.require_everywhere(Role::Owner)?,
-                (Some(project), None) => self.require(Role::Owner, project, None)?,
-                (Some(project), Some(environments)) => {
-                    environments
-                        .iter()
-                        .try_for_each(|environment| self.require(Role::Owner, project, Some(environment)))?;
-                }
-            }
-        }
-        Ok(())
+        Reach::of(grants).into_iter().try_for_each(|reach| self.require_on(Role::Owner, reach))
     }
 
     /// Requires to be the cluster itself.

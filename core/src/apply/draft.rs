@@ -10,13 +10,17 @@ use crate::{
     operation::Operation,
     project::{Project, Stamp},
     proposal::{Change, Proposal},
-    record::{RecordKind, RecordTouches, RecordedOperation},
+    record::{RecordKind, RecordTouches, RecordedOperation, Room},
     rejection::Rejection,
     rows::RowId,
     state::State,
 };
 
-use super::{Verdict, authority::Authority};
+use super::{
+    Verdict,
+    authority::Authority,
+    configurations::{Place, place},
+};
 
 /// The change being worked on.
 pub(super) struct Draft {
@@ -31,11 +35,15 @@ pub(super) struct Draft {
     author: String,
     expect_revision: Option<u64>,
     rows: BTreeSet<RowId>,
+    /// Where evaluation may change.
     touched: BTreeSet<(ProjectKey, EnvironmentKey)>,
+    /// Where evaluation stays, but tokens that reach there change: those have a say in it all the same.
+    granted: BTreeSet<(ProjectKey, EnvironmentKey)>,
     /// The flags and segments that were written: what may touch a critical flag's closure.
     written_flags: BTreeSet<FlagKey>,
     written_segments: BTreeSet<SegmentKey>,
     recorded: Vec<RecordedOperation>,
+    room: Room,
     /// Whether anything was written that takes a revision.
     changed: bool,
     /// Whether it concerns the cluster itself.
@@ -53,9 +61,11 @@ impl Draft {
             expect_revision: change.expect_revision,
             rows: BTreeSet::new(),
             touched: BTreeSet::new(),
+            granted: BTreeSet::new(),
             written_flags: BTreeSet::new(),
             written_segments: BTreeSet::new(),
             recorded: Vec::new(),
+            room: Room::new(),
             changed: false,
             system: false,
         }
@@ -70,12 +80,8 @@ impl Draft {
             Operation::EnvironmentDelete(fields) => self.environment_delete(authority, fields)?,
             Operation::FlagPut(fields) => self.flag_put(authority, fields)?,
             Operation::FlagConfigure(fields) => self.flag_configure(authority, fields)?,
-            Operation::FlagEnable(fields) => {
-                self.flag_switch(authority, &fields.flag, &fields.environment, true, fields.if_revision)?
-            }
-            Operation::FlagDisable(fields) => {
-                self.flag_switch(authority, &fields.flag, &fields.environment, false, fields.if_revision)?
-            }
+            Operation::FlagEnable(fields) => self.flag_switch(authority, place!(fields), true)?,
+            Operation::FlagDisable(fields) => self.flag_switch(authority, place!(fields), false)?,
             Operation::FlagCopy(fields) => self.flag_copy(authority, fields)?,
             Operation::FlagArchive(fields) => self.flag_archive(authority, fields)?,
             Operation::FlagRestore(fields) => self.flag_restore(authority, fields)?,
@@ -110,9 +116,14 @@ impl Draft {
             Operation::SystemMembership(_) => self.membership(authority)?,
             Operation::SystemLeadership(fields) => self.leadership(authority, fields)?,
             Operation::SystemClusterVersion(fields) => self.cluster_version(authority, fields)?,
+            Operation::MemberInvite(fields) => self.member_invite(authority, fields)?,
+            Operation::MemberAdmit(fields) => self.member_admit(authority, fields)?,
+            Operation::MemberPromote(fields) => self.member_promote(authority, fields)?,
+            Operation::MemberRemove(fields) => self.member_remove(authority, fields)?,
             Operation::SystemRestore(fields) => self.restore(authority, fields)?,
             Operation::SystemRecover(fields) => self.recover(authority, fields)?,
         };
+        let (before, after) = (self.room.keep(before), self.room.keep(after));
         self.recorded.push(RecordedOperation { operation: operation.without_secrets(), before, after });
         Ok(())
     }
@@ -170,6 +181,25 @@ impl Draft {
         }
     }
 
+    /// Rejects a change that takes more with it than it names, such as the deletion of a project, when any of that is
+    /// newer than the change expects. Objects are a kind, a key and a revision.
+    pub fn expect_none_newer<'a>(
+        &self,
+        objects: impl IntoIterator<Item = (&'static str, &'a str, u64)>,
+    ) -> Result<(), Rejection> {
+        let Some(expected) = self.expect_revision else { return Ok(()) };
+        let is_newer = |revision: u64| revision > expected && revision != self.revision;
+        match objects.into_iter().find(|(_, _, revision)| is_newer(*revision)) {
+            None => Ok(()),
+            Some((kind, key, actual)) => Err(Rejection::RevisionMismatch {
+                path: String::new(),
+                object: format!("{kind} {key}"),
+                expected,
+                actual,
+            }),
+        }
+    }
+
     /// Notes that rows were written.
     pub fn wrote(&mut self, rows: impl IntoIterator<Item = RowId>) {
         for row in rows {
@@ -194,14 +224,19 @@ impl Draft {
         self.touched.extend(environments.into_iter().map(|environment| (project.clone(), environment)));
     }
 
-    /// The touched environments of all projects.
-    pub fn touched_environments(&self) -> BTreeSet<EnvironmentKey> {
-        self.touched.iter().map(|(_, environment)| environment.clone()).collect()
+    /// Notes that a token that reaches these environments of the project was made or revoked.
+    pub fn grant(&mut self, project: &ProjectKey, environments: impl IntoIterator<Item = EnvironmentKey>) {
+        self.granted.extend(environments.into_iter().map(|environment| (project.clone(), environment)));
+    }
+
+    /// What the change touches: the one basis of policies, and what the record says.
+    fn touches(&self) -> BTreeSet<&(ProjectKey, EnvironmentKey)> {
+        self.touched.union(&self.granted).collect()
     }
 
     /// Holds the change against the policies of the environments that it touches, as they were before it.
     pub fn check_policies(&self, before: &State, change: &Change) -> Result<(), Rejection> {
-        for (project, environment) in &self.touched {
+        for (project, environment) in self.touches() {
             let stored =
                 before.projects.get(project).and_then(|project| project.environments.get(environment));
             let Some(stored) = stored else { continue };
@@ -233,7 +268,14 @@ impl Draft {
         let (critical, promotes_critical) = self.criticality(before, change);
         Verdict {
             kind: if self.system { RecordKind::System } else { RecordKind::Change },
-            touches: RecordTouches { environments: self.touched_environments(), critical },
+            touches: RecordTouches {
+                environments: self
+                    .touches()
+                    .into_iter()
+                    .map(|(_, environment)| environment.clone())
+                    .collect(),
+                critical,
+            },
             promotes_critical,
             operations: self.recorded,
             denials: None,
@@ -309,5 +351,5 @@ pub(super) fn recorded<T: serde::Serialize>(object: Option<&T>) -> Value {
     object.and_then(|object| serde_json::to_value(object).ok()).unwrap_or_default()
 }
 
-/// What an operation recorded as the written object's value before and after.
+/// What an operation recorded of what it wrote, before and after.
 pub(super) type BeforeAfter = (Value, Value);

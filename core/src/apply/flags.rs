@@ -3,13 +3,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
-    flag::{FlagDefinition, FlagEnvironment, FlagSpec},
+    flag::{FlagDefinition, FlagEnvironment, FlagEnvironmentSpec, FlagSpec},
     invalid::Invalid,
     key::{EnvironmentKey, FlagKey, ProjectKey},
-    limits::FLAGS_MAX,
+    limits::{FLAG_BYTES_MAX, FLAG_KEYS_MAX, FLAGS_MAX},
     operation::{FlagArchive, FlagDelete, FlagPut, FlagRestore},
     project::{Flag, FlagSystem},
     rejection::Rejection,
@@ -44,6 +44,12 @@ impl Draft {
                 ));
             }
         }
+        for (index, test) in fields.flag.definition.tests.iter().enumerate() {
+            if !self.project()?.environments.contains_key(&test.environment) {
+                let path = format!("/flag/tests/{index}/environment");
+                return Err(Rejection::not_found(path, "environment", &test.environment));
+            }
+        }
         let definition_changes =
             old.as_ref().is_none_or(|old| differs(&old.definition, &fields.flag.definition));
         if definition_changes {
@@ -61,33 +67,39 @@ impl Draft {
             fields.if_revision,
             old.as_ref().map_or(0, |flag| flag.revision()),
         )?;
-        if old.is_none() && self.project()?.flags.len() >= FLAGS_MAX {
-            return Err(limit(format!("a project has at most {FLAGS_MAX} flags")));
+        if old.is_none() {
+            self.require_room_for_a_flag()?;
+            if self.project()?.flags.len() >= FLAG_KEYS_MAX {
+                return Err(limit(format!(
+                    "a project has at most {FLAG_KEYS_MAX} flag keys, those of deleted flags included; begin another project"
+                )));
+            }
         }
         let (definition, named) = fields.flag.checked().map_err(in_flag)?;
         let mut environments = old.as_ref().map(|old| old.environments.clone()).unwrap_or_default();
         environments.extend(named);
         let flag = self.revised(old.as_deref(), definition, environments);
-        let before_after = (describe(old.as_deref()), describe(Some(&flag)));
+        let describe = |flag: &Flag| describe(flag, &fields.flag.environments);
+        let before_after = (old.as_deref().map_or(Value::Null, describe), describe(&flag));
         if old.as_deref().is_some_and(|old| *old == flag) {
             return Ok(before_after);
         }
 
-        // A definition is part of the answer in every environment, be it only the off variant.
-        let touched: Vec<EnvironmentKey> = if old.as_ref().is_none_or(|old| old.definition != flag.definition)
-        {
-            self.project()?.environments.keys().cloned().collect()
-        } else {
-            fields
-                .flag
-                .environments
-                .keys()
-                .filter(|e| {
-                    old.as_ref().and_then(|old| old.environments.get(*e)) != flag.environments.get(*e)
-                })
-                .cloned()
-                .collect()
-        };
+        // What evaluation sees of a definition is part of the answer in every environment, be it only the off variant.
+        let touched: Vec<EnvironmentKey> =
+            if old.as_ref().is_none_or(|old| !old.definition.evaluates_like(&flag.definition)) {
+                self.project()?.environments.keys().cloned().collect()
+            } else {
+                fields
+                    .flag
+                    .environments
+                    .keys()
+                    .filter(|e| {
+                        old.as_ref().and_then(|old| old.environments.get(*e)) != flag.environments.get(*e)
+                    })
+                    .cloned()
+                    .collect()
+            };
         self.put_flag(flag)?;
         self.check_references(key, fields.flag.environments.keys()).map_err(in_flag)?;
         if let Some(old) = &old {
@@ -108,7 +120,7 @@ impl Draft {
         }
         self.expect_flag(&old, fields.if_revision)?;
         if old.system.archived.is_some() {
-            return Ok((describe(Some(&old)), describe(Some(&old))));
+            return Ok((life(&old), life(&old)));
         }
         self.require_unused(&fields.flag)?;
         let mut flag = (*old).clone();
@@ -140,8 +152,9 @@ impl Draft {
         let (project, old) = self.whole_flag(authority, &fields.flag)?;
         if old.is_live() {
             self.expect_flag(&old, fields.if_revision)?;
-            return Ok((describe(Some(&old)), describe(Some(&old))));
+            return Ok((life(&old), life(&old)));
         }
+        self.require_room_for_a_flag()?;
         let mut flag = (*old).clone();
         flag.system.archived = None;
         flag.system.deleted = None;
@@ -155,7 +168,9 @@ impl Draft {
             flag.system.environments.insert(environment.clone(), self.revision);
         }
         let environments: Vec<EnvironmentKey> = flag.environments.keys().cloned().collect();
-        let before_after = self.retire_or_revive(&project, &old, flag)?;
+        let switches = (switches(&old), switches(&flag));
+        let (before, after) = self.retire_or_revive(&project, &old, flag)?;
+        let before_after = (with_environments(before, switches.0), with_environments(after, switches.1));
         self.check_references(&fields.flag, environments.iter()).map_err(|invalid| Rejection::Conflict {
             path: "/flag".to_owned(),
             message: format!("flag {} can't come back as it was: {}", fields.flag, invalid.message),
@@ -165,8 +180,26 @@ impl Draft {
         Ok(before_after)
     }
 
-    /// Puts a flag and notes its row.
+    fn require_room_for_a_flag(&self) -> Result<(), Rejection> {
+        if self.project()?.live_flags >= FLAGS_MAX {
+            return Err(limit(format!(
+                "a project has at most {FLAGS_MAX} flags; archive some that are done"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Puts a flag and notes its row. Rejects one that is too large as a whole.
     pub(super) fn put_flag(&mut self, flag: Flag) -> Result<(), Rejection> {
+        let bytes = flag.bytes();
+        if bytes > FLAG_BYTES_MAX {
+            return Err(Rejection::Invalid {
+                path: "/flag".to_owned(),
+                message: format!(
+                    "the flag would have {bytes} bytes of JSON in all environments together; at most {FLAG_BYTES_MAX} are kept; move long lists to segments"
+                ),
+            });
+        }
         let row = RowId::Flag(self.project_key()?, flag.definition.key.clone());
         self.project_mut()?.put_flag(Arc::new(flag));
         self.wrote([row]);
@@ -212,7 +245,8 @@ impl Draft {
         mut flag: Flag,
     ) -> Result<BeforeAfter, Rejection> {
         flag.system.revision = self.revision;
-        let before_after = (describe(Some(old)), describe(Some(&flag)));
+        flag.system.evaluated_revision = self.revision;
+        let before_after = (life(old), life(&flag));
         self.put_flag(flag)?;
         let environments: Vec<EnvironmentKey> = self.project()?.environments.keys().cloned().collect();
         self.touch(project, environments);
@@ -266,6 +300,7 @@ impl Draft {
         let Some(old) = old else {
             let system = FlagSystem {
                 revision: self.revision,
+                evaluated_revision: self.revision,
                 environments: environments
                     .keys()
                     .map(|environment| (environment.clone(), self.revision))
@@ -279,6 +314,9 @@ impl Draft {
         let mut system = old.system.clone();
         if old.definition != definition {
             system.revision = self.revision;
+        }
+        if !old.definition.evaluates_like(&definition) {
+            system.evaluated_revision = self.revision;
         }
         for (environment, configuration) in &environments {
             if old.environments.get(environment) != Some(configuration) {
@@ -320,6 +358,29 @@ pub(super) fn require_live(flag: &Flag) -> Result<(), Rejection> {
     })
 }
 
-fn describe(flag: Option<&Flag>) -> Value {
-    flag.map_or(Value::Null, Flag::to_document)
+/// What is recorded of a flag that is put: its definition, and its configuration in the environments that the put names.
+fn describe(flag: &Flag, named: &BTreeMap<EnvironmentKey, FlagEnvironmentSpec>) -> Value {
+    let mut part = flag.clone();
+    part.environments.retain(|environment, _| named.contains_key(environment));
+    part.to_document()
+}
+
+/// What is recorded of a flag that goes or comes back.
+fn life(flag: &Flag) -> Value {
+    json!({"system": {"archived": flag.system.archived, "deleted": flag.system.deleted}})
+}
+
+/// Whether the flag is on and what is held, by environment: what a flag that comes back loses.
+fn switches(flag: &Flag) -> Value {
+    let switch = |(environment, configuration): (&EnvironmentKey, &FlagEnvironment)| {
+        (environment.to_string(), json!({"enabled": configuration.enabled, "hold": configuration.hold}))
+    };
+    Value::Object(flag.environments.iter().map(switch).collect())
+}
+
+fn with_environments(mut described: Value, environments: Value) -> Value {
+    if let Some(object) = described.as_object_mut() {
+        object.insert("environments".to_owned(), environments);
+    }
+    described
 }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
+    condition::Condition,
     flag::FlagEnvironment,
     invalid::Invalid,
     key::{EnvironmentKey, FlagKey, SegmentKey},
@@ -37,11 +38,14 @@ pub(super) fn check_configuration(
             ));
         }
     }
-    if let Some(unknown) = configuration.segments().find(|segment| !project.segments.contains_key(*segment)) {
-        return Err(Invalid::new(
-            "/rules",
-            format!("there is no segment {:?}; create it first", unknown.as_str()),
-        ));
+    for (index, rule) in configuration.rules.iter().enumerate() {
+        let named = rule.when.iter().flat_map(Condition::segments);
+        if let Some(unknown) = named.into_iter().find(|segment| !project.segments.contains_key(*segment)) {
+            return Err(Invalid::new(
+                format!("/rules/{index}/when"),
+                format!("there is no segment {:?}; create it first", unknown.as_str()),
+            ));
+        }
     }
     if configuration.prerequisites().next().is_some() {
         check_prerequisite_chains(project, environment, key)?;

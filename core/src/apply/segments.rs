@@ -2,13 +2,14 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     key::{EnvironmentKey, SegmentKey},
-    limits::SEGMENTS_MAX,
+    limits::{RECORDED_MEMBERS_MAX, SEGMENTS_MAX},
     operation::{SegmentDelete, SegmentPut},
     project::StoredSegment,
+    record::omitted,
     rejection::Rejection,
     rows::RowId,
     segment::{MemberList, Segment},
@@ -29,6 +30,12 @@ impl Draft {
         fields: &SegmentPut,
     ) -> Result<BeforeAfter, Rejection> {
         let (project, key) = (self.project_key()?, fields.segment.key.clone());
+        for environment in fields.segment.environments.keys() {
+            if !self.project()?.environments.contains_key(environment) {
+                let path = format!("/segment/environments/{environment}");
+                return Err(Rejection::not_found(path, "environment", environment));
+            }
+        }
         let touched = self.environments_using(&key)?;
         authority.require_on_all(Role::Writer, &project, &touched)?;
         let (old, count) = (self.project()?.segments.get(&key).cloned(), self.project()?.segments.len());
@@ -51,7 +58,8 @@ impl Draft {
         if old.is_none() && count >= SEGMENTS_MAX {
             return Err(limit(format!("a project has at most {SEGMENTS_MAX} segments")));
         }
-        let before_after = (describe(old.as_ref().map(|stored| &stored.segment)), describe(Some(&segment)));
+        let before = old.as_ref().map_or(Value::Null, |old| describe_replaced(&old.segment, &segment));
+        let before_after = (before, describe(Some(&segment)));
         if old.as_ref().is_some_and(|stored| stored.segment == segment) {
             return Ok(before_after);
         }
@@ -131,6 +139,35 @@ impl Draft {
     fn environments_using(&self, key: &SegmentKey) -> Result<BTreeSet<EnvironmentKey>, Rejection> {
         Ok(references::environments_using_segment(self.project()?, key))
     }
+}
+
+/// What is recorded of a segment that is replaced: what it was, and who is in its lists no more. Who is in them now is said
+/// by the operation.
+fn describe_replaced(old: &Segment, new: &Segment) -> Value {
+    let mut described = describe(Some(old));
+    let removed: serde_json::Map<String, Value> = [MemberList::Included, MemberList::Excluded]
+        .into_iter()
+        .filter_map(|list| {
+            let kept = new.members(list);
+            // A list that is left out of the put is the same one.
+            let same = old.members(list).ptr_eq(kept);
+            let mut gone =
+                old.members(list).iter().filter(|member| !same && !kept.contains(*member)).peekable();
+            gone.peek()?;
+            Some((list.name().to_owned(), recorded_members(gone.map(|member| &**member))))
+        })
+        .collect();
+    if let Some(fields) = described.as_object_mut().filter(|_| !removed.is_empty()) {
+        fields.insert("removed".to_owned(), Value::Object(removed));
+    }
+    described
+}
+
+/// Members as a record keeps them: how many, and who; of very many their JSON's hash in place of their names.
+fn recorded_members<'a>(members: impl Iterator<Item = &'a str>) -> Value {
+    let members: Vec<&str> = members.collect();
+    let named = if members.len() <= RECORDED_MEMBERS_MAX { json!(members) } else { omitted(&members) };
+    json!({"count": members.len(), "members": named})
 }
 
 fn describe(segment: Option<&Segment>) -> Value {

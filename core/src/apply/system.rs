@@ -15,9 +15,6 @@ use super::{
     draft::{BeforeAfter, Draft, recorded},
 };
 
-/// The newest cluster version that this binary knows, and the one that a new cluster begins with.
-pub const CLUSTER_VERSION: u32 = 1;
-
 /// Rejects a second founding.
 pub(super) fn require_unfounded(state: &State) -> Result<(), Rejection> {
     match state.founding() {
@@ -36,7 +33,7 @@ impl Draft {
     ) -> Result<BeforeAfter, Rejection> {
         require_unfounded(&self.state)?;
         authority.require_system()?;
-        self.state.meta.cluster_version = CLUSTER_VERSION;
+        self.state.meta.cluster_version = fields.cluster_version.number();
         self.begin_history(Founding {
             cluster: fields.cluster,
             history: fields.history,
@@ -68,21 +65,20 @@ impl Draft {
         fields: &SystemClusterVersion,
     ) -> Result<BeforeAfter, Rejection> {
         authority.require_everywhere(Role::Owner)?;
-        let current = self.state.cluster_version();
-        if fields.version < current || fields.version > CLUSTER_VERSION {
+        let (current, version) = (self.state.cluster_version(), fields.version.number());
+        if version < current {
             return Err(Rejection::Invalid {
                 path: "/version".to_owned(),
                 message: format!(
-                    "the cluster version is {current} and can be raised to {CLUSTER_VERSION}, not to {}",
-                    fields.version
+                    "the cluster version is {current}; it can be raised, not lowered to {version}"
                 ),
             });
         }
-        if fields.version > current {
-            self.state.meta.cluster_version = fields.version;
+        if version > current {
+            self.state.meta.cluster_version = version;
             self.changed_the_cluster();
         }
-        Ok((recorded(Some(&current)), recorded(Some(&fields.version))))
+        Ok((recorded(Some(&current)), recorded(Some(&version))))
     }
 
     /// The catalog came from a backup and has no history: this gives it one. What the record says of the backup is
@@ -98,6 +94,7 @@ impl Draft {
         if from.revision != self.state.revision()
             || from.audit_size != self.state.sequence()
             || from.audit_root != self.state.audit_root()
+            || from.digest != self.state.digest().to_string()
         {
             return Err(Rejection::Invalid {
                 path: "/from".to_owned(),
@@ -107,6 +104,7 @@ impl Draft {
         }
         require_fresh(fields.cluster, fields.history, from.cluster, from.history)?;
         require_operator(&fields.operator)?;
+        self.clear_seats();
         self.begin_history(Founding {
             cluster: fields.cluster,
             history: fields.history,
@@ -132,6 +130,8 @@ impl Draft {
         require_fresh(fields.cluster, fields.history, from.cluster, from.history)?;
         require_operator(&fields.operator)?;
         let before = recorded(self.state.founding());
+        // Before the founding names the survivor alone, for it says who else there was.
+        self.leave_alone(&fields.members);
         self.begin_history(Founding {
             cluster: fields.cluster,
             history: fields.history,

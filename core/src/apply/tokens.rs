@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use crate::{
+    key::{EnvironmentKey, ProjectKey},
     limits::TOKENS_MAX,
     operation::{TokenCreate, TokenRevoke},
     rejection::Rejection,
     rows::RowId,
-    token::{Grant, Role, Token, TokenSpec},
+    token::{Grant, Role, Token, TokenId, TokenSpec},
 };
 
 use super::{
@@ -36,9 +39,7 @@ impl Draft {
         }
         self.expect(|| format!("token {}", spec.id), fields.if_revision, 0)?;
         spec.validate().map_err(|invalid| Rejection::invalid(invalid.under("token")))?;
-        if self.state.tokens.len() >= TOKENS_MAX {
-            return Err(limit(format!("a cluster keeps at most {TOKENS_MAX} tokens")));
-        }
+        self.make_room_for_a_token()?;
         let token = Token {
             spec: spec.clone(),
             secret_sha256: fields.secret_sha256,
@@ -94,6 +95,61 @@ impl Draft {
         Ok((recorded(Some(&token.spec)), recorded::<()>(None)))
     }
 
+    /// Takes from all tokens what they were granted on a project that goes, or on one environment of it. A token of which
+    /// nothing is left is revoked.
+    pub(super) fn cut_grants(
+        &mut self,
+        project: &ProjectKey,
+        environment: Option<&EnvironmentKey>,
+    ) -> CutTokens {
+        let mut tokens = CutTokens::default();
+        let live: Vec<Arc<Token>> =
+            self.state.tokens.values().filter(|token| token.revoked_at_ms.is_none()).cloned().collect();
+        for token in live {
+            let grants: Vec<Grant> =
+                token.spec.grants.iter().filter_map(|grant| grant.without(project, environment)).collect();
+            if grants == token.spec.grants {
+                continue;
+            }
+            let id = token.spec.id.clone();
+            let mut changed = Token { revision: self.revision, ..(*token).clone() };
+            if grants.is_empty() {
+                changed.revoked_at_ms = Some(self.now_ms);
+                tokens.revoked.push(id.clone());
+            } else {
+                changed.spec.grants = grants;
+                tokens.cut.push(id.clone());
+            }
+            self.state.put_token(Arc::new(changed));
+            self.wrote([RowId::Token(id)]);
+        }
+        tokens
+    }
+
+    /// Forgets, where the table is full, the token that has been revoked or expired for longest. Its id and its secret are
+    /// random and come never back, so whoever still holds it is told that it is unknown.
+    fn make_room_for_a_token(&mut self) -> Result<(), Rejection> {
+        if self.state.tokens.len() < TOKENS_MAX {
+            return Ok(());
+        }
+        let ended_at_ms = |token: &Token| match (token.check(self.now_ms), token.revoked_at_ms) {
+            (Ok(()), _) => None,
+            (Err(_), Some(revoked_at_ms)) => Some(revoked_at_ms),
+            (Err(_), None) => token.spec.expires_at_ms,
+        };
+        let ended =
+            self.state.tokens.values().filter_map(|token| Some((ended_at_ms(token)?, &token.spec.id)));
+        let Some((_, longest)) = ended.min() else {
+            return Err(limit(format!(
+                "a cluster keeps at most {TOKENS_MAX} tokens; revoke one that is not needed any more"
+            )));
+        };
+        let longest = longest.clone();
+        self.state.remove_token(&longest);
+        self.wrote([RowId::Token(longest)]);
+        Ok(())
+    }
+
     /// Rejects grants on what does not exist, or not for the caller: a mistyped project would make a token that
     /// silently does nothing.
     fn check_grants(&self, authority: &Authority, spec: &TokenSpec) -> Result<(), Rejection> {
@@ -115,12 +171,48 @@ impl Draft {
         Ok(())
     }
 
-    /// A token touches the environments that it names.
+    /// A token touches the environments that it reaches. One for every project reaches too many to be named: it touches
+    /// those whose policy asks for a ticket.
     fn touch_granted(&mut self, grants: &[Grant]) {
         for grant in grants {
-            if let (Some(project), Some(environments)) = (&grant.project, &grant.environments) {
-                self.touch(project, environments.iter().cloned());
+            let reached: Vec<(ProjectKey, Vec<EnvironmentKey>)> = self
+                .state
+                .projects
+                .iter()
+                .filter(|(project, _)| grant.project.as_ref().is_none_or(|granted| granted == *project))
+                .map(|(project, stored)| {
+                    let reached =
+                        stored.environments.iter().filter(|(key, environment)| match &grant.environments {
+                            Some(named) => named.contains(key),
+                            None => grant.project.is_some() || environment.spec.policy.ticket.required,
+                        });
+                    (project.clone(), reached.map(|(key, _)| key.clone()).collect())
+                })
+                .collect();
+            for (project, environments) in reached {
+                self.grant(&project, environments);
             }
         }
+    }
+}
+
+/// What a deletion did to tokens.
+#[derive(Default)]
+pub(super) struct CutTokens {
+    revoked: Vec<TokenId>,
+    cut: Vec<TokenId>,
+}
+
+impl CutTokens {
+    /// What is recorded of the deleted object, with the tokens that lost by it.
+    pub(super) fn described(self, mut object: Value) -> Value {
+        if let Some(fields) = object.as_object_mut() {
+            for (field, ids) in [("revoked_tokens", self.revoked), ("cut_tokens", self.cut)] {
+                if !ids.is_empty() {
+                    fields.insert(field.to_owned(), recorded(Some(&ids)));
+                }
+            }
+        }
+        object
     }
 }

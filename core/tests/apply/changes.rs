@@ -1,6 +1,8 @@
 //! A change as a whole: all or nothing, its revision, what it expects, whose policy it must satisfy.
 
-use flagraft_core::{apply::touches, reply::Outcome, state::State};
+use flagraft_core::{
+    apply::apply, identity::LogPosition, key::EnvironmentKey, record::Record, reply::Outcome, state::State,
+};
 use serde_json::{Value, json};
 
 use crate::world::{Ask, World, after, ask, code, put};
@@ -152,12 +154,76 @@ fn the_policy_of_each_touched_environment_is_satisfied() {
     for change in [lax, deleted, project] {
         assert_eq!(code(&world.refuse(change.ticket(None))), "policy");
     }
-    // A token for the environment touches it too.
-    let token = crate::world::token_create(
-        "fresh",
-        &json!([{"role": "reader", "project": "shop", "environments": ["production"]}]),
-    );
-    assert_eq!(code(&world.refuse(ask(json!([token])).project(None).ticket(None))), "policy");
+    // A token that reaches the environment touches it too, however wide it reaches.
+    for grants in [
+        json!([{"role": "reader", "project": "shop", "environments": ["production"]}]),
+        json!([{"role": "reader", "project": "shop"}]),
+        json!([{"role": "reader", "environments": ["production"]}]),
+        json!([{"role": "reader"}]),
+        json!([{"role": "reader", "project": "shop", "environments": ["dev"]}, {"role": "owner"}]),
+    ] {
+        let token = crate::world::token_create("fresh", &grants);
+        let rejection = world.refuse(ask(json!([token])).project(None).ticket(None));
+        assert_eq!(code(&rejection), "policy", "{grants}");
+    }
+    let dev = json!([{"role": "reader", "project": "shop", "environments": ["dev"]}]);
+    world.must(ask(json!([crate::world::token_create("fresh", &dev)])).project(None).ticket(None));
+    let revoke = json!([{"op": "token.revoke", "token": crate::world::token_id("writer")}]);
+    assert_eq!(code(&world.refuse(ask(revoke.clone()).project(None).ticket(None))), "policy");
+    // It changes no answer, so caches stay.
+    let touched = world.shop().environments["production"].touched_revision;
+    world.must(ask(revoke).project(None));
+    assert_eq!(world.shop().environments["production"].touched_revision, touched);
+}
+
+/// What is for people alone changes no answer: neither the environments' part of the ETags nor the version of an answer.
+#[test]
+fn what_evaluation_does_not_see_moves_no_answer() {
+    let mut world = World::new().with(&[put("flag", &after(&[]))]);
+    let dev = EnvironmentKey::new("dev").expect("valid");
+    let moved = |world: &World| {
+        let flag = world.flag("flag");
+        (world.shop().environments["dev"].touched_revision, flag.evaluated_revision(&dev), flag.revision())
+    };
+    let before = moved(&world);
+    let mut flag = put("flag", &after(&[]));
+    flag["flag"]["description"] = json!("new");
+    flag["flag"]["links"] = json!([{"title": "t", "url": "https://example.com"}]);
+    world.must(ask(json!([flag])));
+    assert_eq!(moved(&world), (before.0, before.1, world.state.revision()));
+    flag["flag"]["metadata"] = json!({"team": "web"});
+    world.must(ask(json!([flag])));
+    assert_eq!(moved(&world), (world.state.revision(), world.state.revision(), world.state.revision()));
+}
+
+#[test]
+fn what_goes_with_a_deletion_is_not_newer_than_the_change_expects() {
+    let mut world = World::new().with(&[
+        put("flag", &after(&[])),
+        json!({"op": "segment.put", "segment": {"key": "staff", "environments": {"dev": {"included": ["ann"]}}}}),
+    ]);
+    let project = json!({"op": "project.delete"});
+    let environment = json!({"op": "environment.delete", "environment": "dev"});
+    for newer in [
+        switch("flag.disable", "dev"),
+        json!({"op": "segment.members.add", "segment": "staff", "list": "included", "members": ["bob"]}),
+    ] {
+        let seen = world.state.revision();
+        world.must(ask(json!([newer])));
+        for deletion in [&project, &environment] {
+            let rejection = world.refuse(ask(json!([deletion])).expecting(seen));
+            assert_eq!(code(&rejection), "revision_mismatch", "{deletion} after {newer}");
+        }
+        // What the same change writes is no surprise to it, and hides nothing either.
+        let touched = json!([{"op": "flag.enable", "flag": "flag", "environment": "staging"}, project]);
+        assert_eq!(code(&world.refuse(ask(touched).expecting(seen))), "revision_mismatch");
+    }
+    let seen = world.state.revision();
+    // Of no concern to `dev`.
+    world.must(ask(json!([{"op": "flag.enable", "flag": "flag", "environment": "production"}])));
+    world.must(ask(json!([environment])).expecting(seen));
+    let seen = world.state.revision();
+    world.must(ask(json!([switch("flag.enable", "staging"), project])).expecting(seen));
 }
 
 #[test]
@@ -179,9 +245,13 @@ fn touches_names_the_environments_whose_evaluation_may_change() {
     ]);
     let all: &[&str] = &["dev", "production", "staging"];
     let add = |segment: &str| json!({"op": "segment.members.add", "segment": segment, "list": "included", "members": ["ann"]});
-    let mut described = put("flag", &json!({}));
-    described["flag"]["description"] = json!("new");
-    described["flag"].as_object_mut().expect("an object").remove("environments");
+    let redefined = |field: &str, value: Value| {
+        let mut redefined = put("flag", &json!({}));
+        redefined["flag"][field] = value;
+        redefined["flag"].as_object_mut().expect("an object").remove("environments");
+        redefined
+    };
+    let described = redefined("description", json!("new"));
     let token = |grants: Value| crate::world::token_create("fresh", &grants);
     let cases: Vec<(Value, &[&str])> = vec![
         (switch("flag.enable", "production"), &["production"]),
@@ -189,7 +259,12 @@ fn touches_names_the_environments_whose_evaluation_may_change() {
         (switch("flag.disable", "dev"), &[]),
         (switch("flag.enable", "moon"), &[]),
         (put("flag", &json!({"enabled": true})), &["dev"]),
-        (described, all),
+        (described, &[]),
+        (redefined("metadata", json!({"team": "web"})), all),
+        (redefined("exposure", json!("client")), all),
+        (redefined("max_age_ms", json!(1_000)), all),
+        (redefined("tags", json!(["web"])), &[]),
+        (redefined("tests", json!([{"name": "t", "environment": "dev", "variant": "on"}])), &[]),
         (put("new", &after(&[])), all),
         (json!({"op": "flag.archive", "flag": "flag"}), all),
         (add("staff"), &["dev", "staging"]),
@@ -200,12 +275,16 @@ fn touches_names_the_environments_whose_evaluation_may_change() {
         (json!({"op": "project.delete"}), all),
         (json!({"op": "project.put", "project": {"key": "shop", "name": "S"}}), &[]),
         (token(json!([{"role": "reader", "project": "shop", "environments": ["dev"]}])), &["dev"]),
-        (token(json!([{"role": "reader", "project": "shop"}])), &[]),
+        (token(json!([{"role": "reader", "project": "shop"}])), all),
+        // One for every project touches what asks for a ticket anywhere.
+        (token(json!([{"role": "reader"}])), &["production"]),
     ];
     for (operation, expected) in cases {
         let proposal = world.proposal(ask(json!([operation])));
-        let parsed = serde_json::from_value(operation.clone()).expect("an operation");
-        let touched = touches(&world.state, &proposal, &parsed);
+        let applied = apply(&world.state, &proposal, LogPosition { term: 1, index: 1_000 });
+        let record: Record =
+            serde_json::from_slice(&applied.record.expect("a record").bytes).expect("a record");
+        let touched = record.touches.environments;
         assert!(touched.iter().map(|e| e.as_str()).eq(expected.iter().copied()), "{operation}: {touched:?}");
     }
 }

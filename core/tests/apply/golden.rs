@@ -8,7 +8,7 @@ use flagraft_core::{
     apply::apply,
     identity::LogPosition,
     operation::Operation,
-    proposal::Proposal,
+    proposal::{Body, EncodeError, Proposal},
     rejection::Rejection,
     reply::{Outcome, Reply},
     state::State,
@@ -48,7 +48,7 @@ fn the_defaults_of_operations_are_frozen() {
         let operation: Operation = serde_json::from_value(case["short"].clone()).expect(line);
         assert_eq!(serde_json::to_value(&operation).expect("writes"), case["full"], "{line}");
     }
-    assert_eq!(cases.lines().count(), 12);
+    assert_eq!(cases.lines().count(), 13);
 }
 
 /// What names no default is said: a field that is left out by mistake must not mean something else.
@@ -60,8 +60,13 @@ fn every_required_field_is_required() {
         let operation: Value = serde_json::from_str(literal).expect(literal);
         let name = operation["op"].as_str().expect("a name");
         for field in operation.as_object().expect("an object").keys() {
+            let of_its_own = [
+                ("rollout.set", "rule"),
+                ("system.member.invite", "role"),
+                ("system.member.remove", "successor"),
+            ];
             let is_optional =
-                optional.contains(&field.as_str()) || (name, field.as_str()) == ("rollout.set", "rule");
+                optional.contains(&field.as_str()) || of_its_own.contains(&(name, field.as_str()));
             let mut short = operation.clone();
             short.as_object_mut().expect("an object").remove(field);
             assert_eq!(Operation::from_value(short).is_ok(), is_optional, "{name} without {field}");
@@ -93,7 +98,7 @@ fn proposals_are_frozen() {
         let proposal = Proposal::decode(literal.as_bytes()).expect(literal);
         assert_eq!(proposal.encode().expect("fits an entry"), literal.as_bytes());
     }
-    assert_eq!(literals.lines().count(), 3);
+    assert_eq!(literals.lines().count(), 4);
 }
 
 /// The hash that tells whether two requests ask for the same is kept in the state.
@@ -104,6 +109,28 @@ fn the_hash_of_a_body_is_frozen() {
         .map(|literal| hex::encode(Proposal::decode(literal.as_bytes()).expect(literal).body.sha256()))
         .collect();
     assert_eq!(hashes, include_str!("../fixtures/body_sha256.txt").lines().collect::<Vec<_>>());
+}
+
+/// What enters the log is read back before: an entry that no member can read would stop them all.
+#[test]
+fn what_would_not_read_back_is_not_encoded() {
+    let literal = include_str!("../fixtures/proposals.jsonl").lines().next().expect("a line");
+    let mut proposal = Proposal::decode(literal.as_bytes()).expect("a proposal");
+    let Body::Change(change) = &mut proposal.body else { panic!("a change: {literal}") };
+    let nested = |levels: usize| (1..levels).fold(json!({}), |inner, _| json!({"a": inner}));
+    let put = |levels: usize| {
+        let flag = json!({"key": "deep", "type": "object", "variants": {"deep": nested(levels)}});
+        Operation::from_value(json!({"op": "flag.put", "flag": flag})).expect("well-formed")
+    };
+    change.operations = vec![put(121)];
+    let mut encoded = vec![proposal.encode().map(|bytes| Proposal::decode(&bytes))];
+    if let Body::Change(change) = &mut proposal.body {
+        change.operations = vec![put(122)];
+    }
+    encoded.push(proposal.encode().map(|bytes| Proposal::decode(&bytes)));
+    assert_eq!(encoded.len(), 2);
+    assert!(matches!(encoded[0], Ok(Ok(_))), "{encoded:?}");
+    assert!(matches!(encoded[1], Err(EncodeError::Unreadable(_))), "{encoded:?}");
 }
 
 #[test]
@@ -172,14 +199,39 @@ fn a_log_makes_what_it_always_made() {
     assert_eq!(seen.len(), Operation::NAMES.len(), "the logs hold every operation");
 }
 
-/// The log above is backed up and restored; later the restored cluster loses its quorum.
+/// A log whose catalog is backed up and restored; and later the restored cluster loses its quorum.
 #[test]
 fn the_way_back_makes_what_it_always_made() {
-    let backed_up = replay(State::empty(), LOG, 1).state;
-    let made = replay(backed_up.without_founding(), WAY_BACK_LOG, 37);
-    compare("records", &made.records, include_str!("../fixtures/way_back_records.jsonl"));
+    let (before, after) = WAY_BACK_LOG.split_at(restored_at());
+    let backed_up = replay(State::empty(), before, 1);
+    let made = replay(backed_up.state.without_founding(), after, 4);
+    let records = [backed_up.records, made.records.clone()].concat();
+    compare("records", &records, include_str!("../fixtures/way_back_records.jsonl"));
     compare("rows", &made.rows(), include_str!("../fixtures/way_back_rows.txt"));
     assert_eq!(made.root(), include_str!("../fixtures/way_back_audit_root.txt").trim_end());
+    assert_eq!(made.state.revision(), 7, "each entry was accepted");
+}
+
+/// Where the entry begins that restores.
+fn restored_at() -> usize {
+    let before = WAY_BACK_LOG.lines().take_while(|entry| !entry.contains("system.restore"));
+    before.map(|entry| entry.len() + 1).sum()
+}
+
+#[test]
+fn zz_write() {
+    let (before, after) = WAY_BACK_LOG.split_at(restored_at());
+    let backed_up = replay(State::empty(), before, 1);
+    let st = backed_up.state.clone();
+    let from = format!("{{\"audit_root\":\"{}\",\"audit_size\":{},\"cluster\":\"{}\",\"digest\":\"{}\",\"history\":\"{}\",\"made_at_ms\":1800000031500,\"revision\":{}}}",
+        hex::encode(st.audit_root()), st.sequence(), st.cluster_id().unwrap(), st.digest(), st.history().unwrap(), st.revision());
+    let after = after.replace("\"FROM\"", &from);
+    let made = replay(st.without_founding(), &after, 4);
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/");
+    std::fs::write(format!("{dir}way_back_log.jsonl"), [before, &after].concat()).unwrap();
+    std::fs::write(format!("{dir}way_back_records.jsonl"), [backed_up.records, made.records.clone()].concat()).unwrap();
+    std::fs::write(format!("{dir}way_back_rows.txt"), made.rows()).unwrap();
+    std::fs::write(format!("{dir}way_back_audit_root.txt"), made.root() + "\n").unwrap();
 }
 
 const LOG: &str = include_str!("../fixtures/log.jsonl");
@@ -249,5 +301,23 @@ fn the_written_form_of_numbers_is_frozen() {
     ] {
         let value: Value = serde_json::from_str(text).expect("JSON");
         assert_eq!(value.to_string(), written);
+    }
+}
+
+/// Ticket patterns and normal forms are decided by these crates: members that decide by two versions of one may disagree
+/// about an entry. To take a newer one needs a cluster version; see
+/// `docs/decisions/0012-what-apply-depends-on-is-pinned.md`.
+#[test]
+fn what_apply_depends_on_is_pinned() {
+    let lock = include_str!("../../../Cargo.lock");
+    for (name, version) in [
+        ("regex", "1.13.2"),
+        ("regex-automata", "0.4.19"),
+        ("regex-syntax", "0.8.12"),
+        ("unicode-normalization", "0.1.26"),
+    ] {
+        let pinned = format!("name = \"{name}\"\nversion = \"{version}\"\n");
+        assert_eq!(lock.matches(&format!("name = \"{name}\"\n")).count(), 1, "one version of {name}");
+        assert!(lock.contains(&pinned), "{name} is not {version}");
     }
 }

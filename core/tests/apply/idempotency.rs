@@ -4,6 +4,7 @@ use flagraft_core::{
     apply::apply,
     identity::LogPosition,
     limits::{REQUESTS_MINTED_REMEMBERED_MAX, REQUESTS_REMEMBERED_MAX, REQUESTS_REMEMBERED_MS},
+    proposal::Proposal,
     rejection::Rejection,
     reply::Outcome,
     state::State,
@@ -60,6 +61,28 @@ fn another_body_under_the_same_id_is_refused() {
         assert_eq!(applied.reply.outcome, refused(Rejection::IdempotencyMismatch));
         assert!(!applied.reply.replayed);
     }
+}
+
+/// A merge patch becomes another body when it is laid over another state.
+#[test]
+fn a_request_that_states_what_it_asks_for_is_the_same_whatever_its_body() {
+    let mut world = stocked();
+    let stating = |world: &mut World, op: &str, asks: u8| {
+        let proposal = world.proposal(ask(switch(op)).key("k"));
+        let proposal = Proposal { asks_sha256: Some([asks; 32]), ..proposal };
+        world.apply(&proposal).reply
+    };
+    let first = stating(&mut world, "flag.disable", 1);
+    let again = stating(&mut world, "flag.enable", 1);
+    assert!(!first.replayed && again.replayed);
+    assert_eq!(again.outcome, first.outcome);
+    assert_eq!(
+        stating(&mut world, "flag.disable", 2).outcome,
+        refused(Rejection::IdempotencyMismatch),
+        "the same body, asked for otherwise"
+    );
+    let unstated = world.ask(ask(switch("flag.disable")).key("k"));
+    assert_eq!(unstated.reply.outcome, refused(Rejection::IdempotencyMismatch));
 }
 
 /// A key belongs to the token that it came with.

@@ -1,6 +1,9 @@
 //! What operations do beyond the table of them: where rules stand, which targets move, what comes back.
 
-use flagraft_core::{project::Flag, reply::Outcome, segment::MemberList};
+use flagraft_core::{
+    apply::apply, identity::LogPosition, limits::FLAGS_MAX, project::Flag, proposal::Proposal,
+    reply::Outcome, segment::MemberList, state::State,
+};
 use serde_json::{Value, json};
 
 use crate::world::{World, after, ask, boolean_flag, code, put};
@@ -298,4 +301,43 @@ fn a_rollout_is_set_where_there_is_one() {
     let rejection = world.refuse(set("plain"));
     assert_eq!((code(&rejection).as_str(), rejection.path()), ("invalid", "/operations/0/rule"));
     assert!(rejection.to_string().contains("default.set"), "{rejection}");
+}
+
+/// The state with this many more flags, made from one of its own.
+fn with_flags(world: &World, like: &str, count: usize) -> State {
+    let shop: Vec<(Vec<u8>, Vec<u8>)> = world.state.rows().collect();
+    let key = [b"\x12shop\0".as_slice(), like.as_bytes()].concat();
+    let (_, row) = shop.iter().find(|(found, _)| *found == key).expect("a row of the flag").clone();
+    let row = String::from_utf8(row).expect("JSON");
+    let copies = (0..count).map(|n| {
+        let name = format!("copy-{n}");
+        let key = [b"\x12shop\0".as_slice(), name.as_bytes()].concat();
+        (key, row.replace(&format!("\"key\":\"{like}\""), &format!("\"key\":\"{name}\"")).into_bytes())
+    });
+    State::from_rows(shop.iter().cloned().chain(copies)).expect("rows of a state")
+}
+
+/// Flags that are archived or deleted do not fill a project; their keys have a limit of their own.
+#[test]
+fn only_live_flags_count() {
+    let mut world = World::new().with(&[
+        put("flag", &json!({})),
+        put("gone", &json!({})),
+        json!({"op": "flag.delete", "flag": "gone"}),
+    ]);
+    let another = world.proposal(ask(json!([put("another", &json!({}))])));
+    let restore = world.proposal(ask(json!([{"op": "flag.restore", "flag": "gone"}])));
+    let at = LogPosition { term: 1, index: 1_000 };
+    let outcome = |state: &State, proposal: &Proposal| {
+        let outcome = apply(state, proposal, at).reply.outcome;
+        outcome.rejection().map(ToString::to_string)
+    };
+    let nearly = with_flags(&world, "flag", FLAGS_MAX - 2);
+    assert_eq!((outcome(&nearly, &another), outcome(&nearly, &restore)), (None, None));
+    let full = with_flags(&world, "flag", FLAGS_MAX - 1);
+    for proposal in [&another, &restore] {
+        assert!(outcome(&full, proposal).expect("full").contains("archive some"));
+    }
+    let buried = with_flags(&world, "gone", FLAGS_MAX + 1);
+    assert_eq!(outcome(&buried, &another), None);
 }

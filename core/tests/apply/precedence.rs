@@ -220,7 +220,7 @@ fn the_first_faulty_operation_decides() {
     let missing = json!({"op": "flag.enable", "flag": "nothing", "environment": "dev"});
     let good = json!({"op": "flag.disable", "flag": "gate", "environment": "dev"});
     let rejection = world.refuse(ask(json!([good, invalid, missing])));
-    assert_eq!((code(&rejection).as_str(), rejection.path()), ("invalid", "/operations/1/serve"));
+    assert_eq!((code(&rejection).as_str(), rejection.path()), ("invalid", "/operations/1/serve/variant"));
     let rejection = world.refuse(ask(json!([good, missing, invalid])));
     assert_eq!((code(&rejection).as_str(), rejection.path()), ("not_found", "/operations/1/flag"));
 }

@@ -4,7 +4,10 @@
 use proptest::{prelude::*, sample::select};
 use serde_json::{Value, json};
 
-use crate::world::{Ask, SHOP, World, ask, token_create, token_id};
+use crate::{
+    members::invite,
+    world::{Ask, SHOP, World, ask, token_create, token_id},
+};
 
 fn flag() -> impl Strategy<Value = &'static str> {
     select(&["alpha", "beta", "gamma", "delta", "größe"][..])
@@ -156,7 +159,19 @@ fn on_the_rest() -> impl Strategy<Value = Value> {
         role().prop_map(|role| token_create(role, &json!([{"role": "owner"}]))),
         role().prop_map(|role| json!({"op": "token.revoke", "token": token_id(role)})),
         Just(json!({"op": "system.membership", "members": {}})),
+        on_members(),
         Just(json!({"op": "system.cluster_version", "version": 1})),
+    ]
+}
+
+fn on_members() -> impl Strategy<Value = Value> {
+    let id = || 0..5_u64;
+    prop_oneof![
+        (id(), select(&["voter", "learner"][..])).prop_map(|(node_id, role)| invite(node_id, role)),
+        id().prop_map(|node_id| json!({"op": "system.member.promote", "node_id": node_id})),
+        (id(), prop::option::of(id())).prop_map(
+            |(node_id, successor)| json!({"op": "system.member.remove", "node_id": node_id, "successor": successor})
+        ),
     ]
 }
 

@@ -1,13 +1,16 @@
 //! Records: what the audit log keeps, beyond the bytes that are frozen in [`crate::golden`].
 
 use flagraft_core::{
+    limits::RECORD_VALUES_BYTES_MAX,
+    operation::Operation,
     proposal::{Actor, Body, Cause, CauseKind, Denials},
     record::{RecordKind, RecordOutcome},
     reply::Outcome,
 };
-use serde_json::json;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
-use crate::world::{World, after, ask, put};
+use crate::world::{World, after, ask, code, put};
 
 #[test]
 fn a_record_says_who_when_why_and_what_became_of_it() {
@@ -111,4 +114,203 @@ fn a_segment_s_members_are_recorded_by_the_operation_alone() {
     world.must(ask(json!([put])));
     let after = &world.last_record().operations[0].after;
     assert!(after.get("included").is_none(), "lists may have a million members: {after}");
+}
+
+/// A configuration of the shop's `dev` that is as large as one may be: ten thousand targets.
+fn large(first: char) -> Value {
+    let values: Vec<String> = (0..10_000).map(|n| format!("{first}{n:0>100}")).collect();
+    json!({"enabled": true, "targets": [{"values": values, "variant": "on"}]})
+}
+
+/// A hundred switches of a flag with a megabyte of targets once made a record of two hundred.
+#[test]
+fn the_kill_switch_is_cheap_whatever_the_flag_holds() {
+    let mut world = World::new().with(&[put("flag", &large('u'))]);
+    let switches: Vec<Value> = (0..100)
+        .map(|n| {
+            let op = if n % 2 == 0 { "flag.disable" } else { "flag.enable" };
+            json!({"op": op, "flag": "flag", "environment": "dev"})
+        })
+        .collect();
+    let applied = world.must(ask(json!(switches)));
+    let bytes = applied.record.expect("a record").bytes.len();
+    assert!(bytes < 20_000, "{bytes} bytes");
+    let recorded = &world.last_record().operations[0];
+    assert_eq!((&recorded.before, &recorded.after), (&json!({"enabled": true}), &json!({"enabled": false})));
+    // Where it was never configured, there is nothing before.
+    world.must(ask(json!([{"op": "flag.enable", "flag": "flag", "environment": "staging"}])));
+    let recorded = &world.last_record().operations[0];
+    assert_eq!((&recorded.before, &recorded.after), (&json!(null), &json!({"enabled": true})));
+}
+
+#[test]
+fn narrow_operations_record_what_they_change() {
+    let dev = json!({
+        "targets": [{"values": ["ann", "bob", "eve"], "variant": "on"}, {"by": "org", "values": ["ann"], "variant": "on"}],
+        "rules": [{"id": "a", "serve": {"variant": "on"}}, {"id": "b", "serve": {"variant": "off"}}],
+        "default": {"rollout": {"by": "targetingKey", "seed": "s", "weights": [{"variant": "on", "weight": 1}]}},
+    });
+    let on = |op: &str, more: Value| {
+        let mut operation = json!({"op": op, "flag": "flag", "environment": "dev"});
+        operation.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        operation
+    };
+    let rule = |id: &str, variant: &str| json!({"id": id, "serve": {"variant": variant}});
+    let target =
+        |values: Value, variant: &str| json!({"by": "targetingKey", "values": values, "variant": variant});
+    for (operation, before, after) in [
+        // Bob moves, dan is new, ann was there: only what changed is told.
+        (
+            on("targets.add", json!({"variant": "off", "values": ["bob", "dan"]})),
+            json!({"targets": [target(json!(["bob"]), "on")]}),
+            json!({"targets": [target(json!(["bob", "dan"]), "off")]}),
+        ),
+        (
+            on("targets.add", json!({"variant": "on", "values": ["ann", "dan"]})),
+            json!({"targets": []}),
+            json!({"targets": [target(json!(["dan"]), "on")]}),
+        ),
+        (
+            on("targets.remove", json!({"values": ["eve", "nobody"]})),
+            json!({"targets": [target(json!(["eve"]), "on")]}),
+            json!({"targets": []}),
+        ),
+        (
+            on("rule.put", json!({"rule": rule("b", "on"), "before": "a"})),
+            json!({"position": 1, "rule": rule("b", "off")}),
+            json!({"position": 0, "rule": rule("b", "on")}),
+        ),
+        (
+            on("rule.put", json!({"rule": rule("c", "on")})),
+            json!(null),
+            json!({"position": 2, "rule": rule("c", "on")}),
+        ),
+        (
+            on("rule.delete", json!({"rule": "b"})),
+            json!({"position": 1, "rule": rule("b", "off")}),
+            json!(null),
+        ),
+        (
+            on("rollout.set", json!({"weights": [{"variant": "off", "weight": 2}]})),
+            json!({"weights": [{"variant": "on", "weight": 1}]}),
+            json!({"weights": [{"variant": "off", "weight": 2}]}),
+        ),
+        (
+            on("default.set", json!({"serve": null})),
+            json!({"default": dev["default"]}),
+            json!({"default": null}),
+        ),
+    ] {
+        let mut world = World::new().with(&[put("flag", &dev)]);
+        world.must(ask(json!([operation])));
+        let recorded = &world.last_record().operations[0];
+        assert_eq!((&recorded.before, &recorded.after), (&before, &after), "{operation}");
+    }
+    // A put records the environments that it names, not the others.
+    let mut world = World::new().with(&[put("flag", &dev)]);
+    let mut named = put("flag", &json!({}));
+    named["flag"]["environments"] = json!({"staging": {"enabled": true}});
+    world.must(ask(json!([named])));
+    let recorded = &world.last_record().operations[0];
+    assert_eq!(recorded.before["environments"], json!({}));
+    assert_eq!(recorded.after["environments"]["staging"]["enabled"], json!(true));
+    assert!(recorded.after["environments"].get("dev").is_none());
+}
+
+/// What finds no room in a record is replaced by its size and hash, so that it can still be proved.
+#[test]
+fn a_record_is_bounded() {
+    let mut world = World::new();
+    let names: Vec<String> = (0..8).map(|n| format!("flag-{n}")).collect();
+    for name in &names {
+        world.must(ask(json!([put(name, &large('u'))])));
+    }
+    let empty: Vec<Value> = names
+        .iter()
+        .map(|name| json!({"op": "flag.configure", "flag": name, "environment": "dev", "configuration": {}}))
+        .collect();
+    let size = world.flag("flag-0").environments["dev"].bytes();
+    let applied = world.must(ask(json!(empty)));
+    assert!(
+        size > 1_000_000 && applied.record.expect("a record").bytes.len() < RECORD_VALUES_BYTES_MAX + 100_000
+    );
+    let recorded = &world.last_record().operations;
+    let kept = RECORD_VALUES_BYTES_MAX / size;
+    let whole = &recorded[0].before;
+    for (index, operation) in recorded.iter().enumerate() {
+        if index < kept {
+            assert_eq!(&operation.before, whole, "{index}");
+        } else {
+            let sha256 = hex::encode(Sha256::digest(whole.to_string()));
+            let omitted = json!({"omitted": {"bytes": whole.to_string().len(), "sha256": sha256}});
+            assert_eq!(operation.before, omitted, "{index}");
+        }
+        // What is small is kept always.
+        assert_eq!(operation.after["enabled"], json!(false));
+    }
+    assert!(kept < recorded.len());
+}
+
+#[test]
+fn a_flag_is_bounded_in_each_environment_and_as_a_whole() {
+    let mut world = World::new().with(&[put("flag", &large('u'))]);
+    let add = |environment: &str, first: char| {
+        let values: Vec<String> = (0..1_000).map(|n| format!("{first}{n:0>1000}")).collect();
+        json!({"op": "targets.add", "flag": "flag", "environment": environment, "variant": "off", "values": values})
+    };
+    let rejection = world.refuse(ask(json!([add("dev", 'v')])));
+    assert_eq!(code(&rejection), "invalid");
+    // Ten thousand is the limit of the values, a megabyte that of the bytes.
+    let few = json!({"op": "targets.remove", "flag": "flag", "environment": "dev", "values":
+        (0..5_000).map(|n| format!("u{n:0>100}")).collect::<Vec<_>>()});
+    world.must(ask(json!([few])));
+    let rejection = world.refuse(ask(json!([add("dev", 'v')])));
+    assert!(rejection.to_string().contains("1048576"), "{rejection}");
+    // Four environments of a megabyte each are too much together.
+    let more: Vec<Value> = (0..3)
+        .map(|n| json!({"op": "environment.put", "environment": {"key": format!("more-{n}")}}))
+        .collect();
+    world.must(ask(json!(more)));
+    let mut refused = 0;
+    for environment in ["staging", "production", "more-0", "more-1", "more-2"] {
+        let applied = world.ask(ask(json!([add(environment, 'w')])));
+        if let Some(rejection) = applied.reply.outcome.rejection() {
+            assert_eq!((code(rejection).as_str(), rejection.path()), ("invalid", "/operations/0/flag"));
+            assert!(rejection.to_string().contains("in all environments together"), "{rejection}");
+            refused += 1;
+        }
+    }
+    assert_eq!(refused, 2);
+    // A full flag can still be switched, for that does not count.
+    world.must(ask(json!([{"op": "flag.disable", "flag": "flag", "environment": "dev"}])));
+    world.must(ask(json!([{"op": "flag.enable", "flag": "flag", "environment": "dev"}])));
+
+    let variants: serde_json::Map<String, Value> =
+        (0..20).map(|n| (format!("v{n}"), json!("x".repeat(60_000)))).collect();
+    let flag = json!({"op": "flag.put", "flag": {"key": "wide", "type": "string", "variants": variants}});
+    let operation = Operation::from_value(flag).expect("well-formed");
+    let fault = operation.validate().expect_err("too large");
+    assert!(fault.path == "/flag" && fault.message.contains("definition"), "{fault}");
+}
+
+/// Who was in a list that a put replaces is said nowhere else.
+#[test]
+fn a_put_that_replaces_a_segment_s_list_records_who_is_in_it_no_more() {
+    let staff =
+        |included: Value| json!({"op": "segment.put", "segment": {"key": "staff", "included": included}});
+    let mut world = World::new().with(&[staff(json!(["ann", "bob", "eve"]))]);
+    world.must(ask(json!([staff(json!(["bob", "dan"]))])));
+    let before = &world.last_record().operations[0].before;
+    assert_eq!(before["removed"], json!({"included": {"count": 2, "members": ["ann", "eve"]}}));
+    // Lists that are left out stay.
+    world.must(ask(json!([{"op": "segment.put", "segment": {"key": "staff", "name": "Staff"}}])));
+    assert!(world.last_record().operations[0].before.get("removed").is_none());
+
+    let many: Vec<String> = (0..1_001).map(|n| format!("user-{n:05}")).collect();
+    world.must(ask(json!([staff(json!(many))])));
+    world.must(ask(json!([staff(json!([]))])));
+    let removed = &world.last_record().operations[0].before["removed"]["included"];
+    let sha256 = hex::encode(Sha256::digest(json!(many).to_string()));
+    let omitted = json!({"omitted": {"bytes": json!(many).to_string().len(), "sha256": sha256}});
+    assert_eq!(removed, &json!({"count": 1_001, "members": omitted}));
 }

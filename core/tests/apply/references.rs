@@ -1,5 +1,6 @@
 //! What objects say of each other: cycles, chains, and what is missing, refused when proposed.
 
+use flagraft_core::reply::Outcome;
 use serde_json::{Value, json};
 
 use crate::world::{World, after, ask, code, put};
@@ -100,4 +101,44 @@ fn a_prerequisite_names_a_variant_that_there_is() {
     let rejection = world.refuse(ask(json!([put("flag", &on_blue)])));
     assert_eq!(rejection.path(), "/operations/0/flag/environments/dev/prerequisites/0/variants");
     assert!(rejection.to_string().contains("\"blue\""), "{rejection}");
+}
+
+/// What names an environment names one that there is, and lets go of it when it is deleted: what one reads one may put.
+#[test]
+fn an_environment_is_named_while_it_is_there() {
+    let mut world = World::new();
+    let segment = |environment: &str| json!({"op": "segment.put", "segment": {"key": "staff", "environments": {environment: {"included": ["ann"]}}}});
+    let tested = |environment: &str| {
+        let mut flag = put("flag", &after(&[]));
+        flag["flag"]["tests"] = json!([
+            {"name": "a", "environment": "staging", "variant": "on"},
+            {"name": "b", "environment": environment, "variant": "on"},
+        ]);
+        flag
+    };
+    for (operation, path) in [
+        (segment("moon"), "/operations/0/segment/environments/moon"),
+        (tested("moon"), "/operations/0/flag/tests/1/environment"),
+    ] {
+        let rejection = world.refuse(ask(json!([operation])));
+        assert_eq!((code(&rejection).as_str(), rejection.path()), ("not_found", path));
+    }
+    world.must(ask(json!([segment("production"), tested("production")])));
+    world.must(ask(json!([put("archived", &after(&[])), tested("production"),
+        {"op": "flag.archive", "flag": "archived"}])));
+    let flag = world.flag("flag").revision();
+    world.must(ask(json!([{"op": "environment.delete", "environment": "production"}])));
+    let now = world.state.revision();
+    let staff = &world.shop().segments["staff"];
+    assert_eq!((staff.segment.to_spec().environments.len(), staff.revision), (0, now));
+    let names: Vec<&str> =
+        world.flag("flag").definition.tests.iter().map(|test| test.name.as_str()).collect();
+    assert_eq!(names, ["a"]);
+    assert!(world.flag("flag").revision() == now && now > flag, "its ETag moves");
+    // So both can be put as they are read.
+    let document = world.flag("flag").to_document();
+    let segment = serde_json::to_value(staff.segment.to_spec()).expect("JSON");
+    let applied = world
+        .ask(ask(json!([{"op": "flag.put", "flag": document}, {"op": "segment.put", "segment": segment}])));
+    assert!(matches!(applied.reply.outcome, Outcome::Unchanged { .. }), "{:?}", applied.reply.outcome);
 }

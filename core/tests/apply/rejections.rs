@@ -155,7 +155,7 @@ fn rows() -> Vec<Row> {
                 json!({"rules": [{"id": "r", "when": {"segment": "new"}, "serve": {"variant": "on"}}]}),
             ),
             "invalid",
-            "/operations/0/configuration/rules",
+            "/operations/0/configuration/rules/0/when",
             "create it first",
         ),
         row(

@@ -1,10 +1,17 @@
 //! The rows of a state that were damaged: an error that names the row, never a panic and never a default.
 
-use flagraft_core::{digest::Digest, state::State};
+use flagraft_core::{
+    digest::Digest,
+    rows::{CorruptRow, Loader},
+    state::State,
+};
 use proptest::prelude::*;
 use serde_json::json;
 
-use crate::world::{World, after, ask, put};
+use crate::{
+    members::invite,
+    world::{World, after, ask, put},
+};
 
 /// Does something bad to a value.
 type Damage = fn(&mut Vec<u8>);
@@ -17,8 +24,9 @@ fn rows() -> Rows {
         put("flag", &after(&[])),
     ]);
     world.must(ask(json!([{"op": "flag.disable", "flag": "flag", "environment": "dev"}])).key("k"));
+    world.must(ask(json!([invite(4, "learner")])).project(None));
     let rows: Rows = world.state.rows().collect();
-    for kind in [0x01, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x20, 0x21] {
+    for kind in [0x01, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x20, 0x21, 0x22] {
         assert!(rows.iter().any(|(key, _)| key[0] == kind), "a row of kind {kind:#x}");
     }
     rows
@@ -35,6 +43,25 @@ fn the_order_of_rows_does_not_matter() {
     let reversed = State::from_rows(rows.iter().rev().cloned()).expect("rows of a state");
     assert!(state == reversed);
     assert!(State::from_rows(Rows::new()).expect("no rows") == State::empty());
+}
+
+#[test]
+fn rows_as_a_state_gives_them_can_be_loaded_one_by_one() {
+    let rows = rows();
+    let load = |rows: &[(Vec<u8>, Vec<u8>)]| {
+        let mut loader = Loader::default();
+        rows.iter().try_for_each(|(key, value)| loader.row(key, value))?;
+        Ok::<_, CorruptRow>(loader.finish())
+    };
+    let state = load(&rows).expect("rows of a state");
+    assert!(state == State::from_rows(rows.clone()).expect("rows of a state"));
+    assert_eq!(state.row_count(), rows.len());
+    assert!(load(&[]).expect("no rows") == State::empty());
+    assert_eq!(State::empty().row_count(), 1, "the numbers are a row of their own");
+
+    let mut reversed = rows;
+    reversed.reverse();
+    assert_eq!(load(&reversed).err().map(|error| error.key), Some(vec![0x01]), "that row comes first");
 }
 
 #[test]
@@ -73,7 +100,7 @@ fn a_field_that_this_version_does_not_know_is_told() {
 #[test]
 fn a_key_that_is_not_the_row_s_own_is_told() {
     let rows = rows();
-    for kind in [0x01, 0x10, 0x11, 0x12, 0x13, 0x20] {
+    for kind in [0x01, 0x10, 0x11, 0x12, 0x13, 0x20, 0x22] {
         let mut damaged = rows.clone();
         let at = at(&rows, kind);
         damaged[at].0.push(b'x');

@@ -1,8 +1,14 @@
 //! Tokens in the log: its order settles who was allowed what.
 
 use flagraft_core::{
+    apply::apply,
+    identity::LogPosition,
+    limits::TOKENS_MAX,
+    operation::Operation,
+    proposal::Body,
     rejection::Rejection,
-    token::{ActorType, TokenFault},
+    state::State,
+    token::{ActorType, SecretHash, TokenFault},
 };
 use serde_json::{Value, json};
 
@@ -85,6 +91,10 @@ fn one_hands_out_only_what_one_owns() {
         ("owner", json!([{"role": "reader", "project": "nowhere"}]), "not_found"),
         ("owner", json!([{"role": "reader", "project": "shop", "environments": ["moon"]}]), "not_found"),
         ("owner", json!([]), "invalid"),
+        // A list of no environments grants nothing, and was owned by everybody.
+        ("owner", json!([{"role": "reader", "project": "shop", "environments": []}]), "invalid"),
+        ("operator", json!([{"role": "reader", "project": "shop", "environments": []}]), "forbidden"),
+        ("devwriter", json!([]), "forbidden"),
     ] {
         let rejection = world.refuse(create("fresh", by, grants.clone()));
         assert_eq!(code(&rejection), expected, "{by} {grants}: {rejection}");
@@ -150,4 +160,113 @@ fn a_service_token_changes_nothing() {
     writer["token"]["kind"] = json!("service");
     let rejection = world.refuse(ask(json!([writer])).project(None));
     assert_eq!((code(&rejection).as_str(), rejection.path()), ("invalid", "/operations/0/token/grants"));
+}
+
+/// Revoked tokens once filled the table for ever.
+#[test]
+fn a_token_that_ended_makes_room_for_another() {
+    let mut world = World::new();
+    let filler = |n: usize, revoked_at_ms: Option<i64>| {
+        let id = format!("tok_filler{n:08}");
+        let value = json!({
+            "spec": {"id": id, "name": "filler", "kind": "admin", "actor": {"type": "service", "id": "filler"},
+                     "grants": [{"role": "reader"}], "context": {}, "expires_at_ms": null},
+            "secret_sha256": format!("{n:064x}"), "revision": 1, "created_at_ms": START_MS, "revoked_at_ms": revoked_at_ms,
+        });
+        let key = [b"\x20".as_slice(), id.as_bytes()].concat();
+        (key, [b"\x01".as_slice(), value.to_string().as_bytes()].concat())
+    };
+    let full = |revoked: &[(usize, i64)]| {
+        let stood = world.state.tokens().count();
+        let fillers = (0..TOKENS_MAX - stood)
+            .map(|n| filler(n, revoked.iter().find(|(revoked, _)| *revoked == n).map(|(_, at_ms)| *at_ms)));
+        State::from_rows(world.state.rows().chain(fillers)).expect("rows of a state")
+    };
+    let states = [full(&[(7, START_MS + 90), (8, START_MS + 50)]), full(&[])];
+    let create = |role: &str| ask(json!([token_create(role, &json!([{"role": "reader"}]))])).project(None);
+    let (first, second) = (world.proposal(create("first")), world.proposal(create("second")));
+    let at = LogPosition { term: 1, index: 1_000 };
+    // The world's own two that ended go too, in the order in which they did: `expired` before `revoked`.
+    let mut state = states[0].clone();
+    let mut gone = Vec::new();
+    for n in 0..4 {
+        let mut next = if n % 2 == 0 { first.clone() } else { second.clone() };
+        next.request.id = format!("fresh-{n}");
+        let Body::Change(change) = &mut next.body else { panic!("a change") };
+        let Operation::TokenCreate(create) = &mut change.operations[0] else { panic!("a token") };
+        create.token.id = format!("tok_fresh00{n}").into();
+        create.secret_sha256 = SecretHash([u8::try_from(n).expect("a digit") + 100; 32]);
+        let applied = apply(&state, &next, at);
+        assert!(applied.reply.outcome.rejection().is_none(), "{:?}", applied.reply.outcome);
+        let missing =
+            state.tokens().find(|token| applied.state.token(&token.spec.id).is_none()).expect("one went");
+        gone.push(missing.spec.id.to_string());
+        assert!(applied.state.token_by_secret(&missing.secret_sha256).is_none());
+        assert_eq!(applied.state.tokens().count(), TOKENS_MAX);
+        state = applied.state;
+    }
+    assert_eq!(
+        gone,
+        [token_id("expired"), token_id("revoked"), "tok_filler00000008".into(), "tok_filler00000007".into()]
+    );
+    // A table of live ones is full.
+    let mut full = states[1].clone();
+    for _ in 0..2 {
+        let mut next = first.clone();
+        next.request.id = format!("again-{}", full.sequence());
+        let Body::Change(change) = &mut next.body else { panic!("a change") };
+        let Operation::TokenCreate(create) = &mut change.operations[0] else { panic!("a token") };
+        create.token.id = format!("tok_again{:03}", full.sequence()).into();
+        create.secret_sha256 = SecretHash([u8::try_from(full.sequence()).expect("small"); 32]);
+        full = apply(&full, &next, at).state;
+    }
+    let applied = apply(&full, &second, at);
+    let rejection = applied.reply.outcome.rejection().expect("full");
+    assert!(code(rejection) == "invalid" && rejection.to_string().contains("revoke one"), "{rejection}");
+}
+
+/// A project, or an environment, that is made again under a key is another one: no token of the old one opens it.
+#[test]
+fn tokens_lose_what_is_deleted() {
+    let granted = |world: &World, role: &str| {
+        let token = world.state.token(&token_id(role)).expect("kept");
+        (token.revoked_at_ms.is_some(), serde_json::to_value(&token.spec.grants).expect("JSON"))
+    };
+    let made = || {
+        let mut world = World::new().with(&[put("flag", &after(&[]))]);
+        let mixed = json!([{"role": "owner", "project": "shop"}, {"role": "reader", "project": "other"}]);
+        let both = json!([{"role": "writer", "project": "shop", "environments": ["dev", "staging"]}]);
+        let mut service =
+            token_create("service", &json!([{"role": "reader", "project": "shop", "environments": ["dev"]}]));
+        service["token"]["kind"] = json!("service");
+        world.must(
+            ask(json!([token_create("mixed", &mixed), token_create("both", &both), service])).project(None),
+        );
+        world
+    };
+    let mut world = made();
+    world.must(ask(json!([{"op": "project.delete"}])));
+    for role in ["operator", "writer", "reader", "devwriter", "both", "service"] {
+        assert!(granted(&world, role).0, "{role} is revoked");
+    }
+    assert_eq!(granted(&world, "mixed"), (false, json!([{"role": "reader", "project": "other"}])));
+    assert_eq!(granted(&world, "owner"), (false, json!([{"role": "owner"}])));
+    assert!(!granted(&world, "stranger").0);
+    let before = &world.last_record().operations[0].before;
+    assert_eq!(
+        (&before["cut_tokens"], before["revoked_tokens"].as_array().map(Vec::len)),
+        (&json!(["tok_mixed000"]), Some(6))
+    );
+    world.must(ask(json!([{"op": "project.put", "project": {"key": "shop"}},
+        {"op": "environment.put", "environment": {"key": "dev"}}, put("flag", &after(&[]))])));
+    let switch = json!([{"op": "flag.disable", "flag": "flag", "environment": "dev"}]);
+    assert_eq!(code(&world.refuse(ask(switch.clone()).by("writer"))), "unauthenticated");
+    assert_eq!(code(&world.refuse(ask(switch).by("mixed"))), "not_found");
+
+    let mut world = made();
+    world.must(ask(json!([{"op": "environment.delete", "environment": "dev"}])));
+    assert!(granted(&world, "devwriter").0 && granted(&world, "service").0);
+    let staging = json!([{"role": "writer", "project": "shop", "environments": ["staging"]}]);
+    assert_eq!(granted(&world, "both"), (false, staging));
+    assert!(!granted(&world, "writer").0, "a grant on the whole project stays one");
 }

@@ -8,11 +8,20 @@ use flagraft_core::{
 };
 use serde_json::{Value, json};
 
-use crate::world::{TICKET, World, after, ask, bootstrap, code, put, token_create};
+use crate::world::{SHOP, TICKET, World, after, ask, bootstrap, code, put, token_create};
 
 /// A world whose catalog came from a backup of a shop with a flag.
 fn restored() -> (World, Value) {
-    let mut world = World::new().with(&[put("flag", &after(&[]))]);
+    restored_with(&[put("flag", &after(&[]))])
+}
+
+/// A world whose catalog came from a backup of a shop after these operations.
+fn restored_with(operations: &[Value]) -> (World, Value) {
+    let mut world = World::new();
+    for operation in operations {
+        let project = operation["op"] == "flag.put";
+        world.must(ask(json!([operation])).project(project.then_some(SHOP)));
+    }
     let state = &world.state;
     let from = json!({
         "cluster": state.cluster_id(), "history": state.history(), "revision": state.revision(),
@@ -78,6 +87,7 @@ fn a_restore_is_refused_that_is_not_of_this_backup_or_would_go_on_under_an_old_n
         ("/from/revision", json!(1), "/operations/0/from"),
         ("/from/audit_size", json!(1), "/operations/0/from"),
         ("/from/audit_root", json!("00".repeat(32)), "/operations/0/from"),
+        ("/from/digest", json!("00".repeat(32)), "/operations/0/from"),
         ("/history", bootstrap()["history"].clone(), "/operations/0/history"),
         ("/cluster", bootstrap()["cluster"].clone(), "/operations/0/history"),
         ("/operator", json!(" "), "/operations/0/operator"),
@@ -141,4 +151,43 @@ fn only_the_cluster_itself_recovers_and_only_what_is_there() {
         matches!(outcome, Outcome::Rejected { rejection: Rejection::Bootstrap { .. }, .. }),
         "{outcome:?}"
     );
+}
+
+fn invite(node_id: u64) -> Value {
+    json!({
+        "op": "system.member.invite", "node_id": node_id, "secret_sha256": "ab".repeat(32), "expires_in_ms": 60_000,
+    })
+}
+
+/// The seats of a restored catalog are its founders': its log is new, so no id in it means anybody else.
+#[test]
+fn a_restored_cluster_gives_the_ids_of_the_old_one_away_anew() {
+    let (mut world, _) = restored_with(&[invite(7)]);
+    let (_, restore) = restored_with(&[invite(7)]);
+    world.must(ask(json!([restore])).by_the_cluster().project(None));
+    assert_eq!(world.state.seats().map(|(id, _)| id).collect::<Vec<_>>(), [1]);
+    world.must(ask(json!([invite(7)])).project(None));
+}
+
+/// After a recovery the survivor is the only member, and no other id of before is given away again.
+#[test]
+fn a_recovered_cluster_has_one_member_and_never_reuses_an_id() {
+    let mut world = World::unfounded();
+    let mut three = bootstrap();
+    for id in ["2", "3"] {
+        three["members"][id] = three["members"]["1"].clone();
+    }
+    let owner = token_create("owner", &json!([{"role": "owner"}]));
+    world.must(ask(json!([three, owner])).by_the_cluster().project(None));
+    world.must(ask(json!([invite(4)])).project(None));
+    world.must(ask(json!([{"op": "system.member.remove", "node_id": 1}])).project(None));
+    let operation = recover(&world);
+    world.must(ask(json!([operation])).by_the_cluster().project(None));
+    let seats: Vec<(u64, bool, bool)> =
+        world.state.seats().map(|(id, seat)| (id, seat.is_meant_to_vote(), seat.is_removed())).collect();
+    assert_eq!(seats, [(1, true, false), (2, false, true), (3, false, true), (4, false, true)]);
+    for id in 1..=4 {
+        assert_eq!(code(&world.refuse(ask(json!([invite(id)])).project(None))), "conflict", "node {id}");
+    }
+    world.must(ask(json!([invite(5)])).project(None));
 }

@@ -221,6 +221,7 @@ impl World {
             group: 1,
             request: request.unwrap_or_else(minted),
             body,
+            asks_sha256: None,
             actor,
             caused_by: None,
             proposed_at_ms: self.clock_ms,
@@ -280,7 +281,8 @@ impl World {
         assert_eq!(record.digest, after.digest().to_string());
         assert_eq!(record.outcome == RecordOutcome::Accepted, accepted);
         if !accepted {
-            let catalog = |key: &[u8]| key.first().is_some_and(|kind| (0x10..=0x20).contains(kind));
+            let catalog =
+                |key: &[u8]| key.first().is_some_and(|kind| (0x10..=0x20).contains(kind) || *kind == 0x22);
             assert!(
                 !applied.writes.iter().any(|write| catalog(&write.key)),
                 "what is not accepted changes nothing"
@@ -338,6 +340,7 @@ impl World {
 pub fn bootstrap() -> Value {
     json!({
         "op": "system.bootstrap", "cluster": "00112233445566778899aabbccddeeff", "history": "0123456789abcdef",
+        "cluster_version": 1,
         "members": {"1": {"uid": "0a".repeat(16), "peer_address": "127.0.0.1:7501", "voter": true}},
     })
 }

@@ -23,7 +23,7 @@ impl Catalog {
     /// A founded cluster with the project and these environments.
     pub fn new(environments: &[&str]) -> Self {
         let mut catalog = Self { state: State::empty(), entries: 0 };
-        let bootstrap = json!({"op": "system.bootstrap", "cluster": "0".repeat(32), "history": "0".repeat(16), "members": {}});
+        let bootstrap = json!({"op": "system.bootstrap", "cluster": "0".repeat(32), "history": "0".repeat(16), "cluster_version": 1, "members": {}});
         catalog.change(None, json!([bootstrap])).expect("founds the cluster");
         catalog.must(json!([{"op": "project.put", "project": {"key": PROJECT}}]));
         for environment in environments {
@@ -50,6 +50,7 @@ impl Catalog {
             group: 1,
             request: RequestId { id: format!("r{}", self.entries), client_given: false },
             body: Body::Change(change),
+            asks_sha256: None,
             actor: Actor::system(1),
             caused_by: None,
             proposed_at_ms: 0,

@@ -3,8 +3,8 @@
 use std::io::{self, Read};
 
 use flagraft_core::{
-    apply::CLUSTER_VERSION, digest::Digest, identity::History, merkle::Frontier, rows::is_in_digest,
-    state::State,
+    digest::Digest, identity::History, merkle::Frontier, rows::is_in_digest, state::State,
+    version::ClusterVersion,
 };
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
@@ -97,10 +97,11 @@ pub fn load(
         }
         Ok(())
     })?;
-    if header.cluster_version > CLUSTER_VERSION {
+    if ClusterVersion::new(header.cluster_version).is_none() {
         return Err(BackupError::TooNew(format!(
-            "the backup is of cluster version {}, and this version of flagraft knows {CLUSTER_VERSION}",
-            header.cluster_version
+            "the backup is of cluster version {}, and this version of flagraft knows {}",
+            header.cluster_version,
+            ClusterVersion::NEWEST
         )));
     }
     // The bytes are those that were written, so a row that does not load is of a version that this one does not know.

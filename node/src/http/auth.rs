@@ -30,24 +30,28 @@ impl Caller {
     /// Authenticates a request by its token. A well-formed token that this node does not know is looked for once
     /// more in a confirmed state, so that a token made through one node works at once on every other.
     pub(super) async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Self, ApiError> {
-        let denied = |cause, error| {
-            app.node.metrics().denied(cause);
-            app.node.count_denial();
+        let refused = |cause, error| {
+            count(app, cause);
             error
         };
         let secret = match secret(headers) {
             Ok(Some(secret)) => secret,
             Ok(None) => {
                 let error = ApiError::unauthenticated("send a token: Authorization: Bearer fr_...");
-                return Err(denied("missing", error));
+                return Err(refused("missing", error));
             }
-            Err(error) => return Err(denied("malformed", error)),
+            Err(error) => return Err(refused("malformed", error)),
         };
         let hash = secret.sha256();
         let mut token = app.node.published().state.token_by_secret(&hash).cloned();
-        if token.is_none()
-            && let Ok(_permit) = app.unknown_tokens.try_acquire()
-        {
+        if token.is_none() {
+            let Ok(_permit) = app.unknown_tokens.try_acquire() else {
+                // Not 401: it may be a good one, made a moment ago through another node.
+                return Err(ApiError::unavailable(
+                    "this node does not know the token, and looks for too many others that it does not know; ask again, \
+                     or another node",
+                ));
+            };
             // A node that does not know how old its state is can't call a token unknown: it may be new, and a node
             // that no cluster has taken in yet knows none at all.
             let view = View::confirmed(app, app.options.read_deadline.default).await.map_err(|unconfirmed| {
@@ -58,18 +62,11 @@ impl Caller {
             token = view.state().token_by_secret(&hash).cloned();
         }
         let Some(token) = token else {
-            return Err(denied("unknown", ApiError::token(TokenFault::Unknown)));
+            return Err(refused("unknown", ApiError::token(TokenFault::Unknown)));
         };
         match token.check(wall_ms()) {
             Ok(()) => Ok(Self { token, secret }),
-            Err(fault) => {
-                let cause = match fault {
-                    TokenFault::Unknown => "unknown",
-                    TokenFault::Revoked => "revoked",
-                    TokenFault::Expired => "expired",
-                };
-                Err(denied(cause, ApiError::token(fault)))
-            }
+            Err(fault) => Err(refused(cause_of(fault), ApiError::token(fault))),
         }
     }
 
@@ -107,6 +104,26 @@ impl Caller {
             }
             None => Err(ApiError::not_found("project", key)),
         }
+    }
+}
+
+/// Counts a 401: in the metrics, and for the record of a minute's.
+fn count(app: &App, cause: &'static str) {
+    app.node.metrics().denied(cause);
+    app.node.count_denial();
+}
+
+/// Counts a 401 for a token that turned out to be no good.
+pub(super) fn denied(app: &App, fault: TokenFault) {
+    count(app, cause_of(fault));
+}
+
+/// The label of a fault in the metrics.
+pub(super) fn cause_of(fault: TokenFault) -> &'static str {
+    match fault {
+        TokenFault::Unknown => "unknown",
+        TokenFault::Revoked => "revoked",
+        TokenFault::Expired => "expired",
     }
 }
 

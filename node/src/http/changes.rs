@@ -72,7 +72,7 @@ fn draft(body: ChangeRequest) -> Result<Draft, Invalid> {
         ));
     }
     let (expect_revision, caused_by, dry_run) = (body.expect_revision, body.caused_by, body.dry_run);
-    Ok(Draft { project: None, operations, why, expect_revision, caused_by, dry_run })
+    Ok(Draft { project: None, operations, asks_sha256: None, why, expect_revision, caused_by, dry_run })
 }
 
 #[cfg(test)]
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     fn read(body: Value) -> Result<Draft, Invalid> {
-        draft(super::super::extract::typed(body)?)
+        draft(flagraft_core::parse::from_value(body)?)
     }
 
     #[test]
@@ -97,7 +97,7 @@ mod tests {
             (json!({"reason": "r", "operations": {}}), "/operations"),
             (json!({"reason": "r", "operations": [disable, {"op": "flag.fly"}]}), "/operations/1/op"),
             (
-                json!({"reason": "r", "operations": [{"op": "system.cluster_version", "version": 2}]}),
+                json!({"reason": "r", "operations": [{"op": "system.cluster_version", "version": 1}]}),
                 "/operations/0/op",
             ),
             (

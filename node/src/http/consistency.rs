@@ -22,7 +22,7 @@ use super::{App, error::ApiError};
 use crate::{
     clock::ceil_ms,
     raft::Published,
-    reads::{RevisionUnavailable, Unconfirmed},
+    reads::{Confirmation, RevisionUnavailable, Unconfirmed},
 };
 
 /// `<history>.<revision>` that must be published before the answer is made.
@@ -194,8 +194,20 @@ impl View {
 
     /// What a quorum confirms to be current.
     pub(super) async fn confirmed(app: &App, within: Duration) -> Result<Self, Unconfirmed> {
+        Self::of_confirmation(app, app.node.reads().confirm(within)).await
+    }
+
+    /// The same for a write, which waits out an election also where a read is answered at once.
+    pub(super) async fn confirmed_patiently(app: &App, within: Duration) -> Result<Self, Unconfirmed> {
+        Self::of_confirmation(app, app.node.reads().confirm_patiently(within)).await
+    }
+
+    async fn of_confirmation(
+        app: &App,
+        confirming: impl Future<Output = Result<Confirmation, Unconfirmed>>,
+    ) -> Result<Self, Unconfirmed> {
         let begun = Instant::now();
-        let confirmation = app.node.reads().confirm(within).await;
+        let confirmation = confirming.await;
         app.node.metrics().confirmation(confirmation.is_ok(), begun.elapsed());
         let confirmation = confirmation?;
         let age_ms = Some(ceil_ms(confirmation.fresh_as_of.elapsed()));

@@ -15,7 +15,8 @@ use super::{
     error::ApiError,
     extract::{Json, Path, Query},
     list::Page,
-    shorthand::{InProject, Patch, bodies, merge, object, patched_from, submit_one, with_etag, with_system},
+    patch::{Patch, Target, merge, submit_patch},
+    shorthand::{InProject, bodies, object, submit_one, with_etag, with_system},
     write::{Draft, Why, WriteTerms},
 };
 
@@ -86,13 +87,10 @@ pub(super) async fn put(
 ) -> Result<Response, ApiError> {
     let (project, key, why) = (at.project()?, at.environment()?, body.why());
     let environment: EnvironmentSpec = object("environment", body.environment, &key)?;
-    let view = View::local(&app);
-    let created =
-        !view.state().project(&project).is_some_and(|project| project.environments.contains_key(&key));
-    let if_revision = terms.if_revision(&view)?;
+    let if_revision = terms.if_revision(&View::local(&app))?;
     let draft =
         Draft::one(project, Operation::EnvironmentPut(EnvironmentPut { environment, if_revision }), why);
-    submit_one(&app, &caller, &terms, draft, &[("environment", "environment")], created).await
+    submit_one(&app, &caller, &terms, draft, &[("environment", "environment")], true).await
 }
 
 pub(super) async fn patch(
@@ -102,17 +100,18 @@ pub(super) async fn patch(
     Path(at): Path<InProject>,
     Json(body): Json<Patch>,
 ) -> Result<Response, ApiError> {
-    let (project, key, why) = (at.project()?, at.environment()?, body.why());
-    let view = patched_from(&app, &terms).await?;
-    let stored = caller.project(&app, view.state(), &project)?.environments.get(&key);
-    let stored = stored.ok_or_else(|| ApiError::not_found("environment", &key))?;
-    let mut patched = json!(stored.spec);
-    merge(&mut patched, body.patch);
-    let environment: EnvironmentSpec = object("patch", patched, &key)?;
-    let if_revision = Some(terms.if_revision(&view)?.unwrap_or(stored.revision));
-    let draft =
-        Draft::one(project, Operation::EnvironmentPut(EnvironmentPut { environment, if_revision }), why);
-    submit_one(&app, &caller, &terms, draft, &[("environment", "patch")], false).await
+    let (project, key) = (at.project()?, at.environment()?);
+    let target = Target { project: &project, kind: "environment", key: &key };
+    submit_patch(&app, &caller, &terms, target, body, |state, patch, expected| {
+        let stored = caller.project(&app, state, &project)?.environments.get(&key);
+        let stored = stored.ok_or_else(|| ApiError::not_found("environment", &key))?;
+        let mut patched = json!(stored.spec);
+        merge(&mut patched, patch);
+        let environment: EnvironmentSpec = object("patch", patched, &key)?;
+        let if_revision = Some(expected.unwrap_or(stored.revision));
+        Ok(Operation::EnvironmentPut(EnvironmentPut { environment, if_revision }))
+    })
+    .await
 }
 
 pub(super) async fn delete(

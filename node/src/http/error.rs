@@ -92,6 +92,11 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message).retry_after(Duration::from_secs(1))
     }
 
+    /// 503: a write can't be taken, for there is no room on a disk.
+    pub(super) fn disk_full(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "disk_full", message)
+    }
+
     /// 504: nobody knows whether the write took effect.
     pub(super) fn outcome_unknown(request_id: &str) -> Self {
         Self::new(

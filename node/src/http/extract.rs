@@ -8,11 +8,10 @@ use axum::{
     extract::{FromRequest, FromRequestParts, Request},
     http::{HeaderMap, StatusCode, header::CONTENT_TYPE, request::Parts},
 };
-use flagraft_core::invalid::{Invalid, escape_segment};
+use flagraft_core::parse;
 use futures_util::StreamExt as _;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use serde_path_to_error::Segment;
 
 use super::{App, error::ApiError, json};
 
@@ -127,7 +126,7 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
 
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
         let JsonBytes(bytes) = JsonBytes::from_request(request, app).await?;
-        typed(parsed(&bytes)?).map(Self).map_err(ApiError::body)
+        parse::from_value(parsed(&bytes)?).map(Self).map_err(ApiError::body)
     }
 }
 
@@ -135,22 +134,6 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
 pub(super) fn parsed(bytes: &[u8]) -> Result<Value, ApiError> {
     json::parse(bytes).map_err(|error| {
         ApiError::new(StatusCode::BAD_REQUEST, "malformed_json", format!("the body is not JSON: {error}"))
-    })
-}
-
-/// Reads a `T` from JSON; the error points at the field at fault.
-pub(super) fn typed<T: DeserializeOwned>(value: Value) -> Result<T, Invalid> {
-    serde_path_to_error::deserialize(value).map_err(|error| {
-        let path: String = error
-            .path()
-            .iter()
-            .filter_map(|segment| match segment {
-                Segment::Seq { index } => Some(format!("/{index}")),
-                Segment::Map { key } => Some(format!("/{}", escape_segment(key))),
-                Segment::Enum { .. } | Segment::Unknown => None,
-            })
-            .collect();
-        Invalid::new(path, error.into_inner().to_string())
     })
 }
 

@@ -8,6 +8,7 @@ use flagraft_core::{
     document::FlagDocument,
     invalid::Invalid,
     operation::{FlagConfigure, FlagDelete, FlagPut, Operation},
+    parse,
     project::Project,
 };
 use serde_json::Value;
@@ -21,8 +22,9 @@ use super::{
     auth::Admin,
     consistency::View,
     error::ApiError,
-    extract::{Json, Path, Query, typed},
-    shorthand::{InProject, Patch, bodies, merge, patched_from, submit_one, writable},
+    extract::{Json, Path, Query},
+    patch::{Patch, Target, merge, submit_patch},
+    shorthand::{InProject, bodies, submit_one, writable},
     write::{Draft, Why, WriteTerms},
 };
 
@@ -52,11 +54,9 @@ pub(super) async fn put(
     let flag = writable(body.flag, &key)
         .and_then(|object| FlagDocument::from_value(Value::Object(object)))
         .map_err(|invalid| ApiError::body(invalid.under("flag")))?;
-    let view = View::local(&app);
-    let created = view.state().project(&project).is_none_or(|project| existing(project, &key).is_err());
-    let if_revision = terms.if_revision(&view)?;
+    let if_revision = terms.if_revision(&View::local(&app))?;
     let draft = Draft::one(project, Operation::FlagPut(FlagPut { flag, if_revision }), why);
-    submit_one(&app, &caller, &terms, draft, &[("flag", "flag")], created).await
+    submit_one(&app, &caller, &terms, draft, &[("flag", "flag")], true).await
 }
 
 pub(super) async fn patch(
@@ -66,14 +66,16 @@ pub(super) async fn patch(
     Path(at): Path<InProject>,
     Json(body): Json<Patch>,
 ) -> Result<Response, ApiError> {
-    let (project, key, why) = (at.project()?, at.flag()?, body.why());
-    let view = patched_from(&app, &terms).await?;
-    let stored = existing(caller.project(&app, view.state(), &project)?, &key)?;
-    let flag = patched(stored.to_document(), body.patch, &key)
-        .map_err(|invalid| ApiError::body(invalid.under("patch")))?;
-    let if_revision = Some(terms.if_revision(&view)?.unwrap_or(stored.revision()));
-    let draft = Draft::one(project, Operation::FlagPut(FlagPut { flag, if_revision }), why);
-    submit_one(&app, &caller, &terms, draft, &[("flag", "patch")], false).await
+    let (project, key) = (at.project()?, at.flag()?);
+    let target = Target { project: &project, kind: "flag", key: &key };
+    submit_patch(&app, &caller, &terms, target, body, |state, patch, expected| {
+        let stored = existing(caller.project(&app, state, &project)?, &key)?;
+        let flag = patched(stored.to_document(), patch, &key)
+            .map_err(|invalid| ApiError::body(invalid.under("patch")))?;
+        let if_revision = Some(expected.unwrap_or(stored.revision()));
+        Ok(Operation::FlagPut(FlagPut { flag, if_revision }))
+    })
+    .await
 }
 
 /// The flag with the patch laid over it, naming only the environments that the patch names: the others are not written.
@@ -123,8 +125,8 @@ pub(super) async fn configure(
     Json(body): Json<ConfigureFlag>,
 ) -> Result<Response, ApiError> {
     let (project, flag, environment, why) = (at.project()?, at.flag()?, at.environment()?, body.why());
-    let configuration =
-        typed(body.configuration).map_err(|invalid| ApiError::body(invalid.under("configuration")))?;
+    let configuration = parse::from_value(body.configuration)
+        .map_err(|invalid| ApiError::body(invalid.under("configuration")))?;
     // The ETag that a reader has is the whole flag's. The configuration is unchanged since if it is no newer than that;
     // only 0, "not there yet", must be met exactly.
     let (if_revision, expect_revision) = match terms.if_revision(&View::local(&app))? {

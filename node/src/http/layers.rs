@@ -11,7 +11,7 @@ use axum::{
     extract::{MatchedPath, Request, State},
     http::{
         HeaderName, HeaderValue, Method, StatusCode,
-        header::{AUTHORIZATION, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, LINK, RETRY_AFTER},
+        header::{AUTHORIZATION, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, RETRY_AFTER},
     },
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
@@ -157,8 +157,8 @@ fn cors(options: &Options) -> Option<CorsLayer> {
         MAX_AGE,
         HeaderName::from_static("last-event-id"),
     ];
-    let exposed: [HeaderName; 10] =
-        [ETAG, RETRY_AFTER, LINK, REVISION, HISTORY, AGE, CONSISTENCY, NODE, REQUEST_ID, NEXT];
+    let exposed: [HeaderName; 9] =
+        [ETAG, RETRY_AFTER, REVISION, HISTORY, AGE, CONSISTENCY, NODE, REQUEST_ID, NEXT];
     Some(
         CorsLayer::new()
             .allow_origin(origins)

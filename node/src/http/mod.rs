@@ -15,11 +15,14 @@ mod json;
 mod layers;
 mod limits;
 mod list;
+mod members;
 mod ofrep;
 mod openapi;
 mod options;
+mod patch;
 mod probes;
 mod projects;
+mod recorded;
 mod requests;
 mod route;
 mod segments;
@@ -38,7 +41,7 @@ pub use self::{
     limits::Rate,
     options::{DeadlineLimits, Options},
     route::{Callers, Part, Route},
-    serve::{ServeError, metrics_router, serve},
+    serve::{Door, metrics_router, serve},
 };
 use self::{
     limits::RateLimit,
@@ -199,8 +202,12 @@ pub fn table() -> Vec<Route> {
             .query(LIST)
             .gives("SegmentList"),
         get("/api/v1/projects/{project}/segments/{key}", segments::get, "getSegment")
-            .says("Read a segment")
+            .says("Read a segment, without its members")
             .gives("Segment"),
+        get("/api/v1/projects/{project}/segments/{key}/members", segments::members, "listSegmentMembers")
+            .says("Read one of a segment's lists of members, a JSON string per line")
+            .query(&["list"])
+            .gives("Member"),
         put("/api/v1/projects/{project}/segments/{key}", segments::put, "putSegment")
             .says("Create or replace a segment")
             .takes("PutSegment"),
@@ -232,6 +239,24 @@ pub fn table() -> Vec<Route> {
             .status(Callers::Observers)
             .says("The cluster and each of its members")
             .gives("Cluster"),
+        post("/api/v1/cluster/members", members::add, "addMember")
+            .says("Invite a node. Its join token is in this answer and nowhere else")
+            .takes("AddMember")
+            .gives("InvitedMember"),
+        post("/api/v1/cluster/members/{id}/promote", members::promote, "promoteMember")
+            .says("Let a learner vote, once it has caught up; 202 while that is under way")
+            .takes("Why")
+            .gives("ChangedMember"),
+        delete("/api/v1/cluster/members/{id}", members::remove, "removeMember")
+            .says(
+                "Remove a member, or put another one in its place, once that is safe; 202 while that is under way",
+            )
+            .query(&["reason", "ticket", "successor"])
+            .gives("ChangedMember"),
+        post("/api/v1/cluster/leader", members::lead, "transferLeadership")
+            .says("Let another member lead")
+            .takes("TransferLeadership")
+            .gives("Leadership"),
         get("/livez", probes::livez, "livez").status(Callers::Anyone).says("Whether the process answers"),
         get("/readyz", probes::readyz, "readyz")
             .status(Callers::Anyone)

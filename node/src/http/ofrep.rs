@@ -8,7 +8,7 @@ mod etag;
 mod failure;
 mod request;
 
-use std::{collections::BTreeSet, time::Instant};
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use axum::{
     Json,
@@ -85,13 +85,12 @@ pub(super) async fn one(State(app): State<App>, request: Request) -> Response {
 
 async fn evaluate_one(app: &App, asked: &Asked, key: &str) -> Result<Response, Failure> {
     asked.terms.arrive(app).await?;
-    let view = confirmed_if(app, asked, |catalog| {
-        let place = Place::of(catalog, asked);
-        let flag = place.and_then(|place| place.flag(asked, key).map(|flag| (place, flag)));
-        // What is not there may have been made elsewhere.
-        flag.is_none_or(|(place, flag)| is_effectively_critical(&place.view, &flag.definition.key))
-    })
-    .await?;
+    let local = View::local(app);
+    let place = Place::of(local.state(), asked);
+    let flag = place.and_then(|place| place.flag(asked, key).map(|flag| (place, flag)));
+    // What is not there may have been made elsewhere.
+    let needed = flag.is_none_or(|(place, flag)| is_effectively_critical(&place.view, &flag.definition.key));
+    let view = confirmed_if(app, asked, local, needed).await?;
     asked.caller.still_good(view.state()).map_err(|error| error.stamped(&view.stamp))?;
 
     let found =
@@ -145,18 +144,36 @@ pub(super) async fn bulk(State(app): State<App>, RawQuery(query): RawQuery, requ
 
 async fn evaluate_all(app: &App, asked: Asked, none_match: Vec<String>) -> Result<Response, Failure> {
     // Before anything is compared: a node that can't confirm must not say that nothing has changed.
-    let view = confirmed_if(app, &asked, |catalog| {
-        Place::of(catalog, &asked).is_none_or(|place| shows_any(&asked, place, &critical_flags(&place.view)))
-    })
-    .await?;
+    let (asked, local) = (Arc::new(asked), View::local(app));
+    let needed = {
+        let (asked, local) = (Arc::clone(&asked), local.clone());
+        beside(flags(&local, &asked), move || {
+            let place = Place::of(local.state(), &asked);
+            place.is_none_or(|place| shows_any(&asked, place, &critical_flags(&place.view)))
+        })
+        .await?
+    };
+    let view = confirmed_if(app, &asked, local, needed).await?;
     asked.caller.still_good(view.state()).map_err(|error| error.stamped(&view.stamp))?;
-    let count = Place::of(view.state(), &asked).map_or(0, |place| place.view.project.flags.len());
-    if count <= INLINE_FLAGS_MAX {
-        return answer_all(app, &asked, &none_match, &view);
-    }
     let app = app.clone();
-    let answering = tokio::task::spawn_blocking(move || answer_all(&app, &asked, &none_match, &view));
-    answering.await.unwrap_or_else(|panic| Err(ApiError::internal("evaluating all flags", panic).into()))
+    beside(flags(&view, &asked), move || answer_all(&app, &asked, &none_match, &view)).await?
+}
+
+/// How many flags the project has.
+fn flags(view: &View, asked: &Asked) -> usize {
+    Place::of(view.state(), asked).map_or(0, |place| place.view.project.flags.len())
+}
+
+/// Does work that grows with the number of flags: at once where there are few.
+async fn beside<T: Send + 'static>(
+    flags: usize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ApiError> {
+    if flags <= INLINE_FLAGS_MAX {
+        return Ok(work());
+    }
+    let working = tokio::task::spawn_blocking(work);
+    working.await.map_err(|panic| ApiError::internal("evaluating all flags", panic))
 }
 
 fn answer_all(app: &App, asked: &Asked, none_match: &[String], view: &View) -> Result<Response, Failure> {
@@ -228,13 +245,8 @@ fn environment_gone(asked: &Asked, is_confirmed: bool) -> ApiError {
 
 /// The state to answer from: a confirmed one where the request, or what it asks for, needs that. When nobody confirms,
 /// a request that insists is refused; any other gets what this node has, and safe variants.
-async fn confirmed_if(
-    app: &App,
-    asked: &Asked,
-    needed: impl FnOnce(&Catalog) -> bool,
-) -> Result<View, ApiError> {
-    let local = View::local(app);
-    if !asked.terms.linearizable && !needed(local.state()) {
+async fn confirmed_if(app: &App, asked: &Asked, local: View, needed: bool) -> Result<View, ApiError> {
+    if !asked.terms.linearizable && !needed {
         return Ok(local);
     }
     match View::confirmed(app, asked.terms.left()).await {

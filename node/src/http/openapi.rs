@@ -120,8 +120,8 @@ fn headers(route: &Route) -> Vec<(&'static str, &'static str)> {
 
 fn responses(route: &Route) -> Value {
     let success = match route.answer {
-        Some("Record") => {
-            json!({"description": "One record per line", "content": {"application/x-ndjson": {"schema": reference("Record")}}})
+        Some(schema @ ("Record" | "Member")) => {
+            json!({"description": "One per line", "content": {"application/x-ndjson": {"schema": reference(schema)}}})
         }
         Some("Backup") => {
             json!({"description": "The backup, as it is made", "content": {"application/octet-stream": {"schema": reference("Backup")}}})

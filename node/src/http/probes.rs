@@ -15,9 +15,12 @@ use super::{
 };
 use crate::{metrics::Snapshot, raft::RaftRole};
 
+/// What a process says that lives.
+pub(super) const LIVES: &str = "ok\n";
+
 /// The process answers.
 pub(super) async fn livez() -> &'static str {
-    "ok\n"
+    LIVES
 }
 
 /// Whether to send requests here. Why not is told to those with a token only: it names members.
@@ -81,6 +84,7 @@ fn snapshot(app: &App) -> Snapshot {
         read_rounds: app.node.reads().rounds(),
         read_suspect: app.node.reads().is_suspect(),
         ready: app.node.reads().readiness().ready,
+        disk: app.node.disk(),
     }
 }
 

@@ -15,7 +15,8 @@ use super::{
     error::ApiError,
     extract::{Json, Path, Query},
     list::Page,
-    shorthand::{InProject, Patch, bodies, merge, object, patched_from, submit_one, with_etag, with_system},
+    patch::{Patch, Target, merge, submit_patch},
+    shorthand::{InProject, bodies, object, submit_one, with_etag, with_system},
     write::{Draft, Why, WriteTerms},
 };
 
@@ -70,11 +71,9 @@ pub(super) async fn put(
 ) -> Result<Response, ApiError> {
     let (key, why) = (at.project()?, body.why());
     let project: ProjectSpec = object("project", body.project, &key)?;
-    let view = View::local(&app);
-    let created = view.state().project(&key).is_none();
-    let if_revision = terms.if_revision(&view)?;
+    let if_revision = terms.if_revision(&View::local(&app))?;
     let draft = Draft::one(key, Operation::ProjectPut(ProjectPut { project, if_revision }), why);
-    submit_one(&app, &caller, &terms, draft, &[("project", "project")], created).await
+    submit_one(&app, &caller, &terms, draft, &[("project", "project")], true).await
 }
 
 pub(super) async fn patch(
@@ -84,15 +83,17 @@ pub(super) async fn patch(
     Path(at): Path<InProject>,
     Json(body): Json<Patch>,
 ) -> Result<Response, ApiError> {
-    let (key, why) = (at.project()?, body.why());
-    let view = patched_from(&app, &terms).await?;
-    let stored = caller.project(&app, view.state(), &key)?;
-    let mut patched = json!(stored.spec);
-    merge(&mut patched, body.patch);
-    let project: ProjectSpec = object("patch", patched, &key)?;
-    let if_revision = Some(terms.if_revision(&view)?.unwrap_or(stored.revision));
-    let draft = Draft::one(key, Operation::ProjectPut(ProjectPut { project, if_revision }), why);
-    submit_one(&app, &caller, &terms, draft, &[("project", "patch")], false).await
+    let key = at.project()?;
+    let target = Target { project: &key, kind: "project", key: &key };
+    submit_patch(&app, &caller, &terms, target, body, |state, patch, expected| {
+        let stored = caller.project(&app, state, &key)?;
+        let mut patched = json!(stored.spec);
+        merge(&mut patched, patch);
+        let project: ProjectSpec = object("patch", patched, &key)?;
+        let if_revision = Some(expected.unwrap_or(stored.revision));
+        Ok(Operation::ProjectPut(ProjectPut { project, if_revision }))
+    })
+    .await
 }
 
 pub(super) async fn delete(

@@ -1,5 +1,5 @@
-//! What the shorthand routes share: names in paths, bodies, JSON merge patches, and the way back from the change that
-//! was judged to the body that was sent.
+//! What the shorthand routes share: names in paths, bodies, and the way back from the change that was judged to the
+//! body that was sent.
 
 use axum::{
     http::{HeaderValue, StatusCode, header::ETAG},
@@ -8,6 +8,7 @@ use axum::{
 use flagraft_core::{
     invalid::Invalid,
     key::{EnvironmentKey, FlagKey, ProjectKey, SegmentKey},
+    parse,
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -15,9 +16,9 @@ use serde_json::{Map, Value};
 use super::{
     App,
     auth::Caller,
-    consistency::{View, confirmed},
+    consistency::View,
     error::ApiError,
-    extract::typed,
+    recorded::first_operation,
     write::{Draft, WriteTerms, submit},
 };
 
@@ -82,11 +83,6 @@ macro_rules! bodies {
 }
 pub(super) use bodies;
 
-bodies! {
-    /// A JSON merge patch (RFC 7396) and why.
-    Patch { patch: Value }
-}
-
 /// An object as a read gives it may be written back: `system` is ignored, and the key of the path is filled in where
 /// the object has none.
 pub(super) fn writable(object: Value, key: &str) -> Result<Map<String, Value>, Invalid> {
@@ -110,57 +106,38 @@ pub(super) fn writable(object: Value, key: &str) -> Result<Map<String, Value>, I
 /// Reads an object of a body's `field`.
 pub(super) fn object<T: DeserializeOwned>(field: &str, object: Value, key: &str) -> Result<T, ApiError> {
     writable(object, key)
-        .and_then(|object| typed(Value::Object(object)))
+        .and_then(|object| parse::from_value(Value::Object(object)))
         .map_err(|invalid| ApiError::body(invalid.under(field)))
 }
 
-/// RFC 7396: `null` removes a member, an object is merged, anything else replaces.
-pub(super) fn merge(target: &mut Value, patch: Value) {
-    let Value::Object(patch) = patch else {
-        *target = patch;
-        return;
-    };
-    if !target.is_object() {
-        *target = Value::Object(Map::new());
-    }
-    let Some(target) = target.as_object_mut() else { return };
-    for (name, value) in patch {
-        if value.is_null() {
-            target.remove(&name);
-        } else {
-            merge(target.entry(name).or_insert(Value::Null), value);
-        }
-    }
-}
-
-/// What a patch is laid over: the newest state, so that only a change made meanwhile can be in its way.
-pub(super) async fn patched_from(app: &App, terms: &WriteTerms) -> Result<View, ApiError> {
-    confirmed(app, app.options.read_deadline.default)
-        .await
-        .map_err(|error| error.request_id(&terms.request.id))
-}
-
 /// Where a field of an operation stands in the body that was sent.
-pub(super) type Fields = &'static [(&'static str, &'static str)];
+pub(super) type Fields<'a> = &'a [(&'a str, &'a str)];
 
 /// Submits the one operation of a shorthand. Errors point into the body that was sent: `fields` says which field of
-/// the operation is which one there.
+/// the operation is which one there. A PUT is answered 201 where it made its object.
 pub(super) async fn submit_one(
     app: &App,
     caller: &Caller,
     terms: &WriteTerms,
     draft: Draft,
-    fields: Fields,
-    created: bool,
+    fields: Fields<'_>,
+    is_put: bool,
 ) -> Result<Response, ApiError> {
     let written = submit(app, caller, terms, draft)
         .await
         .map_err(|error| error.map_path(|path| pointer_in_body(&path, fields)))?;
-    let status = if created && written.outcome == "accepted" { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, written).into_response())
+    let made =
+        is_put && written.outcome == "accepted" && !written.replayed && made(app, written.sequence).await;
+    Ok((if made { StatusCode::CREATED } else { StatusCode::OK }, written).into_response())
 }
 
-fn pointer_in_body(path: &str, fields: Fields) -> String {
+/// Whether the change made its object. What this node had before it is no witness: it may have been behind. A change
+/// that is not published here yet can't tell, and a client loses nothing by a 200.
+async fn made(app: &App, sequence: u64) -> bool {
+    first_operation(app, sequence).await.is_ok_and(|recorded| recorded.is_some_and(|it| it.before.is_null()))
+}
+
+pub(super) fn pointer_in_body(path: &str, fields: Fields<'_>) -> String {
     let Some(in_operation) = path.strip_prefix("/operations/0") else { return path.to_owned() };
     fields
         .iter()
@@ -197,34 +174,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn merge_patches_as_the_rfc_has_them() {
-        // The table of RFC 7396, appendix A.
-        for (target, patch, result) in [
-            (json!({"a": "b"}), json!({"a": "c"}), json!({"a": "c"})),
-            (json!({"a": "b"}), json!({"b": "c"}), json!({"a": "b", "b": "c"})),
-            (json!({"a": "b"}), json!({"a": null}), json!({})),
-            (json!({"a": "b", "b": "c"}), json!({"a": null}), json!({"b": "c"})),
-            (json!({"a": ["b"]}), json!({"a": "c"}), json!({"a": "c"})),
-            (json!({"a": "c"}), json!({"a": ["b"]}), json!({"a": ["b"]})),
-            (json!({"a": {"b": "c"}}), json!({"a": {"b": "d", "c": null}}), json!({"a": {"b": "d"}})),
-            (json!({"a": [{"b": "c"}]}), json!({"a": [1]}), json!({"a": [1]})),
-            (json!(["a", "b"]), json!(["c", "d"]), json!(["c", "d"])),
-            (json!({"a": "b"}), json!(["c"]), json!(["c"])),
-            (json!({"a": "foo"}), Value::Null, Value::Null),
-            (json!({"e": null}), json!({"a": 1}), json!({"e": null, "a": 1})),
-            (json!([1, 2]), json!({"a": "b", "c": null}), json!({"a": "b"})),
-            (json!({}), json!({"a": {"bb": {"ccc": null}}}), json!({"a": {"bb": {}}})),
-        ] {
-            let mut merged = target.clone();
-            merge(&mut merged, patch.clone());
-            assert_eq!(merged, result, "{target} with {patch}");
-        }
-    }
-
-    #[test]
     fn pointers_lead_into_the_body_that_was_sent() {
-        let put: Fields = &[("flag", "flag")];
-        let patch: Fields = &[("flag", "patch")];
+        let put: Fields<'_> = &[("flag", "flag")];
+        let patch: Fields<'_> = &[("flag", "patch")];
         assert_eq!(pointer_in_body("/operations/0/flag/variants/on", put), "/flag/variants/on");
         assert_eq!(pointer_in_body("/operations/0/flag/variants/on", patch), "/patch/variants/on");
         assert_eq!(pointer_in_body("/operations/0/flagship", put), "");

@@ -5,6 +5,7 @@ mod audit;
 mod catalog;
 mod evaluation;
 mod harness;
+mod members;
 mod reads;
 mod schema;
 mod serving;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::{extract::State, http::StatusCode, response::Response};
 use flagraft_core::{
     operation::{Operation, TokenCreate, TokenRevoke},
-    token::{ActorType, Grant, Role, Secret, Token, TokenActor, TokenId, TokenKind, TokenSpec},
+    token::{ActorType, Grant, Secret, Token, TokenActor, TokenId, TokenKind, TokenSpec, check_token_id},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -17,10 +17,12 @@ use super::{
     error::ApiError,
     extract::{Json, Path, Query},
     list::Page,
+    recorded::first_operation,
     shorthand::{bodies, submit_one},
     time::{parse_rfc3339, rfc3339},
     write::{Draft, Why, WriteTerms, Written, submit},
 };
+use crate::random::random;
 
 bodies! {
     /// A token to be made and why.
@@ -56,14 +58,7 @@ fn show(token: &Token) -> Value {
 /// Whether the caller owns all that the token may do, or is the token.
 fn manages(caller: &Caller, token: &Token) -> bool {
     let own = &caller.token.spec;
-    let owns = |grant: &Grant| match (&grant.project, &grant.environments) {
-        (None, _) => own.allows_everywhere(Role::Owner),
-        (Some(project), None) => own.allows(Role::Owner, project, None),
-        (Some(project), Some(environments)) => {
-            environments.iter().all(|environment| own.allows(Role::Owner, project, Some(environment)))
-        }
-    };
-    own.id == token.spec.id || token.spec.grants.iter().all(owns)
+    own.id == token.spec.id || own.owns(&token.spec.grants)
 }
 
 pub(super) async fn list(
@@ -89,7 +84,7 @@ pub(super) async fn create(
 ) -> Result<Response, ApiError> {
     terms.unconditional()?;
     let why = body.why();
-    let secret = Secret::new(body.token.kind, random()?);
+    let secret = Secret::new(body.token.kind, random());
     let token = spec(body.token)?;
     let id = token.id.clone();
     let operation = TokenCreate { token, secret_sha256: secret.sha256(), if_revision: None };
@@ -98,11 +93,12 @@ pub(super) async fn create(
         error.map_path(|path| path.strip_prefix("/operations/0").unwrap_or(&path).to_owned())
     })?;
     // An earlier request with this id made another token, whose secret nobody has any more.
-    let made = if written.replayed { made_by(&app, &written).await? } else { id.clone() };
+    let made = if written.replayed { made_by(&app, &terms, &written).await? } else { id.clone() };
     let secret = (made == id).then_some(secret);
     let view = View::local(&app);
     let token = view.state().token(&made).map_or_else(|| json!({"id": made}), |token| show(token));
-    Ok(written.answer(StatusCode::CREATED, |written| {
+    let status = if written.replayed { StatusCode::OK } else { StatusCode::CREATED };
+    Ok(written.answer(status, |written| {
         let mut body = json!(written);
         body["token"] = token;
         body["secret"] = secret.map_or(Value::Null, |secret| secret.expose().into());
@@ -111,14 +107,18 @@ pub(super) async fn create(
 }
 
 /// The id of the token that an earlier request made, from its audit record.
-async fn made_by(app: &App, written: &Written) -> Result<TokenId, ApiError> {
-    let failed = |cause: &dyn std::fmt::Display| {
-        ApiError::internal("reading the record of the earlier request", cause)
+async fn made_by(app: &App, terms: &WriteTerms, written: &Written) -> Result<TokenId, ApiError> {
+    let Some(recorded) = first_operation(app, written.sequence).await? else {
+        // The token was made, but which it is this node learns only when it catches up.
+        let mut error = ApiError::outcome_unknown(&terms.request.id);
+        error.message =
+            "an earlier request with this Idempotency-Key made the token; this node has not caught up with \
+                         it, so it does not know its id yet. Repeat the request, or ask another node"
+                .to_owned();
+        return Err(error);
     };
-    let records = app.node.audit_page(written.sequence, 1).await.map_err(|error| failed(&error))?;
-    let record: Option<Value> = records.first().and_then(|record| serde_json::from_slice(&record.bytes).ok());
-    let id = record.as_ref().and_then(|record| record.pointer("/operations/0/operation/token/id")?.as_str());
-    id.map(TokenId::from).ok_or_else(|| failed(&"the record has no token id"))
+    let id = recorded.operation.pointer("/token/id").and_then(Value::as_str).map(TokenId::from);
+    id.ok_or_else(|| ApiError::internal("reading the record of the change", "it has no token id"))
 }
 
 fn spec(new: NewToken) -> Result<TokenSpec, ApiError> {
@@ -135,7 +135,7 @@ fn spec(new: NewToken) -> Result<TokenSpec, ApiError> {
     let expires_at_ms = new.expires_at.as_deref().map(parse_rfc3339).transpose();
     let expires_at_ms =
         expires_at_ms.map_err(|invalid| ApiError::body(invalid.under("expires_at").under("token")))?;
-    let id: TokenId = format!("tok_{}", hex::encode(random::<12>()?)).into();
+    let id: TokenId = format!("tok_{}", hex::encode(random::<12>())).into();
     let spec = TokenSpec {
         id,
         name: new.name,
@@ -149,12 +149,6 @@ fn spec(new: NewToken) -> Result<TokenSpec, ApiError> {
     Ok(spec)
 }
 
-fn random<const N: usize>() -> Result<[u8; N], ApiError> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|error| ApiError::internal("making a token", error))?;
-    Ok(bytes)
-}
-
 pub(super) async fn revoke(
     Admin(caller): Admin,
     State(app): State<App>,
@@ -162,6 +156,8 @@ pub(super) async fn revoke(
     Path(id): Path<String>,
     Query(why): Query<Why>,
 ) -> Result<Response, ApiError> {
+    // What can't be an id can't be found.
+    check_token_id(&id).map_err(|_| ApiError::not_found("token", &id))?;
     let if_revision = terms.if_revision(&View::local(&app))?;
     let operation = Operation::TokenRevoke(TokenRevoke { token: id.into(), if_revision });
     submit_one(&app, &caller, &terms, Draft::global(operation, why), &[], false).await

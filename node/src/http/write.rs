@@ -20,13 +20,14 @@ use flagraft_core::{
     key::ProjectKey,
     operation::Operation,
     proposal::{Cause, Change, RequestId},
-    reply::Outcome,
+    rejection::Rejection,
+    reply::{Outcome, Reply},
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
     App,
-    auth::Caller,
+    auth::{Caller, cause_of, denied},
     consistency::{Consistency, Stamp, View, deadline, min_revision, refuse_max_age, text},
     error::{ApiError, REQUEST_ID},
 };
@@ -45,7 +46,7 @@ const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
 pub(super) struct WriteTerms {
     pub(super) request: RequestId,
     condition: Option<Condition>,
-    deadline: Duration,
+    deadline_at: Instant,
 }
 
 /// What the written object has to be like.
@@ -75,12 +76,17 @@ impl FromRequestParts<App> for WriteTerms {
         Ok(Self {
             request: request_id(headers)?,
             condition: condition(headers)?,
-            deadline: deadline(headers, limits.default, limits.max)?,
+            deadline_at: Instant::now() + deadline(headers, limits.default, limits.max)?,
         })
     }
 }
 
 impl WriteTerms {
+    /// What is left of the time the write may take.
+    pub(super) fn left(&self) -> Duration {
+        self.deadline_at.saturating_duration_since(Instant::now())
+    }
+
     /// The revision that the written object must have, from `If-Match` (its ETag) or `If-None-Match: *` (0).
     pub(super) fn if_revision(&self, view: &View) -> Result<Option<u64>, ApiError> {
         match self.condition {
@@ -95,6 +101,11 @@ impl WriteTerms {
             .request_id(&self.request.id)
             .stamped(&view.stamp)),
         }
+    }
+
+    /// How long the request may take.
+    pub(super) fn deadline(&self) -> Duration {
+        self.deadline
     }
 
     /// Refuses a condition on a request that could not honour it.
@@ -123,6 +134,8 @@ pub(super) struct Why {
 pub(super) struct Draft {
     pub(super) project: Option<ProjectKey>,
     pub(super) operations: Vec<Operation>,
+    /// [`Submission::asks_sha256`].
+    pub(super) asks_sha256: Option<[u8; 32]>,
     pub(super) why: Why,
     pub(super) expect_revision: Option<u64>,
     pub(super) caused_by: Option<Cause>,
@@ -137,8 +150,20 @@ impl Draft {
 
     /// One operation on what belongs to no project.
     pub(super) fn global(operation: Operation, why: Why) -> Self {
-        let operations = vec![operation];
-        Self { project: None, operations, why, expect_revision: None, caused_by: None, dry_run: false }
+        Self { operations: vec![operation], ..Self::nothing(why) }
+    }
+
+    /// No operation yet, on what belongs to no project.
+    pub(super) fn nothing(why: Why) -> Self {
+        Self {
+            project: None,
+            operations: Vec::new(),
+            asks_sha256: None,
+            why,
+            expect_revision: None,
+            caused_by: None,
+            dry_run: false,
+        }
     }
 }
 
@@ -212,13 +237,38 @@ pub(super) async fn submit(
         expect_revision: draft.expect_revision,
     };
     let identified = |error: ApiError| error.request_id(&terms.request.id);
-    change.validate().map_err(|invalid| identified(ApiError::body(invalid)))?;
+    // What is wrong in itself is refused here already, where the fault can be pointed at: a change that is nested too
+    // deep could not even be forwarded.
+    let checked = change.validate().and_then(|()| change.validate_operations());
+    checked.map_err(|invalid| identified(ApiError::body(invalid)))?;
     let submission = Submission {
+        asks_sha256: draft.asks_sha256,
         caused_by: draft.caused_by,
         dry_run,
         ..Submission::change(caller.secret.clone(), change, terms.request.clone())
     };
-    let submitted = app.node.submit(submission, terms.deadline).await;
+    let submitted = app.node.submit(submission, terms.left()).await;
+    answered(app, terms, begun, dry_run, submitted)
+}
+
+/// Answers a request that was decided before, by what it came to then.
+pub(super) async fn again(app: &App, terms: &WriteTerms, first: Reply) -> Result<Written, ApiError> {
+    let begun = Instant::now();
+    let submitted = app.node.repeat(first, terms.left()).await;
+    answered(app, terms, begun, false, Ok(submitted))
+}
+
+fn answered(
+    app: &App,
+    terms: &WriteTerms,
+    begun: Instant,
+    dry_run: bool,
+    submitted: Result<Submitted, SubmitError>,
+) -> Result<Written, ApiError> {
+    if let Err(SubmitError::Unauthenticated(fault)) = &submitted {
+        // This node had taken the token for good. The log knows nothing of it: what it refuses has a record.
+        denied(app, *fault);
+    }
     let (outcome, answer) = match submitted {
         Ok(Submitted { reply, not_yet_on, .. }) => match reply.outcome {
             Outcome::Accepted { revision, sequence } => {
@@ -227,7 +277,12 @@ pub(super) async fn submit(
             Outcome::Unchanged { revision, sequence } => {
                 ("unchanged", Ok((revision, sequence, "unchanged", reply.replayed, not_yet_on)))
             }
-            Outcome::Rejected { rejection, .. } => ("rejected", Err(ApiError::rejected(&rejection))),
+            Outcome::Rejected { rejection, .. } => {
+                if let Rejection::Unauthenticated { fault } = rejection {
+                    app.node.metrics().denied(cause_of(fault));
+                }
+                ("rejected", Err(ApiError::rejected(&rejection)))
+            }
             Outcome::Refused { rejection } => ("refused", Err(ApiError::rejected(&rejection))),
         },
         Err(error) => not_submitted(&terms.request.id, error),
@@ -244,10 +299,11 @@ pub(super) async fn submit(
             }),
             _ => {}
         }
-        identified(error).stamped(&now)
+        error.request_id(&terms.request.id).stamped(&now)
     })?;
-    let stamp = if dry_run {
-        // Nothing was done, so there is no state with that revision.
+    let stamp = if dry_run || replayed {
+        // A dry run did nothing, so there is no state with its revision; what an earlier request did may be long ago,
+        // and the state that this answer is about is the one that is published here.
         now
     } else {
         // The quorum that accepted the change was asked after the request began.
@@ -280,8 +336,18 @@ fn not_submitted(request_id: &str, error: SubmitError) -> (&'static str, Answer)
                 }
                 NotEntered::Overloaded => "send it again, more slowly",
                 NotEntered::Stopping => "send it to another node",
+                NotEntered::NoRoom { .. } => "make room there, or a larger disk, and send it again",
+                NotEntered::ClockSkew => "set the clocks of the nodes right, or send it to the leader itself",
+                NotEntered::NotUnderstood => {
+                    "send it to the leader itself, and bring all nodes to one version"
+                }
             };
-            ("not_entered", Err(ApiError::unavailable(format!("{message}; {what}")).retry_after(retry_after)))
+            let message = format!("{message}; {what}");
+            let error = match why {
+                NotEntered::NoRoom { node } => ApiError::disk_full(message).detail("node", node),
+                _ => ApiError::unavailable(message),
+            };
+            ("not_entered", Err(error.retry_after(retry_after)))
         }
         SubmitError::OutcomeUnknown => ("unknown", Err(ApiError::outcome_unknown(request_id))),
     }

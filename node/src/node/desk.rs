@@ -4,10 +4,19 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 
-use super::{cluster::MemberReport, submit::Writes};
+use super::{
+    cluster::MemberReport,
+    membership::{self, Steward},
+    room::Room,
+    submit::Writes,
+};
 use crate::{
-    clock::wall_ms,
-    peer::{Found, FoundReply, HelloReply, PeerClient, PeerHandler, ReadIndexReply, Refusal, RefusalCode},
+    clock::WallClock,
+    disk::Disk,
+    peer::{
+        Found, FoundReply, HandOverReply, HelloReply, Join, JoinReply, PeerClient, PeerHandler,
+        ReadIndexReply, Refusal, RefusalCode,
+    },
     raft::{NodeMeta, RaftMessage, RaftReply, ReadIndexError, Replica},
     reads::Reads,
     storage::{Storage, StorageError},
@@ -21,6 +30,12 @@ pub(super) struct Desk {
     pub(super) peers: PeerClient,
     pub(super) reads: Arc<Reads>,
     pub(super) writes: Arc<Writes>,
+    pub(super) room: Arc<Room>,
+    pub(super) disk: Arc<Disk>,
+    pub(super) steward: Arc<Steward>,
+    /// Whether this node was started to join a cluster, so that no other one is founded with it.
+    pub(super) joins: bool,
+    pub(super) clock: WallClock,
     /// Whether a backup waits in this node's folder, so that no cluster is founded here but on that.
     pub(super) restores: bool,
     /// How long a follower's question for a read index is worth answering.
@@ -31,6 +46,7 @@ pub(super) struct Desk {
 
 impl PeerHandler for Desk {
     async fn raft(&self, _from: u64, message: RaftMessage) -> Result<RaftReply, Refusal> {
+        self.room.admit(&message, &self.replica)?;
         Ok(self.replica.handle_raft(message).await?)
     }
 
@@ -38,12 +54,16 @@ impl PeerHandler for Desk {
         Ok(HelloReply {
             cluster_id: self.storage.identity().cluster_id,
             meta: self.meta.clone(),
-            wall_clock_ms: wall_ms(),
+            wall_clock_ms: self.clock.now_ms(),
         })
     }
 
     async fn found(&self, from: u64, found: Found) -> Result<FoundReply, Refusal> {
         match self.storage.identity().cluster_id {
+            None if self.joins => {
+                let why = "this node was started with --join, to come into a cluster that runs";
+                return Err(Refusal::new(RefusalCode::Unavailable, why));
+            }
             None if self.restores => {
                 let why =
                     "a backup was restored into this node's folder, so this node is the one that founds";
@@ -69,9 +89,8 @@ impl PeerHandler for Desk {
         }
     }
 
-    async fn forward(&self, from: u64, body: Vec<u8>, _deadline: Duration) -> Result<Vec<u8>, Refusal> {
-        // The write carries a deadline of its own, which leaves time for the way back.
-        Ok(self.writes.take_forwarded(from, &body).await)
+    async fn forward(&self, from: u64, body: Vec<u8>, deadline: Duration) -> Result<Vec<u8>, Refusal> {
+        Ok(self.writes.take_forwarded(from, &body, deadline).await)
     }
 
     async fn read_index(&self, _from: u64) -> Result<ReadIndexReply, Refusal> {
@@ -92,7 +111,23 @@ impl PeerHandler for Desk {
     }
 
     async fn status(&self, _from: u64) -> Result<Vec<u8>, Refusal> {
-        let report = MemberReport::of(&self.replica, &self.reads);
+        let report = MemberReport::of(&self.replica, &self.reads, &self.disk, self.steward.waits_for());
         serde_json::to_vec(&report).map_err(|error| Refusal::new(RefusalCode::Unavailable, error.to_string()))
+    }
+
+    async fn join(&self, from: u64, uid: String, join: Join) -> Result<JoinReply, Refusal> {
+        Ok(self.steward.admit(from, &uid, join).await)
+    }
+
+    async fn hand_over(&self, _from: u64, next: u64, sequence: u64) -> Result<HandOverReply, Refusal> {
+        Ok(self.steward.hand_over(next, sequence).await)
+    }
+
+    fn removed(&self, from: u64) -> Option<String> {
+        membership::removed(&self.replica, from)
+    }
+
+    fn advise_wiped(&self, from: u64) -> Option<String> {
+        Some(membership::advise_wiped(&self.replica, from))
     }
 }

@@ -1,4 +1,5 @@
-//! How a node comes to belong to a cluster: it founds one, it is found, or it belongs to one already.
+//! How a node comes to belong to a cluster: it founds one, it is found, it joins one (`joining`), or it belongs to one
+//! already.
 //!
 //! Founding, on the node with `--bootstrap`: all configured peers say who they are, and that they know no cluster;
 //! the cluster's id is minted and kept; the peers are told; Raft is initialized with all of them; and the first
@@ -20,13 +21,15 @@ use flagraft_core::{
     proposal::{Body, Change, RequestId},
     state::State,
     token::{ActorType, Grant, Role, Secret, TokenActor, TokenKind, TokenSpec},
+    version::ClusterVersion,
 };
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
 use super::{
     failure::Failure,
-    submit::{Credentials, Submission, Writes, random_bytes},
+    joining::Joiner,
+    submit::{Credentials, Submission, Writes},
 };
 use crate::{
     backup::{StageError, Staged},
@@ -34,6 +37,7 @@ use crate::{
     config::PeerWaits,
     peer::{Found, FoundReply, HelloReply, PeerClient, PeerError, RefusalCode},
     raft::{NodeMeta, Replica, RestoreError, RestoredCatalog},
+    random::random,
     storage::Storage,
 };
 
@@ -54,6 +58,8 @@ pub(super) struct Newcomer {
     pub(super) founder: Option<Secret>,
     /// The backup that waits in the folder for the founding.
     pub(super) staged: Option<Staged>,
+    /// On a node that is to come into a cluster that runs.
+    pub(super) joiner: Option<Joiner>,
     pub(super) waits: PeerWaits,
 }
 
@@ -63,6 +69,13 @@ impl Newcomer {
     /// # Errors
     /// When it can't, and a person has to decide.
     pub(super) async fn settle(self) -> Result<(), Failure> {
+        if let Some(joiner) = &self.joiner {
+            if self.replica.is_initialized().await {
+                tracing::info!("--join is ignored: this node belongs to a cluster already");
+                return Ok(());
+            }
+            return joiner.join().await;
+        }
         let Some(secret) = &self.founder else {
             return match &self.staged {
                 _ if self.belongs().await => Ok(()),
@@ -107,11 +120,10 @@ impl Newcomer {
             for (id, reply) in &replies {
                 match reply {
                     Err(PeerError::Refused(refusal)) if refusal.code == RefusalCode::WrongUid => {
-                        return Err(Failure(format!(
-                            "node {id} knows node {} with another data folder ({refusal}). A folder that was lost \
-                             can't be replaced by an empty one: give this node a new id and add it as a new member",
-                            self.node_id
-                        )));
+                        return Err(Failure(format!("node {id} refuses this node: {refusal}")));
+                    }
+                    Err(PeerError::Refused(refusal)) if refusal.code == RefusalCode::Removed => {
+                        return Err(Failure(format!("node {id} refuses this node: {refusal}")));
                     }
                     // One that this node was found for too is being founded: its founder will go on with that.
                     Ok(reply) => {
@@ -121,12 +133,16 @@ impl Newcomer {
                     Err(_) => {}
                 }
             }
+            // After the peers, who know better which id is free.
+            self.refuse_if_claimed()?;
             if let (Some((id, cluster)), Some(since)) = (knows, known_since)
                 && since.elapsed() > self.waits.join_grace
             {
                 return Err(Failure(format!(
                     "node {id} belongs to cluster {cluster}, which does not know this node: its data folder is new. \
-                     Add it to the cluster as a new member, or start it with the folder it had"
+                     Add it to the cluster as a new member (`flagraft cluster add --node-id ID --join-token-file FILE`, \
+                     then start it with `--join {id}=HOST:PORT --join-token-file FILE` in place of --bootstrap and \
+                     --peers), or start it with the folder it had"
                 )));
             }
             known_since = knows.and(known_since.or_else(|| Some(Instant::now())));
@@ -150,7 +166,7 @@ impl Newcomer {
         let metas = self.meet_all().await?;
         let cluster_id = match self.storage.identity().cluster_id {
             Some(begun) => begun,
-            None => ClusterId(u128::from_be_bytes(random_bytes())),
+            None => ClusterId(u128::from_be_bytes(random())),
         };
         // Kept before anybody is told: a founding that is cut short goes on under the same id.
         self.storage
@@ -208,6 +224,7 @@ impl Newcomer {
             if silent.is_empty() {
                 return Ok(metas);
             }
+            self.refuse_if_claimed()?;
             if mention.is_due() {
                 tracing::info!(
                     silent = silent.join("; "),
@@ -216,6 +233,20 @@ impl Newcomer {
             }
             sleep(self.waits.question_pause).await;
         }
+    }
+
+    /// Fails when a cluster takes this node, whose folder is new, for one of its members: the folder it had was lost.
+    /// Nobody who says so need be among the configured peers, for members come and go.
+    fn refuse_if_claimed(&self) -> Result<(), Failure> {
+        let claim = self.peers.claimed_by().filter(|_| self.storage.identity().cluster_id.is_none());
+        let Some((by, cluster)) = claim else { return Ok(()) };
+        let (own, next) = (self.node_id, by.max(self.node_id).saturating_add(1));
+        Err(Failure(format!(
+            "node {by} of cluster {cluster} takes this node for a member, and its data folder is new: the folder that it \
+             had is lost. Put a new member in its place with `flagraft cluster replace {own} --with {next} \
+             --join-token-file TOKEN --reason REASON`, and start the node with its empty folder and `--node-id {next} \
+             --join {by}=HOST:PORT --join-token-file TOKEN`"
+        )))
     }
 
     /// Tells all peers which cluster they belong to, until all know.
@@ -269,6 +300,7 @@ impl Newcomer {
                 let submission = Submission {
                     credentials: Credentials::Member(self.node_id),
                     body: Body::Change(change),
+                    asks_sha256: None,
                     request: RequestId { id: format!("bootstrap-{cluster}"), client_given: true },
                     caused_by: None,
                     dry_run: false,
@@ -301,17 +333,37 @@ impl Newcomer {
     }
 }
 
-/// Keeps a failure in sight, or waits for ever when there is none.
+/// Keeps a failure in sight, or waits for ever when there is none: the way into the cluster is barred, or the cluster
+/// has removed this node.
 pub(super) async fn failure_of(newcomer: Newcomer) -> Failure {
-    match newcomer.settle().await {
-        Err(failure) => failure,
-        Ok(()) => pending().await,
+    let mut removed = newcomer.peers.watch_removed();
+    let settled = async {
+        match newcomer.settle().await {
+            Err(failure) => failure,
+            Ok(()) => pending().await,
+        }
+    };
+    let told = async {
+        match removed.wait_for(Option::is_some).await.map(|why| why.clone()) {
+            Ok(Some(why)) => Failure(why),
+            Ok(None) | Err(_) => pending().await,
+        }
+    };
+    tokio::select! {
+        failure = settled => failure,
+        failure = told => failure,
     }
 }
 
 /// The first entry of an empty catalog.
 fn first_change(cluster: ClusterId, members: BTreeMap<u64, Member>, secret: &Secret) -> Change {
-    let bootstrap = SystemBootstrap { cluster, history: random_history(), members, if_revision: None };
+    let bootstrap = SystemBootstrap {
+        cluster,
+        history: random_history(),
+        cluster_version: ClusterVersion::NEWEST,
+        members,
+        if_revision: None,
+    };
     Change {
         project: None,
         operations: vec![Operation::SystemBootstrap(bootstrap), owner_token(secret)],
@@ -366,13 +418,12 @@ fn check_owner(restored: &State, secret: &Secret) -> Result<(), StageError> {
 }
 
 fn random_history() -> History {
-    let [a, b, c, d, e, f, g, h, ..] = random_bytes();
-    History(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+    History(u64::from_be_bytes(random()))
 }
 
 fn owner_token(secret: &Secret) -> Operation {
     let token = TokenSpec {
-        id: format!("tok_{}", hex::encode(random_bytes())).into(),
+        id: format!("tok_{}", hex::encode(random::<16>())).into(),
         name: "first owner".to_owned(),
         kind: TokenKind::Admin,
         actor: TokenActor { actor_type: ActorType::User, id: "owner".to_owned() },
@@ -384,14 +435,14 @@ fn owner_token(secret: &Secret) -> Operation {
 }
 
 /// Says when waiting should be mentioned again.
-struct Mention(Option<Instant>);
+pub(super) struct Mention(Option<Instant>);
 
 impl Mention {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(None)
     }
 
-    fn is_due(&mut self) -> bool {
+    pub(super) fn is_due(&mut self) -> bool {
         let is_due = self.0.is_none_or(|last| last.elapsed() >= MENTION);
         if is_due {
             self.0 = Some(Instant::now());

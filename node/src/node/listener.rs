@@ -2,11 +2,14 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::serve::ListenerExt as _;
+use hyper_util::service::TowerToHyperService;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
 
 use super::desk::Desk;
-use crate::peer::{self, PeerClient};
+use crate::{
+    connections::{self, Limits},
+    peer::{self, PeerClient},
+};
 
 /// The task that answers peers.
 pub(super) struct PeerListener {
@@ -16,19 +19,15 @@ pub(super) struct PeerListener {
 
 impl PeerListener {
     /// Answers what comes in on `listener`, until it is told to stop.
-    pub(super) fn start(listener: TcpListener, peers: &PeerClient, desk: Arc<Desk>) -> Self {
+    pub(super) fn start(listener: TcpListener, limits: Limits, peers: &PeerClient, desk: Arc<Desk>) -> Self {
         let (stop, mut stopped) = watch::channel(false);
-        let router = peer::server::router(peers, desk);
-        // Replies are small and waited for: none of them should wait for a packet to fill.
-        let listener = listener.tap_io(|stream| _ = stream.set_nodelay(true).is_ok());
+        let service = TowerToHyperService::new(peer::server::router(peers, desk));
         let task = tokio::spawn(async move {
             let signal = async move {
                 // A sender that is gone says the same.
                 _ = stopped.wait_for(|stopped| *stopped).await.is_ok();
             };
-            if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(signal).await {
-                tracing::error!(%error, "the peer listener failed");
-            }
+            connections::serve(listener, limits, service, signal).await;
         });
         Self { stop, task }
     }

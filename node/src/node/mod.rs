@@ -9,7 +9,10 @@ mod denials;
 mod desk;
 mod failure;
 mod founding;
+mod joining;
 mod listener;
+mod membership;
+mod room;
 mod secrets;
 mod start;
 mod stop;
@@ -21,23 +24,31 @@ use std::{
     time::Duration,
 };
 
+use flagraft_core::reply::Reply;
 use tokio::{
     sync::{OwnedSemaphorePermit, watch},
     task::{AbortHandle, JoinHandle},
 };
 
-pub use self::{
-    cluster::{AuditStatus, ClusterMember, ClusterStatus, MemberState},
-    failure::{Failure, StartError},
-    submit::{Credentials, NotEntered, Submission, SubmitError, Submitted, mint_request_id, random_bytes},
+use self::{
+    cluster::MemberReport, denials::DenialCount, listener::PeerListener, membership::Steward, submit::Writes,
 };
-use self::{denials::DenialCount, listener::PeerListener, submit::Writes};
+pub use self::{
+    cluster::{
+        AuditStatus, ClusterMember, ClusterStatus, InvitationStatus, MemberAim, MemberState, MembershipStatus,
+    },
+    failure::{Failure, StartError},
+    submit::{Credentials, NotEntered, Submission, SubmitError, Submitted, mint_request_id},
+};
+pub use crate::disk::{DiskReport, DiskState};
 use crate::{
     backup::{BackupStream, Header, NotFounded},
     clock::wall_ms,
     config::NodeConfig,
+    disk::Disk,
+    leadership::known_leader,
     metrics::Metrics,
-    peer::PeerClient,
+    peer::{HandOverReply, PeerClient},
     raft::{NodeMeta, Published, RaftStatus, Replica},
     reads::Reads,
     storage::{AuditRow, Storage, StorageError},
@@ -45,6 +56,20 @@ use crate::{
 
 /// Records of one page of the audit log, at most.
 pub const AUDIT_PAGE_MAX: usize = 1_000;
+
+/// Between two looks whether a change of the membership has arrived here.
+const MEMBERSHIP_PAUSE: Duration = Duration::from_millis(20);
+
+/// Why leadership was not handed over.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HandOverError {
+    /// It was not.
+    #[error("{0}")]
+    Refused(String),
+    /// It may have been or not.
+    #[error("{0}")]
+    Unavailable(String),
+}
 
 /// A running member.
 pub struct Node {
@@ -55,6 +80,7 @@ pub struct Node {
     peers: PeerClient,
     reads: Arc<Reads>,
     writes: Arc<Writes>,
+    steward: Arc<Steward>,
     metrics: Metrics,
     denials: Arc<DenialCount>,
     failure: watch::Receiver<Option<Failure>>,
@@ -62,6 +88,9 @@ pub struct Node {
     peer_listener: Mutex<Option<PeerListener>>,
     /// What runs until the node stops: the way into a cluster, and the comparison of clocks.
     tasks: Vec<AbortHandle>,
+    disk: Arc<Disk>,
+    /// Whether the disk, which had refused a write, takes writes again.
+    disk_is_back: watch::Receiver<bool>,
     /// Tells the reporter of refused credentials to write its last record, and backups to end.
     stop: watch::Sender<bool>,
     reporter: Mutex<Option<JoinHandle<()>>>,
@@ -95,6 +124,11 @@ impl Node {
         &self.reads
     }
 
+    /// What is known of the disk that the data folder lies on.
+    pub fn disk(&self) -> DiskReport {
+        self.disk.report()
+    }
+
     /// What is counted.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
@@ -114,6 +148,11 @@ impl Node {
         self.writes.submit(&submission, deadline).await
     }
 
+    /// Answers a write that the state published here remembers, by what it came to. Takes at most `deadline`.
+    pub(crate) async fn repeat(&self, first: Reply, deadline: Duration) -> Submitted {
+        self.writes.repeat(first, deadline).await
+    }
+
     /// Counts a request that was refused because its token was missing or no good. The count becomes one audit
     /// record every [`crate::config::WriteConfig::denials_interval`].
     pub fn count_denial(&self) {
@@ -122,15 +161,53 @@ impl Node {
 
     /// How the cluster does. Asks every member, and takes half a second at most.
     pub async fn cluster_status(&self) -> ClusterStatus {
-        cluster::gather(
-            self.id(),
-            &self.meta,
-            &self.replica,
-            &self.peers,
-            &self.reads,
-            self.config.waits.status_timeout,
-        )
-        .await
+        let own = MemberReport::of(&self.replica, &self.reads, &self.disk, self.steward.waits_for());
+        let patience = self.config.waits.status_timeout;
+        cluster::gather(self.id(), &self.meta, own, &self.replica, &self.peers, patience).await
+    }
+
+    /// Returns true once the membership in force here is committed and holds the node as a voter (`true`) or not at all
+    /// (`false`); false when that is not so within `deadline`.
+    pub async fn await_member(&self, node_id: u64, votes: bool, deadline: Duration) -> bool {
+        let reached = async {
+            loop {
+                let view = self.replica.membership();
+                let is_voter = view.voters.iter().all(|voters| voters.contains(&node_id));
+                let is_so = if votes { is_voter } else { !view.members.contains_key(&node_id) };
+                // Whoever was removed is told so by the others, and sees no later membership.
+                let is_gone = !votes && node_id == self.id() && self.peers.watch_removed().borrow().is_some();
+                if (is_so && view.is_committed && !view.is_joint()) || is_gone {
+                    return;
+                }
+                tokio::time::sleep(MEMBERSHIP_PAUSE).await;
+            }
+        };
+        tokio::time::timeout(deadline, reached).await.is_ok()
+    }
+
+    /// Lets another member lead, as the audit record at `sequence` says. Returns who leads.
+    ///
+    /// # Errors
+    /// Why it was not done, or is not known to have been; and whether asking again can help.
+    pub async fn transfer_leadership(
+        &self,
+        to: u64,
+        sequence: u64,
+        deadline: Duration,
+    ) -> Result<u64, HandOverError> {
+        let reply = match known_leader(&self.replica) {
+            Some(leader) if leader == self.id() => self.steward.hand_over(to, sequence).await,
+            Some(leader) => match self.peers.hand_over(leader, to, sequence, deadline).await {
+                Ok(reply) => reply,
+                Err(error) => HandOverReply::Unavailable { why: error.to_string() },
+            },
+            None => HandOverReply::Unavailable { why: "no leader is known".to_owned() },
+        };
+        match reply {
+            HandOverReply::Leads { leader } => Ok(leader),
+            HandOverReply::Refused { why } => Err(HandOverError::Refused(why)),
+            HandOverReply::Unavailable { why } => Err(HandOverError::Unavailable(why)),
+        }
     }
 
     /// At most `limit` (and [`AUDIT_PAGE_MAX`]) audit records from sequence `from` on, none of them ahead of the
@@ -174,6 +251,16 @@ impl Node {
             Ok(Some(failure)) => failure,
             // A task that has ended without a failure has none to tell of.
             Ok(None) | Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Returns once the disk takes writes again, after it had refused one: this node has to be started anew to take
+    /// part in its cluster again.
+    pub async fn disk_is_back(&self) {
+        let mut back = self.disk_is_back.clone();
+        if back.wait_for(|back| *back).await.is_err() {
+            // Nobody looks any more: the node stops.
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -7,10 +7,13 @@ use std::{
     path::Path,
 };
 
-use flagraft_core::token::{Secret, TokenKind};
+use flagraft_core::{
+    seat::JoinToken,
+    token::{Secret, TokenKind},
+};
 
-use super::{failure::StartError, submit::random_bytes};
-use crate::peer::PeerSecret;
+use super::failure::StartError;
+use crate::{peer::PeerSecret, random::random};
 
 /// The secret that all members share. White space around it does not count.
 pub(super) fn peer_secret(path: &Path) -> Result<PeerSecret, StartError> {
@@ -32,11 +35,7 @@ pub(super) fn owner_token(path: &Path) -> Result<Secret, StartError> {
             Ok(secret)
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            let mut random = [0; 32];
-            let (first, second) = random.split_at_mut(16);
-            first.copy_from_slice(&random_bytes());
-            second.copy_from_slice(&random_bytes());
-            let secret = Secret::new(TokenKind::Admin, random);
+            let secret = Secret::new(TokenKind::Admin, random());
             let write = || {
                 let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
                 writeln!(file, "{}", secret.expose())?;
@@ -47,6 +46,14 @@ pub(super) fn owner_token(path: &Path) -> Result<Secret, StartError> {
         }
         Err(error) => Err(wrong(error.to_string())),
     }
+}
+
+/// The token that a new node joins with.
+pub(super) fn join_token(path: &Path) -> Result<JoinToken, StartError> {
+    let wrong = |why: String| file("the join token", path, why);
+    let text = fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    warn_if_open(path);
+    JoinToken::parse(text.trim()).map_err(|invalid| wrong(invalid.message))
 }
 
 fn file(what: &'static str, path: &Path, why: String) -> StartError {
@@ -76,6 +83,19 @@ mod tests {
         fs::write(&path, "nonsense").expect("written");
         let error = owner_token(&path).expect_err("no token").to_string();
         assert!(!error.contains("nonsense"), "{error}");
+    }
+
+    #[test]
+    fn a_join_token_that_is_missing_or_wrong_is_named_and_not_repeated() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("join-token");
+        assert!(matches!(join_token(&path), Err(StartError::File { .. })));
+        let token = JoinToken::new([3; 32]);
+        fs::write(&path, format!("{}\n", token.expose())).expect("written");
+        assert_eq!(join_token(&path).expect("read"), token);
+        fs::write(&path, format!("{}x", token.expose())).expect("written");
+        let error = join_token(&path).expect_err("damaged").to_string();
+        assert!(error.contains("checksum") && !error.contains(token.expose()), "{error}");
     }
 
     #[test]

@@ -6,27 +6,33 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
-use tokio::sync::watch;
+use tokio::{sync::watch, task::AbortHandle};
 
 use super::{
     Node,
-    clocks::ClockWatch,
+    clocks::{self, ClockWatch},
     denials::{DenialCount, Reporter},
     desk::Desk,
     failure::StartError,
     founding::{Newcomer, failure_of},
+    joining::{Joiner, announce},
     listener::{self, PeerListener},
+    membership::{Steward, StewardParts},
+    room::{Room, RoomKeeper},
     secrets,
     submit::Writes,
 };
 use crate::{
     backup::Staged,
     config::NodeConfig,
+    disk::Disk,
+    files,
     metrics::Metrics,
     peer::{PeerClient, PeerOptions},
-    raft::{MemberRole, NodeMeta, Replica, ReplicaOptions, VersionRange},
+    raft::{MemberRole, NodeMeta, Replica, ReplicaOptions, TransferMetrics, VersionRange},
     reads::Reads,
     storage::{GROUP, Storage, StorageError, StorageMetrics, StorageOptions},
 };
@@ -64,6 +70,7 @@ impl Node {
             // The port was left to the system, so only now is there an address to tell.
             *own = peer_address.to_string();
         }
+        let peers_max = files::shares(&config.connections)?.peers;
         let secret = config.peers.secret_file.as_deref().map(secrets::peer_secret).transpose()?;
         let staged = Staged::find(&config.data_dir)?;
         let metrics = Metrics::new()?;
@@ -72,6 +79,10 @@ impl Node {
         // Only now: in a folder that can't be used nothing is left behind.
         let founder = config.bootstrap.as_ref().map(|bootstrap| secrets::owner_token(&bootstrap.token_file));
         let founder = founder.transpose()?;
+        let join = config.join.clone();
+        // A folder that was let in before needs no token any more, and the file may be gone.
+        let new = join.as_ref().filter(|_| storage.identity().cluster_id.is_none());
+        let join_token = new.map(|join| secrets::join_token(&join.token_file)).transpose()?;
 
         let node_id = config.node_id;
         let identity = storage.identity();
@@ -85,24 +96,55 @@ impl Node {
             peers: config.peers.members.clone(),
             versions: VersionRange::OURS,
         })?;
-        let clocks = ClockWatch::new(peers.clone(), metrics.registry(), config.waits.clone())?;
+        for (id, address) in join.iter().flat_map(|join| &join.members) {
+            peers.introduce(*id, address.clone());
+        }
+        let offset = clocks::offset_gauge(metrics.registry())?;
         // The last step that can fail: what follows starts tasks, and nobody would stop them.
         let replica = Replica::open(ReplicaOptions {
             node_id,
             storage: Arc::clone(&storage),
             peers: peers.clone(),
             tuning: config.raft.clone(),
+            transfers: TransferMetrics::register(metrics.registry())?,
         })
         .await?;
-        let reads = Arc::new(Reads::start(node_id, replica.clone(), peers.clone(), config.reads.clone()));
+        let disk = Arc::new(Disk::new(Arc::clone(&storage), config.disk.clone()));
+        let room = Arc::new(Room::new(node_id, Arc::clone(&disk)));
+        let (back, disk_is_back) = watch::channel(false);
+        let keeper = RoomKeeper::new(
+            Arc::clone(&room),
+            replica.clone(),
+            peers.clone(),
+            config.waits.status_timeout,
+            back,
+        );
+        let reads = Arc::new(Reads::start(
+            node_id,
+            replica.clone(),
+            peers.clone(),
+            Arc::clone(&disk),
+            config.reads.clone(),
+        ));
         let writes = Arc::new(Writes::new(
             node_id,
             replica.clone(),
             peers.clone(),
+            Arc::clone(&storage),
             Arc::clone(&reads),
+            Arc::clone(&room),
             config.writes.clone(),
             metrics.clone(),
         ));
+        let steward = Arc::new(Steward::new(StewardParts {
+            node_id,
+            storage: Arc::clone(&storage),
+            replica: replica.clone(),
+            peers: peers.clone(),
+            reads: Arc::clone(&reads),
+            writes: Arc::clone(&writes),
+            silence_max: Duration::from_millis(config.raft.election_timeout_max_ms),
+        }));
         let desk = Arc::new(Desk {
             meta: meta.clone(),
             storage: Arc::clone(&storage),
@@ -110,12 +152,28 @@ impl Node {
             peers: peers.clone(),
             reads: Arc::clone(&reads),
             writes: Arc::clone(&writes),
+            room,
+            disk: Arc::clone(&disk),
+            steward: Arc::clone(&steward),
+            joins: join.is_some(),
+            clock: config.clock,
             restores: staged.is_some(),
             read_timeout: config.reads.try_timeout,
             await_published_max: config.waits.await_published_max,
         });
-        let peer_listener = PeerListener::start(listener, &peers, desk);
+        let limits = config.connections.limits(peers_max);
+        let peer_listener = PeerListener::start(listener, limits, &peers, desk);
 
+        let joiner = join.map(|join| Joiner {
+            node_id,
+            meta: meta.clone(),
+            members: join.members.into_keys().filter(|id| *id != node_id).collect(),
+            token: join_token,
+            storage: Arc::clone(&storage),
+            replica: replica.clone(),
+            peers: peers.clone(),
+            waits: config.waits.clone(),
+        });
         let newcomer = Newcomer {
             node_id,
             meta: meta.clone(),
@@ -126,10 +184,18 @@ impl Node {
             writes: Arc::clone(&writes),
             founder,
             staged,
+            joiner,
             waits: config.waits.clone(),
         };
         let denials = Arc::new(DenialCount::default());
         let reporter = Reporter::new(node_id, Arc::clone(&denials), Arc::clone(&writes), replica.clone());
+        let clocks = ClockWatch {
+            peers: peers.clone(),
+            replica: replica.clone(),
+            clock: config.clock,
+            offset,
+            waits: config.waits.clone(),
+        };
         let (fail, failure) = watch::channel(None);
         let tasks = vec![
             tokio::spawn(async move {
@@ -139,6 +205,9 @@ impl Node {
             })
             .abort_handle(),
             tokio::spawn(clocks.run()).abort_handle(),
+            tokio::spawn(keeper.run()).abort_handle(),
+            spawn_steward(&steward),
+            spawn_announcer(meta.clone(), node_id, &replica, &peers, &steward, &config),
         ];
         let (stop, stopped) = watch::channel(false);
         let reporter = tokio::spawn(reporter.run(config.writes.clone(), stopped));
@@ -150,17 +219,39 @@ impl Node {
             peers,
             reads,
             writes,
+            steward,
             metrics,
             denials,
             failure,
             peer_address,
             peer_listener: Mutex::new(Some(peer_listener)),
             tasks,
+            disk,
+            disk_is_back,
             stop,
             reporter: Mutex::new(Some(reporter)),
             let_go,
         }))
     }
+}
+
+fn spawn_steward(steward: &Arc<Steward>) -> AbortHandle {
+    let steward = Arc::clone(steward);
+    tokio::spawn(async move { steward.run().await }).abort_handle()
+}
+
+fn spawn_announcer(
+    meta: NodeMeta,
+    node_id: u64,
+    replica: &Replica,
+    peers: &PeerClient,
+    steward: &Arc<Steward>,
+    config: &NodeConfig,
+) -> AbortHandle {
+    let (replica, peers, steward) = (replica.clone(), peers.clone(), Arc::clone(steward));
+    let waits = config.waits.clone();
+    let announcing = async move { announce(node_id, &meta, &replica, &peers, &steward, &waits).await };
+    tokio::spawn(announcing).abort_handle()
 }
 
 async fn open_storage(

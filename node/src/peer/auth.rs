@@ -23,6 +23,8 @@ const HMAC_SHA256: u8 = 1;
 pub(super) enum Direction {
     Request,
     Reply,
+    /// Of the length of a request that follows.
+    Claim,
 }
 
 impl Direction {
@@ -30,6 +32,7 @@ impl Direction {
         match self {
             Self::Request => b"flagraft peer request v1",
             Self::Reply => b"flagraft peer reply v1",
+            Self::Claim => b"flagraft peer claim v1",
         }
     }
 }

@@ -4,16 +4,23 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use flagraft_core::identity::ClusterId;
+use tokio::sync::watch;
 
 use super::{
-    MESSAGE_BYTES_MAX, PATH,
+    CLAIM, MESSAGE_BYTES_MAX, PATH,
     auth::{Direction, PeerSecret},
     directory::Directory,
     envelope,
-    message::{Found, FoundReply, HelloReply, ReadIndexReply, Refusal, ReplyV1, RequestV1},
+    message::{
+        Found, FoundReply, HandOverReply, HelloReply, Join, JoinReply, ReadIndexReply, Refusal, RefusalCode,
+        ReplyV1, RequestV1,
+    },
     millis,
 };
-use crate::raft::{NodeMeta, RaftMessage, RaftReply, VersionRange};
+use crate::{
+    raft::{NodeMeta, RaftMessage, RaftReply, VersionRange},
+    random::random,
+};
 
 /// How long an idle connection is kept.
 const IDLE: Duration = Duration::from_secs(60);
@@ -115,6 +122,60 @@ impl PeerClient {
         self.directory.learn(node_id, meta);
     }
 
+    /// Forgets the address and the data folder of whoever is no member any more.
+    pub(crate) fn keep_members(&self, is_member: impl Fn(u64) -> bool) {
+        self.directory.keep_members(is_member);
+    }
+
+    /// Takes over where a node is said to be, until a membership says it.
+    pub fn introduce(&self, node_id: u64, address: String) {
+        self.directory.introduce(node_id, address);
+    }
+
+    /// Where a node is reached, as far as that is known.
+    pub fn address(&self, node_id: u64) -> Option<String> {
+        self.directory.address(node_id)
+    }
+
+    /// Which node spoke to this one as to a member of its cluster, while this one had none.
+    pub fn claimed_by(&self) -> Option<(u64, ClusterId)> {
+        self.directory.claimed_by()
+    }
+
+    /// Follows whether a member has said that this node was removed from the cluster, and in which words.
+    pub fn watch_removed(&self) -> watch::Receiver<Option<String>> {
+        self.directory.watch_removed()
+    }
+
+    /// Take me in, or know me by another address or place. Also from a node that has no cluster yet.
+    ///
+    /// # Errors
+    /// See [`PeerError`].
+    pub async fn join(&self, to: u64, join: &Join, deadline: Duration) -> Result<JoinReply, PeerError> {
+        let request = RequestV1::Join { token: join.token.clone(), meta: (&join.meta).into() };
+        match self.call(to, request, deadline).await? {
+            ReplyV1::Join(reply) => Ok(reply.into()),
+            _ => Err(another_answer()),
+        }
+    }
+
+    /// Let `next` lead, as the audit record at `sequence` says.
+    ///
+    /// # Errors
+    /// See [`PeerError`].
+    pub async fn hand_over(
+        &self,
+        to: u64,
+        next: u64,
+        sequence: u64,
+        deadline: Duration,
+    ) -> Result<HandOverReply, PeerError> {
+        match self.call(to, RequestV1::HandOver { to: next, sequence }, deadline).await? {
+            ReplyV1::HandOver(reply) => Ok(reply.into()),
+            _ => Err(another_answer()),
+        }
+    }
+
     /// Who are you? Also for a node that has no cluster yet.
     ///
     /// # Errors
@@ -154,7 +215,7 @@ impl PeerClient {
     /// # Errors
     /// See [`PeerError`].
     pub async fn read_index(&self, to: u64, deadline: Duration) -> Result<ReadIndexReply, PeerError> {
-        let sent = u64::from_be_bytes(random()?);
+        let sent = u64::from_be_bytes(random());
         match self.call(to, RequestV1::ReadIndex { nonce: sent }, deadline).await? {
             // The transport binds replies to requests already. This protects a read from the handler behind it too:
             // an answer from a queue, computed before this request arrived, would be a stale read.
@@ -206,28 +267,29 @@ impl PeerClient {
 
     async fn call(&self, to: u64, request: RequestV1, deadline: Duration) -> Result<ReplyV1, PeerError> {
         let address = self.directory.address(to).ok_or(PeerError::UnknownPeer(to))?;
-        let nonce = random()?;
+        let nonce = random();
         let header = envelope::header(&self.directory, to, nonce);
         let bytes = envelope::pack(&self.directory, Direction::Request, &header, &request)
             .map_err(|error| PeerError::NotSent(error.to_string()))?;
         if bytes.len() > MESSAGE_BYTES_MAX {
             return Err(PeerError::NotSent(format!("a message of {} bytes is too long", bytes.len())));
         }
-        let answer = tokio::time::timeout(deadline, self.post(&address, bytes))
+        let claim = envelope::claim(&self.directory, nonce, bytes.len());
+        let answer = tokio::time::timeout(deadline, self.post(&address, &claim, bytes))
             .await
             .map_err(|_| PeerError::Timeout)??;
         self.reply(to, nonce, request.needs_no_cluster(), &answer)
     }
 
-    async fn post(&self, address: &str, bytes: Vec<u8>) -> Result<BytesMut, PeerError> {
-        let mut response =
-            self.http.post(format!("http://{address}{PATH}")).body(bytes).send().await.map_err(|error| {
-                if error.is_connect() || error.is_builder() {
-                    PeerError::NotSent(reasons(&error))
-                } else {
-                    PeerError::Lost(reasons(&error))
-                }
-            })?;
+    async fn post(&self, address: &str, claim: &str, bytes: Vec<u8>) -> Result<BytesMut, PeerError> {
+        let request = self.http.post(format!("http://{address}{PATH}")).header(CLAIM, claim).body(bytes);
+        let mut response = request.send().await.map_err(|error| {
+            if error.is_connect() || error.is_builder() {
+                PeerError::NotSent(reasons(&error))
+            } else {
+                PeerError::Lost(reasons(&error))
+            }
+        })?;
         let status = response.status();
         let mut body = BytesMut::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| PeerError::Lost(reasons(&error)))? {
@@ -261,7 +323,13 @@ impl PeerClient {
             envelope::message(Direction::Reply, rest).map_err(|error| untrusted(error.to_string()))?;
         // A refusal explains why the two nodes don't fit together, so it need not pass the checks that failed.
         if let ReplyV1::Refused(refusal) = reply {
-            return Err(PeerError::Refused(refusal.into()));
+            let refusal = Refusal::from(refusal);
+            let is_ours =
+                header.cluster.is_some() && header.cluster == self.directory.cluster_id().map(|id| id.0);
+            if refusal.code == RefusalCode::Removed && is_ours {
+                self.directory.set_removed(refusal.message.clone());
+            }
+            return Err(PeerError::Refused(refusal));
         }
         if header.from != to {
             return Err(untrusted(format!("node {} answered where node {to} was asked", header.from)));
@@ -274,12 +342,6 @@ impl PeerClient {
 
 fn another_answer() -> PeerError {
     PeerError::BadReply("it answers something else".to_owned())
-}
-
-fn random<const N: usize>() -> Result<[u8; N], PeerError> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|error| PeerError::NotSent(error.to_string()))?;
-    Ok(bytes)
 }
 
 /// An error with what caused it: reqwest keeps the telling part ("connection refused") for the last.

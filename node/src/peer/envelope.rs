@@ -43,12 +43,8 @@ pub(super) fn pack(
     header: &HeaderV1,
     message: &impl Encode,
 ) -> Result<Vec<u8>, CodecError> {
-    let kind = match direction {
-        Direction::Request => Kind::PeerRequest,
-        Direction::Reply => Kind::PeerReply,
-    };
     let mut bytes = codec::encode(Kind::PeerHeader, header)?;
-    bytes.extend(codec::encode(kind, message)?);
+    bytes.extend(codec::encode(kind_of(direction), message)?);
     auth::seal(directory.secret.as_ref(), direction, &mut bytes);
     Ok(bytes)
 }
@@ -65,11 +61,31 @@ pub(super) fn unpack<'a>(
 
 /// The message itself.
 pub(super) fn message<T: Decode<()>>(direction: Direction, rest: &[u8]) -> Result<T, CodecError> {
-    let kind = match direction {
-        Direction::Request => Kind::PeerRequest,
+    codec::decode(kind_of(direction), rest)
+}
+
+fn kind_of(direction: Direction) -> Kind {
+    match direction {
+        Direction::Request | Direction::Claim => Kind::PeerRequest,
         Direction::Reply => Kind::PeerReply,
-    };
-    codec::decode(kind, rest)
+    }
+}
+
+/// The claim of a request: its nonce and its length, sealed, in hexadecimal.
+pub(super) fn claim(directory: &Directory, nonce: [u8; 16], length: usize) -> String {
+    let mut bytes = nonce.to_vec();
+    bytes.extend_from_slice(&(length as u64).to_be_bytes());
+    auth::seal(directory.secret.as_ref(), Direction::Claim, &mut bytes);
+    hex::encode(bytes)
+}
+
+/// The length that a claim states.
+pub(super) fn claimed(directory: &Directory, claim: &[u8]) -> Result<usize, AuthError> {
+    let bytes = hex::decode(claim).map_err(|_| AuthError::Malformed)?;
+    let body = auth::open(directory.secret.as_ref(), Direction::Claim, &bytes)?;
+    let (nonce, length) = body.split_last_chunk::<8>().ok_or(AuthError::Malformed)?;
+    let length = usize::try_from(u64::from_be_bytes(*length)).map_err(|_| AuthError::Malformed)?;
+    if nonce.len() == 16 { Ok(length) } else { Err(AuthError::Malformed) }
 }
 
 /// Checks whom a message is from and to. `needs_no_cluster`: whether it is of the few that come before a cluster.

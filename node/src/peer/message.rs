@@ -32,12 +32,14 @@ pub(super) enum RequestV1 {
     ReadIndex { nonce: u64 },
     AwaitPublished { index: u64, deadline_ms: u64 },
     Status,
+    Join { token: String, meta: NodeMetaV1 },
+    HandOver { to: u64, sequence: u64 },
 }
 
 impl RequestV1 {
     /// Whether the message may come from or go to a node that has no cluster yet.
     pub fn needs_no_cluster(&self) -> bool {
-        matches!(self, Self::Hello | Self::Found { .. })
+        matches!(self, Self::Hello | Self::Found { .. } | Self::Join { .. })
     }
 }
 
@@ -52,6 +54,8 @@ pub(super) enum ReplyV1 {
     ReadIndex { nonce: u64, reply: ReadIndexReplyV1 },
     AwaitPublished { reached: bool },
     Status { body: Vec<u8> },
+    Join(JoinReplyV1),
+    HandOver(HandOverReplyV1),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -77,6 +81,21 @@ pub(super) enum FoundReplyV1 {
 pub(super) enum ReadIndexReplyV1 {
     Confirmed { index: u64 },
     NotLeader { leader: Option<u64> },
+    Unavailable { why: String },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub(super) enum JoinReplyV1 {
+    Admitted { cluster: u128 },
+    NotLeader { leader: Option<(u64, String)> },
+    Refused { why: String },
+    Unavailable { why: String },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub(super) enum HandOverReplyV1 {
+    Leads { leader: u64 },
+    Refused { why: String },
     Unavailable { why: String },
 }
 
@@ -127,6 +146,60 @@ pub enum ReadIndexReply {
     },
 }
 
+/// A node asks to be taken in, or a member to be known by another address or place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Join {
+    /// The secret of its join token. A member needs none.
+    pub token: String,
+    /// How it wants to be known.
+    pub meta: NodeMeta,
+}
+
+/// The answer to [`Join`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JoinReply {
+    /// It is a member, and is known as it wants to be.
+    Admitted {
+        /// The cluster it belongs to now.
+        cluster_id: ClusterId,
+    },
+    /// The node that was asked does not lead.
+    NotLeader {
+        /// Who might, and where it is reached.
+        leader: Option<(u64, String)>,
+    },
+    /// It is not taken in. To ask again makes no difference.
+    Refused {
+        /// For people.
+        why: String,
+    },
+    /// It was not taken in yet. Ask again.
+    Unavailable {
+        /// For people.
+        why: String,
+    },
+}
+
+/// The answer to a request to let another member lead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HandOverReply {
+    /// Another member leads now.
+    Leads {
+        /// Which.
+        leader: u64,
+    },
+    /// It is not done: the log does not say so, or not to this leader.
+    Refused {
+        /// For people.
+        why: String,
+    },
+    /// It may have been done or not.
+    Unavailable {
+        /// For people.
+        why: String,
+    },
+}
+
 /// Why a member did not do what it was asked. It did nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -166,6 +239,10 @@ pub enum RefusalCode {
     Stopped = 8,
     /// The receiver can't do it now.
     Unavailable = 9,
+    /// The sender was removed from the cluster.
+    Removed = 10,
+    /// The receiver's disk has no room for it.
+    NoRoom = 20,
     /// A code of a newer version.
     Unknown = 0,
 }
@@ -173,8 +250,8 @@ pub enum RefusalCode {
 impl RefusalCode {
     fn from_number(number: u16) -> Self {
         use RefusalCode::{
-            Malformed, NoCluster, Stopped, Unavailable, Unknown, Unsupported, WrongCluster, WrongGroup,
-            WrongReceiver, WrongUid,
+            Malformed, NoCluster, NoRoom, Removed, Stopped, Unavailable, Unknown, Unsupported, WrongCluster,
+            WrongGroup, WrongReceiver, WrongUid,
         };
         let all = [
             WrongCluster,
@@ -186,6 +263,8 @@ impl RefusalCode {
             Malformed,
             Stopped,
             Unavailable,
+            Removed,
+            NoRoom,
         ];
         all.into_iter().find(|code| *code as u16 == number).unwrap_or(Unknown)
     }
@@ -257,6 +336,48 @@ impl From<ReadIndexReplyV1> for ReadIndexReply {
             ReadIndexReplyV1::Confirmed { index } => Self::Confirmed { index },
             ReadIndexReplyV1::NotLeader { leader } => Self::NotLeader { leader },
             ReadIndexReplyV1::Unavailable { why } => Self::Unavailable { why },
+        }
+    }
+}
+
+impl From<JoinReply> for JoinReplyV1 {
+    fn from(reply: JoinReply) -> Self {
+        match reply {
+            JoinReply::Admitted { cluster_id } => Self::Admitted { cluster: cluster_id.0 },
+            JoinReply::NotLeader { leader } => Self::NotLeader { leader },
+            JoinReply::Refused { why } => Self::Refused { why },
+            JoinReply::Unavailable { why } => Self::Unavailable { why },
+        }
+    }
+}
+
+impl From<JoinReplyV1> for JoinReply {
+    fn from(reply: JoinReplyV1) -> Self {
+        match reply {
+            JoinReplyV1::Admitted { cluster } => Self::Admitted { cluster_id: ClusterId(cluster) },
+            JoinReplyV1::NotLeader { leader } => Self::NotLeader { leader },
+            JoinReplyV1::Refused { why } => Self::Refused { why },
+            JoinReplyV1::Unavailable { why } => Self::Unavailable { why },
+        }
+    }
+}
+
+impl From<HandOverReply> for HandOverReplyV1 {
+    fn from(reply: HandOverReply) -> Self {
+        match reply {
+            HandOverReply::Leads { leader } => Self::Leads { leader },
+            HandOverReply::Refused { why } => Self::Refused { why },
+            HandOverReply::Unavailable { why } => Self::Unavailable { why },
+        }
+    }
+}
+
+impl From<HandOverReplyV1> for HandOverReply {
+    fn from(reply: HandOverReplyV1) -> Self {
+        match reply {
+            HandOverReplyV1::Leads { leader } => Self::Leads { leader },
+            HandOverReplyV1::Refused { why } => Self::Refused { why },
+            HandOverReplyV1::Unavailable { why } => Self::Unavailable { why },
         }
     }
 }

@@ -1,5 +1,8 @@
 //! How members talk to each other: one POST route, messages of frozen structs, each authenticated and addressed.
 //!
+//! A request is whole before its seal can be checked. So it comes with a claim in a header, which is sealed too and says
+//! how long it is: a node takes no body from whoever has no claim.
+//!
 //! Every request names the cluster, the group, the sender, the receiver, the sender's data folder and the versions
 //! it speaks, and carries a nonce; the reply names the same from its side and repeats the nonce. Both end in an HMAC
 //! over all of that, under the secret that the members share. So a message of another cluster, a misdirected one, one
@@ -23,7 +26,9 @@ use std::time::Duration;
 pub use self::{
     auth::{PeerSecret, SECRET_BYTES_MIN, WeakSecret},
     client::{PeerClient, PeerError, PeerOptions},
-    message::{Found, FoundReply, HelloReply, ReadIndexReply, Refusal, RefusalCode},
+    message::{
+        Found, FoundReply, HandOverReply, HelloReply, Join, JoinReply, ReadIndexReply, Refusal, RefusalCode,
+    },
     server::PeerHandler,
 };
 
@@ -32,6 +37,9 @@ pub const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The path of the one route.
 const PATH: &str = "/peer/v1";
+
+/// The HTTP header with a request's claim: how long it is, sealed, so that nobody else can make a node wait for bytes.
+const CLAIM: &str = "flagraft-peer-claim";
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)

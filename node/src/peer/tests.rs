@@ -7,17 +7,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{Router, body::Bytes, extract::State, routing::post};
+use axum::{Router, body::Bytes, extract::State, http::HeaderMap, routing::post};
 use bincode::{Decode, Encode};
 use flagraft_core::identity::ClusterId;
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
 
 use super::{
-    PATH,
+    CLAIM, MESSAGE_BYTES_MAX, PATH,
     auth::PeerSecret,
     client::{PeerClient, PeerError, PeerOptions},
+    envelope::claim,
     message::{
-        Found, FoundReply, HeaderV1, HelloReply, ReadIndexReply, Refusal, RefusalCode, ReplyV1, RequestV1,
+        Found, FoundReply, HandOverReply, HeaderV1, HelloReply, Join, JoinReply, ReadIndexReply, Refusal,
+        RefusalCode, ReplyV1, RequestV1,
     },
     server::{PeerHandler, router},
 };
@@ -64,6 +70,18 @@ impl PeerHandler for Agreeable {
 
     async fn status(&self, _from: u64) -> Result<Vec<u8>, Refusal> {
         Err(Refusal::new(RefusalCode::Unavailable, "not today"))
+    }
+
+    async fn join(&self, _from: u64, uid: String, join: Join) -> Result<JoinReply, Refusal> {
+        Ok(JoinReply::Refused { why: format!("{uid} {}", join.token) })
+    }
+
+    fn removed(&self, from: u64) -> Option<String> {
+        (from == 6).then(|| "node 6 was removed".to_owned())
+    }
+
+    fn advise_wiped(&self, from: u64) -> Option<String> {
+        Some(format!("call node {from} another name"))
     }
 }
 
@@ -196,12 +214,17 @@ async fn a_reply_from_the_wrong_node_is_not_trusted() {
 /// Passes the first request on and gives its reply to every later one too.
 async fn replaying_proxy(target: SocketAddr) -> SocketAddr {
     type Recorded = Arc<Mutex<Option<Bytes>>>;
-    async fn replay(State((target, recorded)): State<(SocketAddr, Recorded)>, body: Bytes) -> Bytes {
+    async fn replay(
+        State((target, recorded)): State<(SocketAddr, Recorded)>,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Bytes {
         if let Some(reply) = recorded.lock().expect("unpoisoned").clone() {
             return reply;
         }
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
-        let reply = http.post(format!("http://{target}{PATH}")).body(body).send().await.expect("passes on");
+        let request = http.post(format!("http://{target}{PATH}")).header(CLAIM, &headers[CLAIM]).body(body);
+        let reply = request.send().await.expect("passes on");
         let reply = reply.bytes().await.expect("a body");
         *recorded.lock().expect("unpoisoned") = Some(reply.clone());
         reply
@@ -238,11 +261,107 @@ async fn a_dead_peer_is_surely_not_asked_and_a_silent_one_perhaps() {
 #[tokio::test]
 async fn garbage_and_excess_are_refused() {
     let addr = node_2(member(2)).await;
+    let ours = PeerClient::new(member(1)).expect("a client");
+    let claim = |length| claim(&ours.directory, [1; 16], length);
     let http = reqwest::Client::builder().no_proxy().build().expect("a client");
-    for (body, status) in [(Vec::new(), 401), (vec![0; 100], 401), (vec![1; 64 * 1024 * 1024 + 1], 413)] {
-        let answer = http.post(format!("http://{addr}{PATH}")).body(body).send().await.expect("answers");
-        assert_eq!(answer.status().as_u16(), status);
+    for (claim, length, status) in [
+        (claim(0), 0, 401),
+        (claim(100), 100, 401),
+        (claim(99), 100, 400),
+        (claim(MESSAGE_BYTES_MAX + 1), 100, 413),
+        ("00".repeat(57), 100, 401),
+        ("not hexadecimal".to_owned(), 100, 401),
+    ] {
+        let request =
+            http.post(format!("http://{addr}{PATH}")).header(CLAIM, claim.as_str()).body(vec![1; length]);
+        let answer = request.send().await.expect("answers");
+        assert_eq!(answer.status().as_u16(), status, "{claim}");
     }
+}
+
+/// The status of the answer to a request whose body never comes.
+async fn status_before_the_body(addr: SocketAddr, claim: &str) -> Option<u16> {
+    let mut stream = TcpStream::connect(addr).await.expect("it listens");
+    let head = format!("POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: 60000000\r\n{claim}\r\n");
+    stream.write_all(head.as_bytes()).await.expect("open");
+    let mut answer = [0; 12];
+    let read = tokio::time::timeout(Duration::from_millis(500), stream.read_exact(&mut answer)).await;
+    read.ok()?.expect("an answer");
+    std::str::from_utf8(&answer).ok()?.rsplit(' ').next()?.parse().ok()
+}
+
+/// Whoever reaches the listener could make a node hold 64 MiB for each of any number of connections.
+#[tokio::test]
+async fn a_body_is_waited_for_only_from_whoever_claims_it() {
+    let addr = node_2(member(2)).await;
+    assert_eq!(status_before_the_body(addr, "").await, Some(401));
+    let stranger = PeerOptions { secret: Some(PeerSecret::new(vec![6; 32]).expect("long")), ..member(1) };
+    for (options, expected) in [(stranger, Some(401)), (member(1), None)] {
+        let client = PeerClient::new(options).expect("a client");
+        let claim = format!("{CLAIM}: {}\r\n", claim(&client.directory, [1; 16], 60_000_000));
+        assert_eq!(status_before_the_body(addr, &claim).await, expected);
+    }
+    // A member that is in no hurry keeps no other one from being answered.
+    client_to(addr, member(1)).hello(2, SOON).await.expect("answers");
+}
+
+#[test]
+fn the_claim_is_frozen() {
+    let client = PeerClient::new(PeerOptions { secret: None, ..member(1) }).expect("a client");
+    assert_eq!(claim(&client.directory, [7; 16], 258), format!("{}000000000000010200", "07".repeat(16)));
+}
+
+#[tokio::test]
+async fn a_node_without_a_cluster_may_ask_to_join_and_a_removed_one_is_told_so() {
+    let addr = node_2(member(2)).await;
+    let newcomer = client_to(addr, PeerOptions { cluster_id: None, ..member(4) });
+    let join = Join { token: "fr_join_x".to_owned(), meta: NodeMeta::default() };
+    let reply = newcomer.join(2, &join, SOON).await.expect("answers");
+    assert_eq!(reply, JoinReply::Refused { why: format!("{} fr_join_x", uid(4)) });
+
+    let removed = client_to(addr, member(6));
+    assert_eq!(*removed.watch_removed().borrow(), None);
+    let refusal = removed.forward(2, b"abc".to_vec(), SOON).await;
+    assert_eq!(refused(refusal), RefusalCode::Removed);
+    assert_eq!(removed.watch_removed().borrow().as_deref(), Some("node 6 was removed"));
+    // Another cluster's word is none.
+    let stranger = client_to(addr, PeerOptions { cluster_id: None, ..member(6) });
+    assert!(matches!(stranger.hello(2, SOON).await, Err(PeerError::Refused(_))));
+    assert_eq!(*stranger.watch_removed().borrow(), None);
+
+    // Whoever comes back with another data folder is told what to do.
+    let wiped = client_to(addr, PeerOptions { uid: uid(99), ..member(1) });
+    match wiped.hello(2, SOON).await {
+        Err(PeerError::Refused(refusal)) => {
+            assert_eq!(refusal.code, RefusalCode::WrongUid);
+            assert!(refusal.message.contains("call node 1 another name"), "{refusal}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A founder lost its disk, and nobody that its configuration names lives any more. Those that do still send to it.
+#[tokio::test]
+async fn a_node_without_a_cluster_notes_who_takes_it_for_a_member() {
+    let server = PeerClient::new(PeerOptions { cluster_id: None, ..member(2) }).expect("a client");
+    let (addr, _running) = serve(router(&server, Arc::new(Agreeable)), "127.0.0.1:0").await;
+    let sender = client_to(addr, member(5));
+    sender.hello(2, SOON).await.expect("that says nothing");
+    assert_eq!(server.claimed_by(), None);
+    assert_eq!(refused(sender.forward(2, b"abc".to_vec(), SOON).await), RefusalCode::NoCluster);
+    assert_eq!(server.claimed_by(), Some((5, CLUSTER)));
+}
+
+#[test]
+fn what_a_membership_says_wins_over_an_introduction_and_is_forgotten_with_the_member() {
+    let client = PeerClient::new(member(1)).expect("a client");
+    client.introduce(2, "introduced:1".to_owned());
+    assert_eq!(client.address(2).as_deref(), Some("introduced:1"));
+    client.learn(2, &NodeMeta { peer_addr: "member:1".to_owned(), ..NodeMeta::default() });
+    assert_eq!(client.address(2).as_deref(), Some("member:1"));
+    client.keep_members(|id| id != 2);
+    assert_eq!(client.address(2).as_deref(), Some("introduced:1"));
+    assert_eq!(client.peers().len(), 0, "nobody to ask for the time");
 }
 
 #[tokio::test]
@@ -301,6 +420,8 @@ fn golden_bytes_of_the_messages() {
         ("read-index", RequestV1::ReadIndex { nonce: 300 }),
         ("await-published", RequestV1::AwaitPublished { index: 70_000, deadline_ms: 250 }),
         ("status", RequestV1::Status),
+        ("join", RequestV1::Join { token: "fr_join_x".to_owned(), meta: (&NodeMeta::default()).into() }),
+        ("hand-over", RequestV1::HandOver { to: 3, sequence: 70_000 }),
     ] {
         check(name, Kind::PeerRequest, &request);
     }
@@ -328,6 +449,21 @@ fn golden_bytes_of_the_messages() {
         ),
         ("await-published-reply", ReplyV1::AwaitPublished { reached: true }),
         ("status-reply", ReplyV1::Status { body: b"{}".to_vec() }),
+        ("join-reply", ReplyV1::Join(JoinReply::Admitted { cluster_id: CLUSTER }.into())),
+        (
+            "join-reply-elsewhere",
+            ReplyV1::Join(JoinReply::NotLeader { leader: Some((2, "b:2".to_owned())) }.into()),
+        ),
+        ("join-reply-refused", ReplyV1::Join(JoinReply::Refused { why: "x".to_owned() }.into())),
+        ("join-reply-unsure", ReplyV1::Join(JoinReply::Unavailable { why: "x".to_owned() }.into())),
+        ("hand-over-reply", ReplyV1::HandOver(HandOverReply::Leads { leader: 3 }.into())),
+        ("hand-over-reply-refused", ReplyV1::HandOver(HandOverReply::Refused { why: "x".to_owned() }.into())),
+        (
+            "hand-over-reply-unsure",
+            ReplyV1::HandOver(HandOverReply::Unavailable { why: "x".to_owned() }.into()),
+        ),
+        ("refused-removed", ReplyV1::Refused(Refusal::new(RefusalCode::Removed, "no").into())),
+        ("refused-no-room", ReplyV1::Refused(Refusal::new(RefusalCode::NoRoom, "no").into())),
     ] {
         check(name, Kind::PeerReply, &reply);
     }

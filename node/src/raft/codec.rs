@@ -15,7 +15,8 @@ use bincode::{Decode, Encode};
 const MAGIC: u8 = 0xF1;
 /// The layout of the envelope itself.
 const ENVELOPE_VERSION: u8 = 1;
-const HEADER_BYTES: usize = 10;
+/// Bytes before the payload.
+pub const HEADER_BYTES: usize = 10;
 const CHECKSUM_BYTES: usize = 4;
 /// No payload is longer, so that a damaged length can't ask for all memory.
 const PAYLOAD_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -34,6 +35,8 @@ pub enum Kind {
     Membership = 4,
     /// The header of a catalog snapshot.
     Snapshot = 5,
+    /// What was surely on the disk.
+    Floor = 6,
     /// The head of a message between peers.
     PeerHeader = 16,
     /// What a peer asks.
@@ -128,15 +131,14 @@ pub fn decode<T: Decode<()>>(kind: Kind, bytes: &[u8]) -> Result<T, CodecError> 
     }
 }
 
-/// Decodes an envelope of `kind` from the front of `bytes`, and returns what follows it.
+/// How many bytes the envelope has that starts with `bytes`, of which there need to be [`HEADER_BYTES`].
 ///
 /// # Errors
-/// As [`decode`].
-pub fn decode_first<T: Decode<()>>(kind: Kind, bytes: &[u8]) -> Result<(T, &[u8]), CodecError> {
-    let too_short = |expected| CodecError::Length { expected, found: bytes.len() };
-    let header: &[u8; HEADER_BYTES] =
-        bytes.first_chunk().ok_or_else(|| too_short(HEADER_BYTES + CHECKSUM_BYTES))?;
-    let [magic, envelope, k0, k1, v0, v1, l0, l1, l2, l3] = *header;
+/// When there are fewer, or they start no envelope that this program knows.
+pub fn envelope_bytes(bytes: &[u8]) -> Result<usize, CodecError> {
+    let [magic, envelope, _, _, _, _, l0, l1, l2, l3] = *bytes
+        .first_chunk::<HEADER_BYTES>()
+        .ok_or(CodecError::Length { expected: HEADER_BYTES + CHECKSUM_BYTES, found: bytes.len() })?;
     if magic != MAGIC {
         return Err(CodecError::Magic(magic));
     }
@@ -147,7 +149,18 @@ pub fn decode_first<T: Decode<()>>(kind: Kind, bytes: &[u8]) -> Result<(T, &[u8]
     if length > PAYLOAD_BYTES_MAX {
         return Err(CodecError::TooLong(length));
     }
-    let end = HEADER_BYTES + length;
+    Ok(HEADER_BYTES + length + CHECKSUM_BYTES)
+}
+
+/// Decodes an envelope of `kind` from the front of `bytes`, and returns what follows it.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_first<T: Decode<()>>(kind: Kind, bytes: &[u8]) -> Result<(T, &[u8]), CodecError> {
+    let too_short = |expected| CodecError::Length { expected, found: bytes.len() };
+    let end = envelope_bytes(bytes)? - CHECKSUM_BYTES;
+    let [_, _, k0, k1, v0, v1, ..] =
+        *bytes.first_chunk::<HEADER_BYTES>().ok_or_else(|| too_short(HEADER_BYTES + CHECKSUM_BYTES))?;
     let checksum: &[u8; CHECKSUM_BYTES] =
         bytes.get(end..).and_then(<[u8]>::first_chunk).ok_or_else(|| too_short(end + CHECKSUM_BYTES))?;
     if crc32c::crc32c(&bytes[..end]) != u32::from_be_bytes(*checksum) {

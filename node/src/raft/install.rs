@@ -1,47 +1,119 @@
 //! Replaces the state by a snapshot's, in one step that either happened or did not.
 
-use std::{
-    fs::File,
-    io::{self, BufReader, BufWriter, Read, Seek, Write},
-};
+use std::{io, ops::ControlFlow};
 
 use flagraft_core::merkle::Frontier;
 
 use super::{
-    snapshot::{self, Catalog, SnapshotData},
+    catalog_file::{self, Catalog},
+    snapshot::{self, CatalogFile, SnapshotData},
     types::SnapshotMeta,
     wire::{encode_log_id, encode_membership},
 };
-use crate::storage::{AuditRow, MetaKey, Storage, StorageError};
+use crate::storage::{MetaKey, Storage, StorageError};
 
-/// Bytes of audit records written in one batch.
-const BATCH_BYTES: usize = 4 * 1024 * 1024;
-/// Audit records read at a time.
-const PAGE_RECORDS: usize = 1_000;
+/// A snapshot of which everything is checked: its catalog by itself, and the audit records on this node's disk by the
+/// root that the catalog states.
+#[derive(Clone, Debug)]
+pub(crate) struct Checked {
+    file: CatalogFile,
+    catalog: Catalog,
+    /// How many records were counted here when the ones beyond them were proved.
+    proved_from: u64,
+}
 
-/// Checks a snapshot, then makes it the state. This blocks.
+/// Why a snapshot can't be installed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CheckError {
+    /// The catalog is not what it says, or can't be read.
+    #[error("{0}")]
+    Catalog(#[source] io::Error),
+    /// The records beyond the counted ones are not those that the catalog counts, or not all of them.
+    #[error("{0}")]
+    Records(String),
+    /// This node's disk failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl From<CheckError> for io::Error {
+    fn from(error: CheckError) -> Self {
+        match error {
+            CheckError::Catalog(error) => error,
+            CheckError::Records(what) => Self::new(io::ErrorKind::InvalidData, what),
+            CheckError::Storage(error) => error.into(),
+        }
+    }
+}
+
+/// Checks a snapshot by what is on the disk. `counted` is the tree of the audit records that the present state counts.
+/// This blocks for as long as it takes to read the catalog and the records beyond the counted ones.
 ///
-/// Audit records go first, beyond the end of those the present state counts, where nobody looks for them. Then one
-/// synced batch replaces the rows, the applied position and the membership, and so takes the records in. A crash
-/// before it leaves the old state, and start-up removes the surplus records; a crash after it leaves the new one.
-pub(super) fn install(
-    storage: &Storage,
-    meta: &SnapshotMeta,
-    data: &SnapshotData,
-) -> Result<Catalog, io::Error> {
-    let catalog = snapshot::read(&data.catalog)?;
-    if catalog.meta != *meta {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("a snapshot of {} was announced as one of {meta}", catalog.meta),
+/// # Errors
+/// See [`CheckError`].
+pub(super) fn check(storage: &Storage, counted: &Frontier, file: CatalogFile) -> Result<Checked, CheckError> {
+    let catalog = catalog_file::read(&file.file).map_err(CheckError::Catalog)?;
+    prove(storage, counted, &catalog)?;
+    Ok(Checked { file, catalog, proved_from: counted.size() })
+}
+
+/// Proves that the records on the disk beyond the counted ones are those that the catalog counts.
+fn prove(storage: &Storage, counted: &Frontier, catalog: &Catalog) -> Result<(), CheckError> {
+    let wanted = catalog.state.sequence();
+    let mut tree = counted.clone();
+    if tree.size() > wanted {
+        return Err(CheckError::Records(format!(
+            "the snapshot counts {wanted} audit records and this node counts {} already",
+            tree.size()
+        )));
+    }
+    if tree.size() < wanted {
+        storage.scan_audit::<StorageError>(counted.size(), |_, bytes| {
+            tree.push(bytes);
+            Ok(if tree.size() < wanted { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        })?;
+    }
+    if tree.size() < wanted {
+        return Err(CheckError::Records(format!("audit record {} is missing", tree.size())));
+    }
+    if tree.root() != catalog.state.audit_root() {
+        return Err(CheckError::Records(
+            "the audit records do not have the root that the snapshot states".to_owned(),
         ));
     }
+    Ok(())
+}
 
-    let mut records = match &data.audit {
-        Some(file) => Some(AuditReader::new(file)?),
-        None => None,
+/// Makes a snapshot the state. This blocks.
+///
+/// Its audit records are here already, beyond the end of those the present state counts, where nobody looks for them.
+/// One synced batch replaces the rows, the applied position and the membership, and so takes the records in. A crash
+/// before it leaves the old state and the surplus records, a crash after it the new state.
+pub(super) fn install(
+    storage: &Storage,
+    counted: &Frontier,
+    meta: &SnapshotMeta,
+    data: SnapshotData,
+) -> Result<Catalog, io::Error> {
+    let checked = match data {
+        SnapshotData::Stored(file) => check(storage, counted, file)?,
+        SnapshotData::Received(checked) => {
+            if checked.proved_from != counted.size() {
+                // Entries were applied since: what they wrote must fit to the rest.
+                prove(storage, counted, &checked.catalog)?;
+            }
+            *checked
+        }
+        SnapshotData::Covered => {
+            return Err(invalid(format!(
+                "nothing has come of the snapshot {meta}, which is to be installed"
+            )));
+        }
     };
-    take_in_records(storage, &catalog, || records.as_mut().map_or(Ok(None), AuditReader::next))?;
+    let Checked { file, catalog, .. } = checked;
+    if catalog.meta != *meta {
+        return Err(invalid(format!("a snapshot of {} was announced as one of {meta}", catalog.meta)));
+    }
 
     // Gone before the state moves on: after a crash an older snapshot would not reach up to where the log starts.
     snapshot::remove_all(storage)?;
@@ -49,112 +121,22 @@ pub(super) fn install(
     let last_log_id = catalog.meta.last_log_id.as_ref().map(encode_log_id).transpose()?;
     let mut batch = storage.batch();
     batch.clear_state();
-    for (key, value) in &catalog.rows {
-        batch.row(key, Some(value));
+    for (key, value) in catalog.state.rows() {
+        batch.row(&key, Some(&value));
     }
+    batch.take_in_staged(catalog.state.sequence());
     batch.meta(MetaKey::LastApplied, last_log_id.as_deref());
     batch.meta(MetaKey::LastInstalled, last_log_id.as_deref());
     batch.meta(MetaKey::Membership, Some(&encode_membership(&catalog.meta.last_membership)?));
-    batch.meta(MetaKey::AuditStaging, None);
     batch.commit()?;
     storage.sync_blocking()?;
 
-    keep_catalog(storage, data, meta)?;
-    tracing::info!(snapshot = %meta, rows = catalog.rows.len(), "a snapshot is installed");
+    snapshot::keep(storage, &file)?;
+    let entry = meta.last_log_id.map_or(0, |id| id.index);
+    tracing::info!(entry, records = catalog.state.sequence(), "a snapshot is installed");
     Ok(catalog)
 }
 
-/// Writes the records that the catalog counts and the disk lacks, after proof that with them the audit log has the
-/// root that the catalog states.
-fn take_in_records(
-    storage: &Storage,
-    catalog: &Catalog,
-    mut next: impl FnMut() -> Result<Option<AuditRow>, io::Error>,
-) -> Result<(), io::Error> {
-    let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
-    let wanted = catalog.state.sequence();
-    let mut tree = Frontier::default();
-    loop {
-        let page = storage.audit_range(tree.size(), PAGE_RECORDS)?;
-        if page.is_empty() {
-            break;
-        }
-        page.iter().for_each(|row| tree.push(&row.bytes));
-    }
-    let present = tree.size();
-    if present > wanted {
-        return Err(invalid(format!(
-            "the snapshot counts {wanted} audit records and this node has {present} already"
-        )));
-    }
-
-    let mut batch = storage.batch();
-    if present < wanted {
-        batch.meta(MetaKey::AuditStaging, Some(&present.to_be_bytes()));
-    }
-    while tree.size() < wanted {
-        let Some(row) = next()? else {
-            return Err(invalid(format!("audit record {} is missing from the snapshot", tree.size())));
-        };
-        // Those that were applied here since the transfer began are skipped; the root below covers them all.
-        if row.sequence < tree.size() {
-            continue;
-        }
-        if row.sequence != tree.size() {
-            return Err(invalid(format!("audit record {} where {} belongs", row.sequence, tree.size())));
-        }
-        tree.push(&row.bytes);
-        batch.record(row.sequence, &row.bytes);
-        if batch.size_bytes() >= BATCH_BYTES {
-            std::mem::replace(&mut batch, storage.batch()).commit()?;
-        }
-    }
-    if tree.root() != catalog.state.audit_root() {
-        // What was written of it lies beyond the end, and start-up removes it.
-        return Err(invalid("the audit records do not have the root that the snapshot states".to_owned()));
-    }
-    Ok(batch.commit()?)
-}
-
-/// Keeps the installed catalog as this node's own newest snapshot.
-fn keep_catalog(storage: &Storage, data: &SnapshotData, meta: &SnapshotMeta) -> Result<(), io::Error> {
-    let path = storage.snapshot_dir().join("installed.tmp");
-    let copy = File::create(&path).map_err(StorageError::file(&path))?;
-    let mut from: &File = &data.catalog;
-    from.rewind()?;
-    let mut to = BufWriter::new(&copy);
-    io::copy(&mut from, &mut to).and_then(|_| to.flush()).map_err(StorageError::file(&path))?;
-    copy.sync_all().map_err(StorageError::file(&path))?;
-    snapshot::put_in_place(storage, &path, meta)
-}
-
-/// Reads the audit part of a received snapshot: sequence u64, length u32, bytes; big-endian.
-struct AuditReader<'a> {
-    from: BufReader<&'a File>,
-    left: u64,
-}
-
-impl<'a> AuditReader<'a> {
-    fn new(mut file: &'a File) -> Result<Self, io::Error> {
-        file.rewind()?;
-        Ok(Self { from: BufReader::new(file), left: file.metadata()?.len() })
-    }
-
-    fn next(&mut self) -> Result<Option<AuditRow>, io::Error> {
-        const HEAD_BYTES: u64 = 12;
-        if self.left == 0 {
-            return Ok(None);
-        }
-        let (mut sequence, mut length) = ([0; 8], [0; 4]);
-        self.from.read_exact(&mut sequence)?;
-        self.from.read_exact(&mut length)?;
-        let length = u32::from_be_bytes(length);
-        self.left = self
-            .left
-            .checked_sub(HEAD_BYTES + u64::from(length))
-            .ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
-        let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
-        self.from.read_exact(&mut bytes)?;
-        Ok(Some(AuditRow { sequence: u64::from_be_bytes(sequence), bytes }))
-    }
+fn invalid(what: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
 }

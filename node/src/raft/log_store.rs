@@ -17,7 +17,9 @@ use openraft::{
 };
 
 use super::{
+    floor::{Synced, Watermark},
     log_size::LogSize,
+    snapshot::blocking,
     types::{Entry, LogId, TypeConfig, Vote},
     wire::{decode_entry, decode_log_id, decode_vote, encode_entry, encode_log_id, encode_vote},
 };
@@ -36,10 +38,12 @@ pub(crate) struct LogStore {
     /// Bytes of entries after which a read for replication stops.
     append_bytes_max: usize,
     size: Arc<Mutex<LogSize>>,
+    watermark: Arc<Watermark>,
 }
 
 impl LogStore {
-    /// The log in `storage`, of which `size` has measured what is there already.
+    /// The log in `storage`, of which `size` has measured what is there already. All of that is durable: the
+    /// database syncs what it recovers.
     pub(super) fn new(
         storage: Arc<Storage>,
         append_bytes_max: usize,
@@ -47,7 +51,15 @@ impl LogStore {
     ) -> Result<Self, io::Error> {
         let purged = read_log_id(&storage, MetaKey::LastPurged)?;
         let first = Arc::new(AtomicU64::new(purged.map_or(0, |id| id.index.saturating_add(1))));
-        Ok(Self { storage, first, append_bytes_max, size: Arc::new(Mutex::new(size)) })
+        let vote = storage.meta(MetaKey::Vote)?.map(|bytes| decode_vote(&bytes)).transpose()?;
+        let watermark = Watermark::new(&storage, Synced { vote, last: last_entry(&storage)?.or(purged) })?;
+        Ok(Self {
+            storage,
+            first,
+            append_bytes_max,
+            size: Arc::new(Mutex::new(size)),
+            watermark: Arc::new(watermark),
+        })
     }
 
     /// How large the log is.
@@ -121,8 +133,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, io::Error> {
         let last_purged_log_id = read_log_id(&self.storage, MetaKey::LastPurged)?;
-        let last = self.storage.last_log()?.map(|(_, bytes)| decode_entry(&bytes)).transpose()?;
-        let last_log_id = last.map(|entry| entry.log_id).or(last_purged_log_id);
+        let last_log_id = last_entry(&self.storage)?.or(last_purged_log_id);
         Ok(LogState { last_purged_log_id, last_log_id })
     }
 
@@ -132,7 +143,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
         self.storage.put_meta(MetaKey::Vote, &encode_vote(vote)?)?;
-        Ok(self.storage.sync().await?)
+        let (watermark, vote) = (Arc::clone(&self.watermark), *vote);
+        Ok(self.storage.sync_and_note(Box::new(move || watermark.voted(vote))).await?)
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
@@ -157,8 +169,14 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        let encoded: Result<Vec<_>, _> =
-            entries.into_iter().map(|entry| Ok((entry.log_id.index, encode_entry(entry)?))).collect();
+        let mut last = None;
+        let encoded: Result<Vec<_>, _> = entries
+            .into_iter()
+            .map(|entry| {
+                last = Some(entry.log_id);
+                Ok((entry.log_id.index, encode_entry(entry)?))
+            })
+            .collect();
         let encoded = encoded.inspect(|encoded| {
             let mut size = self.size();
             encoded.iter().for_each(|(index, bytes)| size.append(*index, bytes.len()));
@@ -172,17 +190,23 @@ impl RaftLogStorage<TypeConfig> for LogStore {
                 }
             };
         // Only after the write has returned: what is queued before a sync starts must be in the log by then.
-        self.storage.on_synced(count, Box::new(move |result| callback.io_completed(result)));
+        let (watermark, cuts) = (Arc::clone(&self.watermark), self.watermark.cuts());
+        let note = move || last.map_or(Ok(()), |last| watermark.appended(last, cuts));
+        self.storage.on_synced(count, Box::new(note), Box::new(move |result| callback.io_completed(result)));
         Ok(())
     }
 
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
         let first = last_log_id.map_or(0, |id| id.index.saturating_add(1));
+        let watermark = Arc::clone(&self.watermark);
+        blocking(move || watermark.cut(last_log_id)).await?;
         self.size().truncate(first);
         Ok(self.storage.truncate_log(first)?)
     }
 
     async fn purge(&mut self, log_id: LogId) -> Result<(), io::Error> {
+        let watermark = Arc::clone(&self.watermark);
+        blocking(move || watermark.purged(log_id)).await?;
         let first = self.first.load(Ordering::Acquire);
         let next = log_id.index.saturating_add(1);
         self.storage.purge_log(first..next, &encode_log_id(&log_id)?)?;
@@ -195,6 +219,12 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 /// Reads a stored log id.
 pub(super) fn read_log_id(storage: &Storage, key: MetaKey) -> Result<Option<LogId>, io::Error> {
     Ok(storage.meta(key)?.map(|bytes| decode_log_id(&bytes)).transpose()?)
+}
+
+/// The last entry of the stored log.
+pub(super) fn last_entry(storage: &Storage) -> Result<Option<LogId>, io::Error> {
+    let last = storage.last_log()?.map(|(_, bytes)| decode_entry(&bytes)).transpose()?;
+    Ok(last.map(|entry| entry.log_id))
 }
 
 /// The error for a log that does not count up.

@@ -28,6 +28,7 @@ use super::{
 };
 use crate::{
     backup::Words,
+    random::random,
     storage::{GROUP, Identity, MetaKey, Storage, StorageError},
 };
 
@@ -109,16 +110,11 @@ pub fn inspect(storage: &Storage) -> Result<FolderReport, RecoverError> {
 }
 
 /// Makes the folder's node the only member of a new cluster that goes on with all that is in its log. `now_ms` is the
-/// wall clock, and `random` gives random bytes. This blocks.
+/// wall clock. This blocks.
 ///
 /// # Errors
 /// When the folder can't be trusted or has nothing to recover; it is left as it was.
-pub fn recover_alone(
-    storage: &Storage,
-    words: &Words,
-    now_ms: i64,
-    mut random: impl FnMut() -> [u8; 16],
-) -> Result<Recovery, RecoverError> {
+pub fn recover_alone(storage: &Storage, words: &Words, now_ms: i64) -> Result<Recovery, RecoverError> {
     let survivor = Survivor::read(storage)?;
     let identity = &survivor.identity;
     let node_id = identity.node_id;
@@ -142,8 +138,7 @@ pub fn recover_alone(
         ..meta.clone()
     };
     let cluster = ClusterId(u128::from_be_bytes(random()));
-    let [a, b, c, d, e, f, g, h, ..] = random();
-    let history = History(u64::from_be_bytes([a, b, c, d, e, f, g, h]));
+    let history = History(u64::from_be_bytes(random()));
     let from = RecoveredFrom {
         cluster: founding.cluster,
         history: founding.history,

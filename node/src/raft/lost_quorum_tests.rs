@@ -6,6 +6,7 @@ use flagraft_core::{
     identity::{ClusterId, History, LogPosition},
     operation::{Operation, SystemBootstrap},
     proposal::{Actor, Body, Change, Proposal, RequestId},
+    version::ClusterVersion,
 };
 use openraft::EntryPayload;
 use tempfile::tempdir;
@@ -29,8 +30,13 @@ const COMMITTED: u64 = 10;
 const LAST: u64 = 15;
 
 fn founding() -> Proposal {
-    let bootstrap =
-        SystemBootstrap { cluster: OLD.0, history: OLD.1, members: BTreeMap::new(), if_revision: None };
+    let bootstrap = SystemBootstrap {
+        cluster: OLD.0,
+        history: OLD.1,
+        cluster_version: ClusterVersion::NEWEST,
+        members: BTreeMap::new(),
+        if_revision: None,
+    };
     let change = Change {
         project: None,
         operations: vec![Operation::SystemBootstrap(bootstrap)],
@@ -75,12 +81,6 @@ fn words() -> Words {
     Words { operator: "ann".to_owned(), reason: "a drill".to_owned(), ticket: Some("INC-1".to_owned()) }
 }
 
-fn random() -> [u8; 16] {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).expect("random bytes");
-    bytes
-}
-
 async fn start(storage: &Arc<Storage>) -> Replica {
     let identity = storage.identity();
     let peers = PeerClient::new(PeerOptions {
@@ -112,7 +112,7 @@ async fn a_recovered_folder_is_in_its_new_history_before_it_answers_anybody() {
     assert_eq!(before.members, BTreeMap::from([(1, true), (2, true), (3, true)]));
     assert_eq!((before.term, before.voted_for), (3, Some((1, false))));
 
-    let recovery = recover_alone(&storage, &words(), 1, random).expect("recovered");
+    let recovery = recover_alone(&storage, &words(), 1).expect("recovered");
     assert_ne!((recovery.cluster, recovery.history), OLD);
     assert_eq!((recovery.from.cluster, recovery.from.history), OLD);
     assert_eq!((Some(recovery.from.last), Some(recovery.from.committed)), (before.last, before.committed));
@@ -145,12 +145,12 @@ async fn it_is_all_or_nothing_and_can_be_done_again() {
     let dir = tempdir().expect("a temporary folder");
     let storage = survivor(dir.path()).await;
     let before = inspect(&storage).expect("sound");
-    let refused = recover_alone(&storage, &Words { reason: " ".to_owned(), ..words() }, 1, random);
+    let refused = recover_alone(&storage, &Words { reason: " ".to_owned(), ..words() }, 1);
     assert!(matches!(refused, Err(RecoverError::Words(_))), "{refused:?}");
     assert_eq!(inspect(&storage).expect("sound"), before, "nothing was changed");
 
-    let first = recover_alone(&storage, &words(), 1, random).expect("recovered");
-    let second = recover_alone(&storage, &words(), 1, random).expect("once more, before it was started");
+    let first = recover_alone(&storage, &words(), 1).expect("recovered");
+    let second = recover_alone(&storage, &words(), 1).expect("once more, before it was started");
     assert_eq!((second.from.cluster, second.from.history), (first.cluster, first.history));
     let after = inspect(&storage).expect("sound");
     assert_eq!(after.history, Some(second.history));
@@ -162,13 +162,13 @@ async fn it_is_all_or_nothing_and_can_be_done_again() {
 async fn a_folder_without_a_catalog_and_one_that_is_damaged_are_refused() {
     let dir = tempdir().expect("a temporary folder");
     let storage = filled(dir.path(), 5).await;
-    let nothing = recover_alone(&storage, &words(), 1, random);
+    let nothing = recover_alone(&storage, &words(), 1);
     assert!(matches!(nothing, Err(RecoverError::Nothing(_))), "{nothing:?}");
 
     let dir = tempdir().expect("a temporary folder");
     let storage = survivor(dir.path()).await;
     storage.trim_audit(3).expect("written");
-    let damaged = recover_alone(&storage, &words(), 1, random);
+    let damaged = recover_alone(&storage, &words(), 1);
     assert!(matches!(damaged, Err(RecoverError::Disk(_))), "{damaged:?}");
 }
 

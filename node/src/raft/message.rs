@@ -29,6 +29,36 @@ pub enum RaftMessage {
     SnapshotChunk(SnapshotChunkV1),
     /// All pieces are sent: check them and install the snapshot.
     SnapshotInstall(SnapshotInstallV1),
+    /// A leader announces a snapshot by what it holds, and asks how much of that is there already.
+    SnapshotOfferV2(SnapshotOfferV2),
+    /// Audit records that the announced snapshot counts.
+    AuditRecords(AuditRecordsV1),
+    /// A piece of the announced snapshot's catalog.
+    CatalogPiece(CatalogPieceV1),
+    /// Everything is there: check it and install the snapshot.
+    SnapshotInstallV2(SnapshotInstallV2),
+}
+
+impl RaftMessage {
+    /// Whether it brings the receiver, whose log ends at `last_log`, what is new there and may be large. Votes do not, nor
+    /// do Raft's own entries: without the first of a term a new leader could confirm no read, and with a change of the
+    /// membership a member whose disk is full is replaced. A new leader also repeats what is there already, to find out
+    /// how far that is.
+    pub(crate) fn needs_room(&self, last_log: Option<u64>) -> bool {
+        match self {
+            Self::Append(append) => {
+                append.entries.iter().any(|entry| entry.is_proposal() && Some(entry.log_id.index) > last_log)
+            }
+            Self::Vote(_) | Self::PreVote(_) | Self::Transfer(_) => false,
+            Self::SnapshotOffer(_)
+            | Self::SnapshotChunk(_)
+            | Self::SnapshotInstall(_)
+            | Self::SnapshotOfferV2(_)
+            | Self::AuditRecords(_)
+            | Self::CatalogPiece(_)
+            | Self::SnapshotInstallV2(_) => true,
+        }
+    }
 }
 
 /// The answer to a [`RaftMessage`].
@@ -54,6 +84,23 @@ pub enum RaftReply {
     SnapshotInstall {
         /// The receiver's vote; the leader steps down if it is newer.
         vote: VoteV1,
+    },
+    /// To [`RaftMessage::SnapshotOfferV2`]: how much is there.
+    SnapshotOfferV2 {
+        /// The sequence of the first record that is missing.
+        audit_size: u64,
+        /// The offset of the first byte of the catalog file that is missing.
+        catalog_bytes: u64,
+    },
+    /// To [`RaftMessage::AuditRecords`].
+    AuditRecords {
+        /// The sequence of the first record that is missing now.
+        audit_size: u64,
+    },
+    /// To [`RaftMessage::CatalogPiece`].
+    CatalogPiece {
+        /// The offset of the first byte that is missing now.
+        catalog_bytes: u64,
     },
 }
 
@@ -179,6 +226,49 @@ pub struct SnapshotInstallV1 {
     pub catalog_sha256: [u8; 32],
     /// SHA-256 of the audit part.
     pub audit_sha256: [u8; 32],
+}
+
+/// A snapshot by what it holds. The same catalog has the same hash on every member, and audit records are the same
+/// everywhere; so what one leader has sent need not be sent again by the next.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct SnapshotOfferV2 {
+    /// What the snapshot covers.
+    pub meta: SnapshotMetaV1,
+    /// Bytes of the catalog file.
+    pub catalog_bytes: u64,
+    /// The SHA-256 that the catalog file ends in.
+    pub catalog_sha256: [u8; 32],
+    /// How many audit records the catalog counts.
+    pub audit_size: u64,
+}
+
+/// Consecutive audit records.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct AuditRecordsV1 {
+    /// The sequence of the first.
+    pub first: u64,
+    /// Their bytes.
+    pub records: Vec<Vec<u8>>,
+}
+
+/// A piece of a catalog file.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct CatalogPieceV1 {
+    /// The SHA-256 of the file.
+    pub catalog_sha256: [u8; 32],
+    /// Where in the file it belongs.
+    pub offset: u64,
+    /// The piece.
+    pub bytes: Vec<u8>,
+}
+
+/// The end of a transfer.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct SnapshotInstallV2 {
+    /// The SHA-256 of the catalog file.
+    pub catalog_sha256: [u8; 32],
+    /// The leader's vote.
+    pub vote: VoteV1,
 }
 
 impl From<AppendEntriesRequest<TypeConfig>> for AppendV1 {

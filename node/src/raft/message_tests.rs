@@ -17,8 +17,8 @@ use openraft::{
 use super::{
     codec::{self, Kind},
     message::{
-        RaftMessage, RaftReply, SnapshotChunkV1, SnapshotInstallV1, SnapshotMetaV1, SnapshotOfferV1,
-        SnapshotPart,
+        AuditRecordsV1, CatalogPieceV1, RaftMessage, RaftReply, SnapshotChunkV1, SnapshotInstallV1,
+        SnapshotInstallV2, SnapshotMetaV1, SnapshotOfferV1, SnapshotOfferV2, SnapshotPart,
     },
     testing::log_id,
     types::{
@@ -129,6 +129,39 @@ fn golden_bytes_of_requests() {
             audit_sha256: [2; 32],
         }),
     );
+
+    let meta = SnapshotMeta { last_log_id: Some(log_id(3, 9)), last_membership: stored_membership() };
+    request(
+        "snapshot-offer-v2",
+        RaftMessage::SnapshotOfferV2(SnapshotOfferV2 {
+            meta: (&meta).into(),
+            catalog_bytes: 5_000,
+            catalog_sha256: [1; 32],
+            audit_size: 6,
+        }),
+    );
+    request(
+        "audit-records",
+        RaftMessage::AuditRecords(AuditRecordsV1 {
+            first: 1_048_576,
+            records: vec![b"{}".to_vec(), Vec::new()],
+        }),
+    );
+    request(
+        "catalog-piece",
+        RaftMessage::CatalogPiece(CatalogPieceV1 {
+            catalog_sha256: [1; 32],
+            offset: 1_048_576,
+            bytes: vec![1, 2, 3],
+        }),
+    );
+    request(
+        "snapshot-install-v2",
+        RaftMessage::SnapshotInstallV2(SnapshotInstallV2 {
+            catalog_sha256: [1; 32],
+            vote: (&leader()).into(),
+        }),
+    );
 }
 
 #[test]
@@ -160,6 +193,10 @@ fn golden_bytes_of_replies() {
     reply("snapshot-offer-reply", &RaftReply::SnapshotOffer { audit_size: 6 });
     reply("snapshot-chunk-reply", &RaftReply::SnapshotChunk { offset: 1_048_579 });
     reply("snapshot-install-reply", &RaftReply::SnapshotInstall { vote: (&leader()).into() });
+    let offered = RaftReply::SnapshotOfferV2 { audit_size: 6, catalog_bytes: 1_048_579 };
+    reply("snapshot-offer-v2-reply", &offered);
+    reply("audit-records-reply", &RaftReply::AuditRecords { audit_size: 1_048_579 });
+    reply("catalog-piece-reply", &RaftReply::CatalogPiece { catalog_bytes: 1_048_579 });
 }
 
 #[test]

@@ -3,32 +3,41 @@
 //! Invariant: nothing here reads a clock, or decides anything about flags. Entries carry proposals as bytes, and
 //! `flagraft_core::apply` says what they do.
 
+mod catalog_file;
 pub mod codec;
 #[cfg(test)]
 mod conformance;
-mod install;
 #[cfg(test)]
-mod install_tests;
+mod damage_tests;
+mod floor;
+mod incoming;
+#[cfg(test)]
+mod incoming_tests;
+mod install;
 mod log_size;
 mod log_store;
 mod lost_quorum;
 #[cfg(test)]
 mod lost_quorum_tests;
+mod membership;
 mod message;
 #[cfg(test)]
 mod message_tests;
 mod network;
+mod outgoing;
 mod publish;
 mod recover;
 #[cfg(test)]
 mod recover_tests;
 mod restore;
 mod snapshot;
+#[cfg(test)]
+mod snapshot_tests;
 mod state_machine;
 mod status;
 #[cfg(test)]
 mod testing;
-mod transfer;
+mod transfer_metrics;
 mod tuning;
 mod types;
 mod wire;
@@ -45,7 +54,10 @@ use std::{
     time::Duration,
 };
 
-use flagraft_core::{proposal::Proposal, reply::Reply};
+use flagraft_core::{
+    proposal::{EncodeError, Proposal},
+    reply::Reply,
+};
 use openraft::{
     Raft, ReadPolicy,
     async_runtime::watch::WatchReceiver,
@@ -56,20 +68,25 @@ use openraft::{
 use tokio::sync::watch;
 
 use self::{
+    incoming::{Incoming, TransferRefusal},
     log_store::LogStore,
+    message::SnapshotInstallV2,
     network::NetworkFactory,
     publish::Publisher,
     snapshot::blocking,
     state_machine::StateMachine,
-    transfer::Incoming,
     types::{Command, TypeConfig},
 };
 pub use self::{
     lost_quorum::{FolderReport, RecoverError, Recovery, inspect, recover_alone},
+    membership::{MembershipChange, MembershipChangeError, MembershipView},
     message::{RaftMessage, RaftReply},
     restore::{RestoreError, RestoredCatalog},
+    transfer_metrics::TransferMetrics,
     tuning::RaftTuning,
-    types::{MemberRole, MemberStatus, NodeMeta, Published, RaftRole, RaftStatus, VersionRange},
+    types::{
+        MemberRole, MemberStatus, NodeMeta, Published, RaftRole, RaftStatus, SnapshotProgress, VersionRange,
+    },
     wire::NodeMetaV1,
 };
 use crate::{
@@ -90,6 +107,8 @@ pub struct ReplicaOptions {
     pub peers: PeerClient,
     /// Raft's times and limits.
     pub tuning: RaftTuning,
+    /// Where snapshots on their way are counted.
+    pub transfers: TransferMetrics,
 }
 
 /// Why a replica could not start.
@@ -134,7 +153,7 @@ pub enum ProposeError {
     },
     /// It was not proposed: an entry can't carry it.
     #[error("the proposal can't be written to the log: {0}")]
-    Invalid(String),
+    Invalid(EncodeError),
     /// It may have taken effect, or may yet. Ask for the request id later.
     #[error("the outcome of the proposal is unknown")]
     OutcomeUnknown,
@@ -197,9 +216,8 @@ pub struct Replica {
 struct Inner {
     node_id: u64,
     raft: Raft<TypeConfig, StateMachine>,
-    storage: Arc<Storage>,
     publisher: Publisher,
-    incoming: Incoming,
+    incoming: Arc<Incoming>,
     leader: watch::Receiver<Option<u64>>,
     transfer_timeout: Duration,
     stopping: Arc<AtomicBool>,
@@ -211,7 +229,7 @@ impl Replica {
     /// # Errors
     /// When the disk can't be trusted, or the tuning is invalid.
     pub async fn open(options: ReplicaOptions) -> Result<Self, StartError> {
-        let ReplicaOptions { node_id, storage, peers, tuning } = options;
+        let ReplicaOptions { node_id, storage, peers, tuning, transfers } = options;
         let config = tuning.config().map_err(|error| StartError::Tuning(error.to_string()))?;
         let disk = Arc::clone(&storage);
         let log_bytes_max = tuning.log_bytes_max;
@@ -219,7 +237,12 @@ impl Replica {
         let (state_machine, log_size) = StateMachine::new(Arc::clone(&storage), recovered);
         let publisher = state_machine.publisher();
         let log = LogStore::new(Arc::clone(&storage), tuning.append_bytes_max, log_size)?;
-        let network = NetworkFactory { node_id, peers: peers.clone(), storage: Arc::clone(&storage) };
+        let network = NetworkFactory {
+            node_id,
+            peers: peers.clone(),
+            storage: Arc::clone(&storage),
+            transfers: transfers.clone(),
+        };
         let raft = Raft::new(node_id, Arc::new(config), network, log.clone(), state_machine)
             .await
             .map_err(|error| StartError::Raft(error.to_string()))?;
@@ -228,8 +251,8 @@ impl Replica {
         let leader = status::watch(raft.clone(), log, peers, Arc::clone(&storage), Arc::clone(&stopping));
         let transfer_timeout =
             Duration::from_millis(tuning.election_timeout_max_ms) * TRANSFER_ELECTION_TIMEOUTS;
-        let incoming = Incoming::default();
-        let inner = Inner { node_id, raft, storage, publisher, incoming, leader, transfer_timeout, stopping };
+        let incoming = Arc::new(Incoming::new(Arc::clone(&storage), publisher.clone(), transfers));
+        let inner = Inner { node_id, raft, publisher, incoming, leader, transfer_timeout, stopping };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -263,7 +286,7 @@ impl Replica {
         if !self.is_running() {
             return Err(ProposeError::Stopped);
         }
-        let bytes = proposal.encode().map_err(|error| ProposeError::Invalid(error.to_string()))?;
+        let bytes = proposal.encode().map_err(ProposeError::Invalid)?;
         match self.inner.raft.client_write(Command(bytes)).await {
             Ok(written) => written.data.0.ok_or(ProposeError::OutcomeUnknown),
             Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward))) => {
@@ -313,6 +336,24 @@ impl Replica {
         status::of(&metrics, self.published().position.map(|position| position.index))
     }
 
+    /// The membership in force here.
+    pub fn membership(&self) -> MembershipView {
+        MembershipView::of(&self.inner.raft.metrics().borrow_watched().clone())
+    }
+
+    /// Makes one step of a change of the membership, unless the membership is not the one of `seen` any more. Returns
+    /// once it is committed; there is no deadline, and a caller that stops waiting has to look what became of it.
+    ///
+    /// # Errors
+    /// See [`MembershipChangeError`]: all but one mean that nothing was changed.
+    pub async fn change_membership(
+        &self,
+        change: MembershipChange,
+        seen: &MembershipView,
+    ) -> Result<(), MembershipChangeError> {
+        membership::change(&self.inner.raft, change, seen).await
+    }
+
     /// Follows whom this node takes for the leader.
     pub fn watch_leader(&self) -> watch::Receiver<Option<u64>> {
         self.inner.leader.clone()
@@ -346,23 +387,52 @@ impl Replica {
                 let accepted = raft.handle_transfer_leader(request.into()).await.map_err(stopped)?;
                 Ok(RaftReply::Transfer(accepted.into()))
             }
-            RaftMessage::SnapshotOffer(offer) => {
-                let audit_size =
-                    self.receive(move |inner| inner.incoming.begin(&inner.storage, offer)).await?;
-                Ok(RaftReply::SnapshotOffer { audit_size })
+            RaftMessage::SnapshotOffer(_)
+            | RaftMessage::SnapshotChunk(_)
+            | RaftMessage::SnapshotInstall(_) => Err(RaftRefusal::Invalid(
+                "snapshots are no longer taken in the way that could not be resumed; upgrade the leader"
+                    .to_owned(),
+            )),
+            RaftMessage::SnapshotOfferV2(offer) => {
+                let (audit_size, catalog_bytes) =
+                    self.receive(move |incoming| incoming.announce(offer)).await?;
+                Ok(RaftReply::SnapshotOfferV2 { audit_size, catalog_bytes })
             }
-            RaftMessage::SnapshotChunk(chunk) => {
-                let offset = self.receive(move |inner| inner.incoming.add(&chunk)).await?;
-                Ok(RaftReply::SnapshotChunk { offset })
+            RaftMessage::AuditRecords(records) => {
+                let audit_size = self.receive(move |incoming| incoming.add_records(&records)).await?;
+                Ok(RaftReply::AuditRecords { audit_size })
             }
-            RaftMessage::SnapshotInstall(end) => {
-                let vote = end.vote.into();
-                let (meta, snapshot) = self.receive(move |inner| inner.incoming.finish(&end)).await?;
-                let snapshot = openraft::Snapshot { meta, snapshot };
-                let installed = raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
-                Ok(RaftReply::SnapshotInstall { vote: (&installed.vote).into() })
+            RaftMessage::CatalogPiece(piece) => {
+                let catalog_bytes = self.receive(move |incoming| incoming.add_piece(&piece)).await?;
+                Ok(RaftReply::CatalogPiece { catalog_bytes })
+            }
+            RaftMessage::SnapshotInstallV2(message) => {
+                // A task of its own: a caller that hangs up must not leave it half done.
+                let replica = self.clone();
+                tokio::spawn(async move { replica.install(message).await }).await.map_err(stopped)?
             }
         }
+    }
+
+    /// Checks the snapshot that has arrived and has Raft install it.
+    async fn install(&self, message: SnapshotInstallV2) -> Result<RaftReply, RaftRefusal> {
+        let vote = message.vote.into();
+        let (arrived, (meta, snapshot)) = self
+            .receive(move |incoming| {
+                let arrived = incoming.begin_install(&message)?;
+                let checked = arrived.check()?;
+                Ok((arrived, checked))
+            })
+            .await?;
+        let snapshot = openraft::Snapshot { meta, snapshot };
+        let installed = self.inner.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
+        arrived.installed();
+        Ok(RaftReply::SnapshotInstall { vote: (&installed.vote).into() })
+    }
+
+    /// How far the snapshot is that is on its way to this node; `None` when there is none.
+    pub fn snapshot_progress(&self) -> Option<SnapshotProgress> {
+        self.inner.incoming.progress()
     }
 
     /// Hands leadership to `to`, or to the voter whose log is most complete. Returns once another leader is seen.
@@ -407,10 +477,10 @@ impl Replica {
 
     async fn receive<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Inner) -> Result<T, transfer::TransferRefusal> + Send + 'static,
+        work: impl FnOnce(&Arc<Incoming>) -> Result<T, TransferRefusal> + Send + 'static,
     ) -> Result<T, RaftRefusal> {
-        let inner = Arc::clone(&self.inner);
-        let done = tokio::task::spawn_blocking(move || work(&inner)).await;
+        let incoming = Arc::clone(&self.inner.incoming);
+        let done = tokio::task::spawn_blocking(move || work(&incoming)).await;
         match done {
             Ok(result) => result.map_err(|refusal| RaftRefusal::Invalid(refusal.to_string())),
             Err(error) => Err(RaftRefusal::Stopped(error.to_string())),

@@ -15,9 +15,10 @@ use openraft::{
 };
 
 use super::{
-    message::{RaftMessage, RaftReply, SnapshotChunkV1, SnapshotInstallV1, SnapshotOfferV1, SnapshotPart},
-    snapshot::{SnapshotData, blocking},
-    transfer::Pieces,
+    message::{RaftMessage, RaftReply},
+    outgoing::{Outgoing, PIECE_BYTES, SendError, Wire},
+    snapshot::SnapshotData,
+    transfer_metrics::TransferMetrics,
     types::{NodeMeta, TypeConfig},
 };
 use crate::{
@@ -25,14 +26,12 @@ use crate::{
     storage::Storage,
 };
 
-/// How long the receiver may take for one piece of a snapshot. The whole may take much longer, as long as it goes on.
-const CHUNK_DEADLINE: Duration = Duration::from_secs(15);
-
 /// Makes the connections that openraft asks for.
 pub(crate) struct NetworkFactory {
     pub(super) node_id: u64,
     pub(super) peers: PeerClient,
     pub(super) storage: Arc<Storage>,
+    pub(super) transfers: TransferMetrics,
 }
 
 /// The connection to one member.
@@ -41,6 +40,7 @@ pub(crate) struct Network {
     target: u64,
     peers: PeerClient,
     storage: Arc<Storage>,
+    transfers: TransferMetrics,
 }
 
 impl RaftNetworkFactory<TypeConfig> for NetworkFactory {
@@ -54,6 +54,7 @@ impl RaftNetworkFactory<TypeConfig> for NetworkFactory {
             target,
             peers: self.peers.clone(),
             storage: Arc::clone(&self.storage),
+            transfers: self.transfers.clone(),
         }
     }
 }
@@ -84,58 +85,33 @@ impl Network {
         snapshot: SnapshotOf<TypeConfig, SnapshotData>,
         deadline: Duration,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        let SnapshotData { catalog, catalog_bytes, audit_size, audit: _ } = snapshot.snapshot;
-        let transfer = random_id().map_err(read_failure)?;
-        let offer = SnapshotOfferV1 { transfer, meta: (&snapshot.meta).into(), catalog_bytes, audit_size };
-        let present = self
-            .call(RPCTypes::InstallSnapshot, RaftMessage::SnapshotOffer(offer), CHUNK_DEADLINE, |reply| {
-                match reply {
-                    RaftReply::SnapshotOffer { audit_size } => Some(audit_size),
-                    _ => None,
-                }
-            })
-            .await?;
-        let missing = Pieces::of_audit(Arc::clone(&self.storage), present.min(audit_size), audit_size);
-        let catalog_sha256 =
-            self.send_part(transfer, SnapshotPart::Catalog, Pieces::of_catalog(catalog)).await?;
-        let audit_sha256 = self.send_part(transfer, SnapshotPart::Audit, missing).await?;
-
-        let install = SnapshotInstallV1 { transfer, vote: (&vote).into(), catalog_sha256, audit_sha256 };
-        let vote = self
-            .call(RPCTypes::InstallSnapshot, RaftMessage::SnapshotInstall(install), deadline, |reply| {
-                match reply {
-                    RaftReply::SnapshotInstall { vote } => Some(vote),
-                    _ => None,
-                }
-            })
-            .await?;
-        Ok(SnapshotResponse::new(vote.into()))
-    }
-
-    /// Sends all pieces of one part, one after the other. Returns its hash.
-    async fn send_part(
-        &self,
-        transfer: u64,
-        part: SnapshotPart,
-        mut pieces: Pieces,
-    ) -> Result<[u8; 32], StreamingError<TypeConfig>> {
-        loop {
-            let (rest, piece) = blocking(move || {
-                let piece = pieces.next()?;
-                Ok((pieces, piece))
-            })
-            .await
-            .map_err(read_failure)?;
-            pieces = rest;
-            let Some((offset, bytes)) = piece else { return Ok(pieces.sha256()) };
-            let end = offset.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-            let message = RaftMessage::SnapshotChunk(SnapshotChunkV1 { transfer, part, offset, bytes });
-            self.call(RPCTypes::InstallSnapshot, message, CHUNK_DEADLINE, |reply| match reply {
-                RaftReply::SnapshotChunk { offset } if offset == end => Some(()),
-                _ => None,
-            })
-            .await?;
+        let SnapshotData::Stored(catalog) = snapshot.snapshot else {
+            // openraft sends what the state machine calls its current snapshot, and that is a file.
+            return Err(read_failure(&io::Error::other("a snapshot that is not on this node's disk")));
+        };
+        let outgoing = Outgoing {
+            wire: self,
+            storage: &self.storage,
+            metrics: &self.transfers,
+            catalog,
+            piece_bytes: PIECE_BYTES,
+        };
+        let sent = outgoing.send((&vote).into(), deadline).await;
+        self.transfers.send_ended(sent.is_ok());
+        match sent {
+            Ok(vote) => Ok(SnapshotResponse::new(vote.into())),
+            Err(SendError::Wire(error)) => Err(error.into()),
+            Err(SendError::Answer(what)) => Err(Unreachable::from_string(what).into()),
+            Err(SendError::Disk(error)) => Err(read_failure(&error)),
         }
+    }
+}
+
+impl Wire for Network {
+    type Error = RPCError<TypeConfig>;
+
+    async fn call(&self, message: RaftMessage, deadline: Duration) -> Result<RaftReply, Self::Error> {
+        Network::call(self, RPCTypes::InstallSnapshot, message, deadline, Some).await
     }
 }
 
@@ -207,12 +183,6 @@ fn vote_reply(reply: RaftReply) -> Option<VoteResponse<TypeConfig>> {
 }
 
 /// This node can't read what it must send: its disk is at fault, not the network.
-fn read_failure(error: io::Error) -> StreamingError<TypeConfig> {
-    StorageError::read_snapshot(None, BoxedErrorSource::from_error(&error)).into()
-}
-
-fn random_id() -> Result<u64, io::Error> {
-    let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
-    Ok(u64::from_be_bytes(bytes))
+fn read_failure(error: &io::Error) -> StreamingError<TypeConfig> {
+    StorageError::read_snapshot(None, BoxedErrorSource::from_error(error)).into()
 }

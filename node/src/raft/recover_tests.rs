@@ -11,10 +11,10 @@ use tempfile::tempdir;
 use super::{
     testing::{
         append, apply, entry, filled, log_id, log_store, membership_entry, open, open_failing, recover,
-        state_machine,
+        state_machine, state_rows,
     },
-    types::{Command, Entry, Vote},
-    wire::{encode_entry, encode_log_id},
+    types::{Command, Entry, StoredMembership, Vote},
+    wire::{encode_entry, encode_log_id, encode_membership, encode_vote},
 };
 use crate::storage::{MetaKey, Storage, StorageError, StorageMetrics, StorageOptions};
 
@@ -47,6 +47,86 @@ async fn a_sound_folder_comes_back_as_it_was() {
     assert_eq!(after.state.digest(), before.state.digest());
     assert_eq!(after.state.sequence(), 20);
     assert_eq!(after.membership.membership().voter_ids().collect::<Vec<_>>(), [1]);
+}
+
+/// Takes away what start-up would notice first.
+fn no_floor(storage: &Storage) {
+    storage.floor().write(Vec::new()).expect("written");
+}
+
+#[tokio::test]
+async fn a_log_that_ends_before_what_was_synced() {
+    let said = refusal(|storage| storage.truncate_log(15).expect("writes")).await;
+    assert!(
+        said.contains("entry T1-N1.20 of the Raft log was synced, and the database ends at T1-N1.14"),
+        "{said}"
+    );
+    let said = refusal(|storage| storage.truncate_log(0).expect("writes")).await;
+    assert!(said.contains("and the database ends at none"), "{said}");
+}
+
+#[tokio::test]
+async fn another_entry_than_the_synced_one() {
+    let said = refusal(|storage| {
+        storage.append_log([encoded(entry(2, 20))]).map(drop).expect("writes");
+    })
+    .await;
+    assert!(said.contains("was synced, and the database has T2-N1.20"), "{said}");
+}
+
+#[tokio::test]
+async fn an_older_vote_than_the_synced_one() {
+    let dir = tempdir().expect("a temporary folder");
+    let storage = filled(dir.path(), 3).await;
+    let mut log = log_store(&storage, usize::MAX);
+    log.save_vote(&Vote::new(7, 1)).await.expect("saved");
+    storage.put_meta(MetaKey::Vote, &encode_vote(&Vote::new(6, 1)).expect("encodes")).expect("writes");
+    let said = recover(&storage).err().expect("refused").to_string();
+    assert!(said.contains("was synced, and the database has"), "{said}");
+    storage.put_meta(MetaKey::Vote, &encode_vote(&Vote::new(8, 1)).expect("encodes")).expect("writes");
+    recover(&storage).expect("a newer one is no loss");
+}
+
+#[tokio::test]
+async fn a_log_that_starts_after_the_state() {
+    let said = refusal(|storage| {
+        let mut batch = storage.batch();
+        batch.meta(MetaKey::LastApplied, Some(&encode_log_id(&log_id(1, 4)).expect("encodes")));
+        batch.commit().expect("writes");
+        storage.purge_log(0..8, &encode_log_id(&log_id(1, 7)).expect("encodes")).expect("writes");
+    })
+    .await;
+    assert!(said.contains("what is between is gone"), "{said}");
+}
+
+#[tokio::test]
+async fn a_membership_that_is_gone_or_ahead() {
+    let gone = refusal(|storage| {
+        let mut batch = storage.batch();
+        batch.meta(MetaKey::Membership, None);
+        batch.commit().expect("writes");
+    })
+    .await;
+    assert!(gone.contains("has no membership"), "{gone}");
+    let ahead = refusal(|storage| {
+        let stored = StoredMembership::new(Some(log_id(1, 21)), Default::default());
+        storage.put_meta(MetaKey::Membership, &encode_membership(&stored).expect("encodes")).expect("writes");
+    })
+    .await;
+    assert!(ahead.contains("the membership is of entry"), "{ahead}");
+}
+
+#[tokio::test]
+async fn an_audit_record_that_was_edited() {
+    let said = refusal(|storage| {
+        let mut row = storage.audit_range(7, 1).expect("reads").remove(0);
+        row.bytes[10] ^= 1;
+        let mut batch = storage.batch();
+        batch.record(7, &row.bytes);
+        batch.commit().expect("writes");
+    })
+    .await;
+    assert!(said.contains("do not have the root"), "{said}");
 }
 
 #[tokio::test]
@@ -92,6 +172,7 @@ async fn a_term_that_goes_back() {
 #[tokio::test]
 async fn another_entry_than_the_applied_one() {
     let said = refusal(|storage| {
+        no_floor(storage);
         storage.append_log([encoded(entry(2, 20))]).map(drop).expect("writes");
     })
     .await;
@@ -100,7 +181,11 @@ async fn another_entry_than_the_applied_one() {
 
 #[tokio::test]
 async fn a_log_that_ends_before_the_state() {
-    let said = refusal(|storage| storage.truncate_log(15).expect("writes")).await;
+    let said = refusal(|storage| {
+        no_floor(storage);
+        storage.truncate_log(15).expect("writes");
+    })
+    .await;
     assert!(said.contains("the Raft log ends at"), "{said}");
 }
 
@@ -144,7 +229,7 @@ async fn a_surplus_audit_record() {
 #[tokio::test]
 async fn a_state_row_that_was_edited_or_lost() {
     let edited = refusal(|storage| {
-        let (key, mut value) = storage.state_rows().expect("reads").pop().expect("a row");
+        let (key, mut value) = state_rows(storage).pop().expect("a row");
         // Inside a string of the row's JSON, so that the row still decodes.
         let at = value.windows(5).position(|bytes| bytes == b"17000").expect("a time");
         value[at] = b'2';
@@ -156,7 +241,7 @@ async fn a_state_row_that_was_edited_or_lost() {
     assert!(edited.contains("digest"), "{edited}");
 
     let lost = refusal(|storage| {
-        let (key, _) = storage.state_rows().expect("reads").pop().expect("a row");
+        let (key, _) = state_rows(storage).pop().expect("a row");
         let mut batch = storage.batch();
         batch.row(&key, None);
         batch.commit().expect("writes");
@@ -205,24 +290,30 @@ async fn a_damaged_snapshot_is_never_no_snapshot() {
 }
 
 #[tokio::test]
-async fn an_interrupted_installation_is_undone() {
-    let dir = tempdir().expect("a temporary folder");
-    let storage = filled(dir.path(), 20).await;
-    let mut batch = storage.batch();
-    batch.meta(MetaKey::AuditStaging, Some(&20_u64.to_be_bytes()));
-    (20..500).for_each(|sequence| batch.record(sequence, b"{}"));
-    batch.commit().expect("writes");
-    drop(storage);
+async fn what_a_cut_transfer_has_staged_is_kept_as_far_as_it_has_no_gap() {
+    for (staged, kept) in [([20..20, 20..500], 500), ([20..40, 41..500], 40), ([20..20, 21..500], 20)] {
+        let dir = tempdir().expect("a temporary folder");
+        let storage = filled(dir.path(), 20).await;
+        let mut batch = storage.batch();
+        batch.meta(MetaKey::AuditStaging, Some(&20_u64.to_be_bytes()));
+        staged.into_iter().flatten().for_each(|sequence| batch.record(sequence, b"{}"));
+        batch.commit().expect("writes");
+        drop(storage);
 
-    let storage = open(dir.path());
-    let recovered = recover(&storage).expect("sound");
-    assert_eq!(recovered.state.sequence(), 20);
-    assert_eq!(storage.audit_end().expect("reads"), 20);
-    assert_eq!(storage.meta(MetaKey::AuditStaging).expect("reads"), None);
-    // Applying goes on where the surplus began.
-    append(&storage, vec![entry(1, 21)]).await.expect("appended");
-    apply(&mut state_machine(&storage), vec![entry(1, 21)]).await.expect("applied");
-    assert_eq!(recover(&storage).expect("sound").state.sequence(), 21);
+        let storage = open(dir.path());
+        let recovered = recover(&storage).expect("sound");
+        assert_eq!(recovered.state.sequence(), 20);
+        assert_eq!((storage.audit_end().expect("reads"), storage.staged_end()), (kept, kept));
+        let marked = storage.meta(MetaKey::AuditStaging).expect("reads").is_some();
+        assert_eq!(marked, kept > 20, "the mark stands as long as there is something");
+        // Applying goes on where the state ended, over whatever was staged there.
+        append(&storage, vec![entry(1, 21)]).await.expect("appended");
+        apply(&mut state_machine(&storage), vec![entry(1, 21)]).await.expect("applied");
+        drop(storage);
+        let storage = open(dir.path());
+        assert_eq!(recover(&storage).expect("sound").state.sequence(), 21);
+        assert_ne!(storage.audit_range(20, 1).expect("reads")[0].bytes, b"{}");
+    }
 }
 
 #[tokio::test]

@@ -18,13 +18,13 @@ use flagraft_core::{identity::LogPosition, state::State};
 use openraft::{Snapshot, vote::RaftLeaderId};
 
 use super::{
-    InitializeError, Replica,
-    snapshot::{self, SnapshotData, blocking},
+    InitializeError, Replica, catalog_file,
+    snapshot::{CatalogFile, SnapshotData, blocking},
     types::{LeaderId, LogId, Membership, NodeMeta, SnapshotMeta, StoredMembership, Vote},
 };
 use crate::{
     backup::{StageError, Staged},
-    storage::{MetaKey, Storage, StorageError},
+    storage::{Storage, StorageError},
 };
 
 /// Bytes of audit records written in one batch.
@@ -104,26 +104,43 @@ impl Replica {
     }
 }
 
-/// Writes the backup's audit records to where those of a snapshot wait, and gives its catalog.
+/// Stages the backup's audit records as those of a snapshot, and gives its catalog.
 fn read_in(
     storage: &Storage,
     staged: &Staged,
     judge: impl FnOnce(&State) -> Result<(), StageError>,
 ) -> Result<RestoredCatalog, RestoreError> {
     // Whatever an earlier attempt left.
-    storage.trim_audit(0).map_err(io::Error::from)?;
-    let mut batch = storage.batch();
-    batch.meta(MetaKey::AuditStaging, Some(&0_u64.to_be_bytes()));
-    let state = staged.load(|sequence, bytes| {
-        batch.record(sequence, bytes);
-        if batch.size_bytes() >= BATCH_BYTES {
-            std::mem::replace(&mut batch, storage.batch()).commit()?;
-        }
-        Ok(())
-    })?;
-    batch.commit().map_err(io::Error::from)?;
+    storage.discard_staged().map_err(io::Error::from)?;
+    let mut records = Records { storage, first: 0, waiting: Vec::new(), bytes: 0 };
+    let state = staged.load(|_, bytes| records.take(bytes))?;
+    records.write()?;
     judge(&state)?;
     Ok(RestoredCatalog { state: state.without_founding(), position: staged.header().position })
+}
+
+/// Audit records on their way to the disk, a batch at a time.
+struct Records<'a> {
+    storage: &'a Storage,
+    /// The sequence of the first that waits.
+    first: u64,
+    waiting: Vec<Vec<u8>>,
+    bytes: usize,
+}
+
+impl Records<'_> {
+    fn take(&mut self, record: &[u8]) -> Result<(), io::Error> {
+        self.waiting.push(record.to_vec());
+        self.bytes = self.bytes.saturating_add(record.len());
+        if self.bytes >= BATCH_BYTES { self.write() } else { Ok(()) }
+    }
+
+    fn write(&mut self) -> Result<(), io::Error> {
+        self.first = self.storage.stage_records(self.first, &self.waiting).map_err(io::Error::other)?;
+        self.waiting.clear();
+        self.bytes = 0;
+        Ok(())
+    }
 }
 
 /// The catalog as a snapshot.
@@ -136,13 +153,8 @@ fn snapshot_of(storage: &Storage, state: &State, meta: &SnapshotMeta) -> Result<
         .truncate(true)
         .open(&path)
         .map_err(StorageError::file(&path))?;
-    snapshot::write(&file, state, meta)?;
+    catalog_file::write(&file, state, meta)?;
     // Kept open until it is installed, and gone with that.
     fs::remove_file(&path).map_err(StorageError::file(&path))?;
-    Ok(SnapshotData {
-        catalog_bytes: file.metadata()?.len(),
-        catalog: Arc::new(file),
-        audit_size: state.sequence(),
-        audit: None,
-    })
+    Ok(SnapshotData::Stored(CatalogFile::of(file)?))
 }

@@ -149,7 +149,10 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, data: SnapshotData) -> Result<(), io::Error> {
         let (storage, meta) = (Arc::clone(&self.storage), meta.clone());
-        let catalog = blocking(move || install::install(&storage, &meta, &data)).await?;
+        let counted = self.state.audit_frontier().clone();
+        let installed = blocking(move || install::install(&storage, &counted, &meta, data)).await;
+        self.storage.note_file(&installed);
+        let catalog = installed?;
         self.membership = catalog.meta.last_membership;
         self.install(catalog.state, catalog.meta.last_log_id);
         Ok(())
@@ -159,6 +162,6 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         &mut self,
     ) -> Result<Option<SnapshotOf<TypeConfig, SnapshotData>>, io::Error> {
         let storage = Arc::clone(&self.storage);
-        blocking(move || snapshot::newest(&storage)?.map(snapshot::StoredSnapshot::open).transpose()).await
+        Ok(blocking(move || snapshot::newest(&storage)).await?.map(Into::into))
     }
 }

@@ -50,7 +50,8 @@ pub(super) fn of(metrics: &RaftMetrics<TypeConfig>, published: Option<u64>) -> R
 }
 
 /// Follows openraft's metrics for as long as it runs: tells who leads, keeps the peers' address book up to date and
-/// the log within its bytes, and ends the process when Raft stopped without being asked to.
+/// the log within its bytes, and ends the process when Raft stopped without being asked to; unless that was because
+/// the disk refused a write: then what is published goes on being read.
 pub(super) fn watch(
     raft: Raft<TypeConfig, StateMachine>,
     log: LogStore,
@@ -70,6 +71,7 @@ pub(super) fn watch(
                 for (id, meta) in now.membership_config.membership().nodes() {
                     peers.learn(*id, meta);
                 }
+                peers.keep_members(|id| now.membership_config.membership().get_node(&id).is_some());
                 known = Some(Arc::clone(&now.membership_config));
             }
             tell.send_if_modified(|leader| {
@@ -80,8 +82,14 @@ pub(super) fn watch(
             compaction.step(&raft, &log, &now).await;
             let gone = metrics.changed().await.is_err();
             let failure = metrics.borrow_watched().running_state.clone().err();
+            // A core that panicked is gone without a last word.
+            let failure =
+                failure.map(|failure| failure.to_string()).or(gone.then(|| "it panicked".to_owned()));
             if let Some(failure) = failure.filter(|_| !stopping.load(Ordering::Acquire)) {
-                storage.fatal(&format!("Raft has stopped: {failure}"));
+                match storage.refused() {
+                    Some(why) => tracing::error!("the disk takes no writes, so Raft has stopped: {why}"),
+                    None => storage.fatal(&format!("Raft has stopped: {failure}")),
+                }
             }
             if gone {
                 break;

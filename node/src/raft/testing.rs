@@ -22,7 +22,7 @@ use super::{
     state_machine::StateMachine,
     types::{Command, Entry, LeaderId, LogId, Membership, NodeMeta, TypeConfig},
 };
-use crate::storage::{FatalHook, Storage, StorageMetrics, StorageOptions};
+use crate::storage::{FatalHook, Storage, StorageError, StorageMetrics, StorageOptions};
 
 /// A folder's storage that fails its syncs after `fail_sync_after`, and what its fatal hook was told.
 pub(super) fn open_failing(
@@ -34,9 +34,19 @@ pub(super) fn open_failing(
         let told = Arc::clone(&told);
         Arc::new(move |why| told.lock().expect("unpoisoned").push(why.to_owned()))
     };
-    let metrics = StorageMetrics::register(&prometheus::Registry::new()).expect("fresh registry");
-    let options = StorageOptions { dir: dir.to_owned(), node_id: 1, fatal: hook, metrics, fail_sync_after };
+    let options = StorageOptions { fatal: hook, fail_sync_after, ..options(dir) };
     (Storage::open(options).expect("the folder opens"), told)
+}
+
+/// A folder's storage, if it opens.
+pub(super) fn try_open(dir: &Path) -> Result<Arc<Storage>, StorageError> {
+    Storage::open(options(dir))
+}
+
+fn options(dir: &Path) -> StorageOptions {
+    let metrics = StorageMetrics::register(&prometheus::Registry::new()).expect("fresh registry");
+    let fatal: FatalHook = Arc::new(|why| panic!("{why}"));
+    StorageOptions { dir: dir.to_owned(), node_id: 1, fatal, metrics, fail_sync_after: None }
 }
 
 /// A folder's storage.
@@ -54,6 +64,7 @@ pub(super) fn proposal(number: u64) -> Proposal {
         group: 1,
         request: RequestId { id: format!("request-{number}"), client_given: false },
         body: Body::Denials(Denials { node: 1, from_ms: 0, to_ms: 60_000, count: number + 1 }),
+        asks_sha256: None,
         actor: Actor::system(1),
         caused_by: None,
         proposed_at_ms: 1_700_000_000_000 + i64::try_from(number).expect("small"),
@@ -115,4 +126,16 @@ pub(super) async fn filled(dir: &Path, proposals: u64) -> Arc<Storage> {
     apply(&mut state_machine(&storage), entries().collect()).await.expect("applied");
     storage.sync().await.expect("synced");
     storage
+}
+
+/// The rows of the state as they are stored.
+pub(super) fn state_rows(storage: &Storage) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut rows = Vec::new();
+    storage
+        .scan_state::<StorageError>(|key, value| {
+            rows.push((key.to_vec(), value.to_vec()));
+            Ok(())
+        })
+        .expect("reads");
+    rows
 }

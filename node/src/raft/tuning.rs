@@ -24,9 +24,11 @@ pub struct RaftTuning {
     pub append_entries_max: u64,
     /// Bytes of entries after which an append takes no more. Default: 4 MiB.
     pub append_bytes_max: usize,
-    /// A snapshot is built once this many entries have been added since the last. Default: 100,000.
+    /// A snapshot is built once this many entries have been added since the last. `--snapshot-after-entries`, default
+    /// 100,000.
     pub snapshot_after_entries: u64,
-    /// Entries kept although a snapshot covers them, so that a short absence costs no snapshot. Default: 100,000.
+    /// Entries kept although a snapshot covers them, so that a short absence costs no snapshot. `--keep-entries`,
+    /// default 100,000.
     pub keep_entries: u64,
     /// Bytes of log beyond which a snapshot is built and older entries go, whatever the counts above say.
     /// Default: 256 MiB.

@@ -181,6 +181,19 @@ impl RaftStatus {
     }
 }
 
+/// How much of a snapshot has come to a node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotProgress {
+    /// Audit records that are here, those that were here before among them.
+    pub received_records: u64,
+    /// Audit records that the snapshot counts.
+    pub total_records: u64,
+    /// Bytes of its catalog that are here.
+    pub received_bytes: u64,
+    /// Bytes of its catalog.
+    pub total_bytes: u64,
+}
+
 /// openraft's log id as the domain has it: without the leader's id.
 pub(super) fn position(log_id: &LogId) -> LogPosition {
     LogPosition { term: log_id.leader_id.term, index: log_id.index }

@@ -9,6 +9,7 @@ use openraft::{EntryPayload, vote::RaftLeaderId};
 
 use super::{
     codec::{self, CodecError, Kind},
+    floor::Synced,
     types::{
         Command, Entry, LeaderId, LogId, MemberRole, Membership, NodeMeta, StoredMembership, VersionRange,
         Vote,
@@ -49,6 +50,13 @@ pub struct NodeMetaV1 {
     learner: bool,
     version_min: u32,
     version_max: u32,
+}
+
+/// What was surely on the disk: the vote, and the last entry of the log or of what stands for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct FloorV1 {
+    vote: Option<VoteV1>,
+    last: Option<LogIdV1>,
 }
 
 /// Who votes, in one set or in the two of a change under way, and who the members are.
@@ -195,6 +203,11 @@ impl From<Entry> for EntryV1 {
 }
 
 impl EntryV1 {
+    /// Whether it carries a proposal. Raft's own entries are few and small.
+    pub(super) fn is_proposal(&self) -> bool {
+        matches!(self.payload, PayloadV1::Proposal(_))
+    }
+
     /// openraft's entry. A method, for a `TryFrom` here would overlap with the standard library's.
     pub(super) fn into_entry(self) -> Result<Entry, CodecError> {
         let payload = match self.payload {
@@ -244,4 +257,17 @@ pub(super) fn encode_membership(membership: &StoredMembership) -> Result<Vec<u8>
 /// Decodes a membership from the disk.
 pub(super) fn decode_membership(bytes: &[u8]) -> Result<StoredMembership, CodecError> {
     codec::decode::<StoredMembershipV1>(Kind::Membership, bytes)?.try_into()
+}
+
+/// Encodes a floor for its file.
+pub(super) fn encode_floor(synced: &Synced) -> Result<Vec<u8>, CodecError> {
+    let floor =
+        FloorV1 { vote: synced.vote.as_ref().map(Into::into), last: synced.last.as_ref().map(Into::into) };
+    codec::encode(Kind::Floor, &floor)
+}
+
+/// Decodes a floor from its file.
+pub(super) fn decode_floor(bytes: &[u8]) -> Result<Synced, CodecError> {
+    let FloorV1 { vote, last } = codec::decode(Kind::Floor, bytes)?;
+    Ok(Synced { vote: vote.map(Into::into), last: last.map(Into::into) })
 }

@@ -6,11 +6,12 @@ use openraft::EntryPayload;
 
 use super::{
     codec::{self, CodecError, Kind},
+    floor::Synced,
     testing::log_id,
     types::{Command, Entry, MemberRole, Membership, NodeMeta, StoredMembership, VersionRange, Vote},
     wire::{
-        decode_entry, decode_log_id, decode_membership, decode_vote, encode_entry, encode_log_id,
-        encode_membership, encode_vote,
+        decode_entry, decode_floor, decode_log_id, decode_membership, decode_vote, encode_entry,
+        encode_floor, encode_log_id, encode_membership, encode_vote,
     },
 };
 
@@ -55,6 +56,12 @@ fn golden_bytes_of_the_disk() {
     let id = log_id(5, u64::MAX);
     check("log-id", &encode_log_id(&id).expect("encodes"));
     assert_eq!(decode_log_id(&golden("log-id")), Ok(id));
+
+    let synced = Synced { vote: Some(Vote::new(3, 1)), last: Some(log_id(9, 1_000)) };
+    for (name, synced) in [("floor", synced), ("floor-none", Synced::default())] {
+        check(name, &encode_floor(&synced).expect("encodes"));
+        assert_eq!(decode_floor(&golden(name)), Ok(synced));
+    }
 
     let stored = StoredMembership::new(Some(log_id(2, 7)), members());
     check("membership", &encode_membership(&stored).expect("encodes"));

@@ -19,14 +19,18 @@ use std::{
 use flagraft_core::identity::RevisionToken;
 use tokio::task::AbortHandle;
 
-use self::{gate::Gate, rounds::ReplicaRounds};
 pub use self::{
     gate::Unconfirmed,
     readiness::{Check, Readiness},
 };
+use self::{
+    gate::{Confirmed, Gate},
+    rounds::ReplicaRounds,
+};
 use crate::{
     clock::{BootTime, ceil_ms},
     config::ReadConfig,
+    disk::Disk,
     peer::PeerClient,
     raft::{Published, Replica},
 };
@@ -64,6 +68,7 @@ pub enum RevisionUnavailable {
 pub struct Reads {
     replica: Replica,
     gate: Arc<Gate>,
+    disk: Arc<Disk>,
     config: ReadConfig,
     stopping: AtomicBool,
     refresher: AbortHandle,
@@ -71,11 +76,17 @@ pub struct Reads {
 
 impl Reads {
     /// Starts to keep the age of this node's state.
-    pub(crate) fn start(node_id: u64, replica: Replica, peers: PeerClient, config: ReadConfig) -> Self {
+    pub(crate) fn start(
+        node_id: u64,
+        replica: Replica,
+        peers: PeerClient,
+        disk: Arc<Disk>,
+        config: ReadConfig,
+    ) -> Self {
         let rounds = ReplicaRounds::new(node_id, replica.clone(), peers, config.try_timeout);
         let gate = Arc::new(Gate::start(Arc::new(rounds), &config));
         let refresher = tokio::spawn(refresh(Arc::clone(&gate), config.clone())).abort_handle();
-        Self { replica, gate, config, stopping: AtomicBool::new(false), refresher }
+        Self { replica, gate, disk, config, stopping: AtomicBool::new(false), refresher }
     }
 
     /// Waits until a quorum confirms that the published state holds everything that was committed when this was
@@ -85,26 +96,21 @@ impl Reads {
     /// # Errors
     /// When that could not be confirmed: the state must not be taken for current.
     pub async fn confirm(&self, deadline: Duration) -> Result<Confirmation, Unconfirmed> {
-        let confirmed = self.gate.confirm(deadline.min(self.config.deadline_max)).await?;
-        Ok(Confirmation {
-            published: self.replica.published(),
-            read_index: confirmed.read_index,
-            fresh_as_of: confirmed.fresh_as_of,
-        })
+        Ok(self.confirmation(self.gate.confirm(deadline.min(self.config.deadline_max)).await?))
     }
 
     /// The same, also while the node answers at once because an earlier read missed its deadline: for what has to
     /// wait, such as a write.
-    pub(crate) async fn confirm_patiently(&self, deadline: Duration) -> Result<(), Unconfirmed> {
-        self.gate.confirm_patiently(deadline).await.map(drop)
+    pub(crate) async fn confirm_patiently(&self, deadline: Duration) -> Result<Confirmation, Unconfirmed> {
+        Ok(self.confirmation(self.gate.confirm_patiently(deadline).await?))
     }
 
-    /// [`Reads::confirm`] with the deadline of a request that states none.
-    ///
-    /// # Errors
-    /// As [`Reads::confirm`].
-    pub async fn confirm_by_default(&self) -> Result<Confirmation, Unconfirmed> {
-        self.confirm(self.config.deadline).await
+    fn confirmation(&self, confirmed: Confirmed) -> Confirmation {
+        Confirmation {
+            published: self.replica.published(),
+            read_index: confirmed.read_index,
+            fresh_as_of: confirmed.fresh_as_of,
+        }
     }
 
     /// How long ago, at most, the published state was current, in milliseconds. `None` until that is first known
@@ -176,6 +182,7 @@ impl Reads {
             member: status.members.contains_key(&status.node_id),
             founded: self.replica.published().state.history().is_some(),
             leader: status.leader,
+            disk: self.disk.report(),
             age_ms: self.age_ms(),
             age_max_ms: ceil_ms(self.config.ready_max_age),
         })

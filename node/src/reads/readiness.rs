@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::disk::{DiskReport, DiskState};
+
 /// What readiness is judged by.
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
@@ -10,6 +12,7 @@ pub(super) struct Facts {
     pub(super) member: bool,
     pub(super) founded: bool,
     pub(super) leader: Option<u64>,
+    pub(super) disk: DiskReport,
     pub(super) age_ms: Option<u64>,
     pub(super) age_max_ms: u64,
 }
@@ -17,7 +20,7 @@ pub(super) struct Facts {
 /// Whether a node should be sent requests, with everything that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Readiness {
-    /// Whether all checks passed.
+    /// Whether all checks passed that decide about it.
     pub ready: bool,
     /// What was checked, in the order an operator should read it.
     pub checks: Vec<Check>,
@@ -45,9 +48,24 @@ impl Readiness {
             true => "the catalog is there",
             false => "the catalog's first entry is not here yet",
         };
-        let raft = match facts.running {
-            true => "raft is running",
-            false => "raft has stopped; see the log of this node",
+        // What was published before the disk refused a write is as good as ever, until it is too old.
+        let refusing = facts.disk.state == DiskState::Refusing;
+        let raft = match (facts.running, refusing) {
+            (true, _) => "raft is running",
+            (false, true) => "raft has stopped until the disk takes writes again; reads go on, and grow old",
+            (false, false) => "raft has stopped; see the log of this node",
+        };
+        let free = match facts.disk.free_bytes {
+            Some(bytes) => format!("{} MiB are free", bytes / (1024 * 1024)),
+            None => "how much is free is not known".to_owned(),
+        };
+        let disk = match facts.disk.state {
+            DiskState::Ok => format!("the disk has room: {free}"),
+            DiskState::Low => format!("the disk is low, so this node proposes no changes: {free}"),
+            DiskState::Full => {
+                format!("the disk is full, so this node takes no changes, and falls behind: {free}")
+            }
+            DiskState::Refusing => format!("the disk refused a write, and takes none now: {free}"),
         };
         let stopping = match facts.stopping {
             true => "this node is shutting down",
@@ -71,16 +89,19 @@ impl Readiness {
         };
         let checks = vec![
             check("serving", !facts.stopping, stopping.to_owned()),
-            check("raft", facts.running, raft.to_owned()),
+            check("raft", facts.running || refusing, raft.to_owned()),
             check("member", facts.member, member.to_owned()),
             check("catalog", facts.founded, founded.to_owned()),
             check("age", age_ok, age),
             check("leader", true, leader),
         ];
-        Self { ready: checks.iter().all(|check| check.ok), checks }
+        let ready = checks.iter().all(|check| check.ok);
+        // Told, and decides nothing either: what a node has it can read without room for more.
+        let disk = check("disk", facts.disk.state == DiskState::Ok, disk);
+        Self { ready, checks: checks.into_iter().chain([disk]).collect() }
     }
 
-    /// What keeps the node from being ready; empty when it is.
+    /// What is not as it should be. Empty when the node is ready, but for its disk.
     pub fn reasons(&self) -> impl Iterator<Item = &str> {
         self.checks.iter().filter(|check| !check.ok).map(|check| check.message.as_str())
     }
@@ -98,6 +119,7 @@ mod tests {
         leader: Some(2),
         age_ms: Some(250),
         age_max_ms: 10_000,
+        disk: DiskReport { state: DiskState::Ok, free_bytes: Some(1 << 30) },
     };
 
     #[test]
@@ -117,6 +139,21 @@ mod tests {
             assert!(!readiness.ready, "{facts:?}");
             let reasons: Vec<_> = readiness.reasons().collect();
             assert!(matches!(reasons.as_slice(), [one] if one.contains(said)), "{reasons:?}");
+        }
+    }
+
+    #[test]
+    fn a_disk_without_room_is_told_and_reads_go_on_until_they_are_too_old() {
+        let disk = |state| DiskReport { state, free_bytes: Some(5 << 20) };
+        let low = Facts { disk: disk(DiskState::Low), ..GOOD };
+        let full = Facts { disk: disk(DiskState::Full), ..GOOD };
+        let refusing = Facts { disk: disk(DiskState::Refusing), running: false, ..GOOD };
+        for facts in [low, full, refusing] {
+            let readiness = Readiness::of(&facts);
+            assert!(readiness.ready, "{readiness:?}");
+            let reasons: Vec<_> = readiness.reasons().collect();
+            assert!(matches!(reasons.as_slice(), [one] if one.contains("5 MiB are free")), "{reasons:?}");
+            assert!(!Readiness::of(&Facts { age_ms: Some(10_001), ..facts }).ready);
         }
     }
 }

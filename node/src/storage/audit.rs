@@ -1,6 +1,6 @@
 //! The audit log as rows of bytes: sequence to record, exactly as `apply` wrote it.
 
-use rocksdb::WriteBatch;
+use std::ops::ControlFlow;
 
 use super::{
     Storage,
@@ -20,30 +20,62 @@ pub struct AuditRow {
 impl Storage {
     /// At most `limit` records from sequence `from` on, in order. This blocks.
     ///
-    /// Records of a change can be here an instant before the state that counts them is published: a reader stops
-    /// at the published state's sequence.
+    /// Records of a change can be here an instant before the state that counts them is published, and those of a
+    /// snapshot long before: a reader stops at the published state's sequence.
     ///
     /// # Errors
     /// When the database fails, or the records have a gap.
     pub fn audit_range(&self, from: u64, limit: usize) -> Result<Vec<AuditRow>, StorageError> {
-        let rows =
-            self.scan(AUDIT, numbered(self.group, from).to_vec(), end_of(self.group).to_vec()).take(limit);
         let mut found = Vec::new();
-        for (expected, row) in (from..).zip(rows) {
-            let (key, bytes) = row?;
-            match number_of(&key) {
-                Some(sequence) if sequence == expected => {
-                    found.push(AuditRow { sequence, bytes: bytes.into_vec() });
-                }
-                // Beyond the last record there is nothing, and before it everything.
-                other => {
-                    return Err(StorageError::corrupt(format!(
-                        "the audit log has {other:?} where record {expected} belongs"
-                    )));
-                }
+        if limit == 0 {
+            return Ok(found);
+        }
+        self.scan_audit::<StorageError>(from, |sequence, bytes| {
+            found.push(AuditRow { sequence, bytes: bytes.to_vec() });
+            Ok(if found.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        })?;
+        Ok(found)
+    }
+
+    /// Visits the records from sequence `from` on, in order, until `visit` breaks: for those who need not have them
+    /// in memory. This blocks.
+    ///
+    /// # Errors
+    /// When the database fails, the records have a gap, or `visit` fails.
+    pub fn scan_audit<E: From<StorageError>>(
+        &self,
+        from: u64,
+        mut visit: impl FnMut(u64, &[u8]) -> Result<ControlFlow<()>, E>,
+    ) -> Result<(), E> {
+        let mut expected = from;
+        self.scan_audit_rows(from, |sequence, bytes| {
+            // Beyond the last record there is nothing, and before it everything.
+            if sequence != expected {
+                return Err(StorageError::corrupt(format!(
+                    "the audit log has record {sequence} where record {expected} belongs"
+                ))
+                .into());
+            }
+            expected = expected.saturating_add(1);
+            visit(sequence, bytes)
+        })
+    }
+
+    /// The same, whether or not there is a gap.
+    pub(super) fn scan_audit_rows<E: From<StorageError>>(
+        &self,
+        from: u64,
+        mut visit: impl FnMut(u64, &[u8]) -> Result<ControlFlow<()>, E>,
+    ) -> Result<(), E> {
+        for row in self.scan(AUDIT, numbered(self.group, from).to_vec(), end_of(self.group).to_vec()) {
+            let (key, bytes) = row.map_err(StorageError::from)?;
+            let sequence = number_of(&key)
+                .ok_or_else(|| StorageError::corrupt("a key of the audit log is no sequence"))?;
+            if visit(sequence, &bytes)?.is_break() {
+                break;
             }
         }
-        Ok(found)
+        Ok(())
     }
 
     /// The sequence after the last stored record; 0 when there is none.
@@ -59,17 +91,13 @@ impl Storage {
         }
     }
 
-    /// Removes the records from `end` on: those of a snapshot whose installation was cut short.
+    /// Removes the records from `end` on. Durable after the next sync.
     ///
     /// # Errors
     /// When the database fails.
     pub fn trim_audit(&self, end: u64) -> Result<(), StorageError> {
-        let mut batch = WriteBatch::default();
-        batch.delete_range_cf(
-            self.family(AUDIT),
-            numbered(self.group, end).as_slice(),
-            end_of(self.group).as_slice(),
-        );
-        self.write(batch)
+        let mut batch = self.batch();
+        batch.trim_audit(end);
+        self.write(batch.into_writes())
     }
 }

@@ -13,11 +13,15 @@ use super::{
 pub struct Batch<'a> {
     storage: &'a Storage,
     writes: WriteBatch,
+    /// The sequence after the last record that the state counts once this batch is written, where it changes that.
+    counted: Option<u64>,
+    /// Whether staged records beyond that go.
+    takes_in: bool,
 }
 
 impl<'a> Batch<'a> {
     pub(super) fn new(storage: &'a Storage) -> Self {
-        Self { storage, writes: WriteBatch::default() }
+        Self { storage, writes: WriteBatch::default(), counted: None, takes_in: false }
     }
 
     /// Puts a row of the state, or removes it when there is no value.
@@ -39,8 +43,22 @@ impl<'a> Batch<'a> {
         );
     }
 
-    /// Puts an audit record.
+    /// Puts the audit record that the state of this batch counts as its last.
     pub fn record(&mut self, sequence: u64, bytes: &[u8]) {
+        self.staged_record(sequence, bytes);
+        self.counted = Some(sequence.saturating_add(1));
+    }
+
+    /// The state of this batch counts the audit records up to `end`, staged ones among them; those beyond go.
+    pub fn take_in_staged(&mut self, end: u64) {
+        self.trim_audit(end);
+        self.meta(MetaKey::AuditStaging, None);
+        self.counted = Some(end);
+        self.takes_in = true;
+    }
+
+    /// Puts an audit record that no state counts yet.
+    pub(super) fn staged_record(&mut self, sequence: u64, bytes: &[u8]) {
         self.writes.put_cf(self.storage.family(AUDIT), numbered(self.storage.group, sequence), bytes);
     }
 
@@ -53,6 +71,15 @@ impl<'a> Batch<'a> {
     /// identity that it was opened with.
     pub fn identity(&mut self, identity: &Identity) {
         identity::put(&mut self.writes, self.storage.family(RAFT_META), identity);
+    }
+
+    /// Removes the audit records from `end` on.
+    pub(super) fn trim_audit(&mut self, end: u64) {
+        self.writes.delete_range_cf(
+            self.storage.family(AUDIT),
+            numbered(self.storage.group, end).as_slice(),
+            end_of(self.storage.group).as_slice(),
+        );
     }
 
     /// Puts a single value, or removes it when there is none.
@@ -75,6 +102,16 @@ impl<'a> Batch<'a> {
     /// # Errors
     /// When the database fails; nothing is written then.
     pub fn commit(self) -> Result<(), StorageError> {
-        self.storage.write(self.writes)
+        let Some(counted) = self.counted else { return self.storage.write(self.writes) };
+        let mut tail = self.storage.tail();
+        self.storage.write(self.writes)?;
+        tail.end = if self.takes_in { counted } else { tail.end.max(counted) };
+        tail.marked &= !self.takes_in;
+        tail.counted = counted;
+        Ok(())
+    }
+
+    pub(super) fn into_writes(self) -> WriteBatch {
+        self.writes
     }
 }

@@ -7,7 +7,7 @@ use std::{io, path::PathBuf};
 pub enum StorageError {
     /// RocksDB failed.
     #[error("the database failed: {0}")]
-    Database(#[from] rocksdb::Error),
+    Database(rocksdb::Error),
     /// A file could not be read or written.
     #[error("{path}: {source}")]
     File {
@@ -17,7 +17,11 @@ pub enum StorageError {
         source: io::Error,
     },
     /// Something was read that nobody can have written: the disk is damaged or was edited.
-    #[error("the data is corrupt: {0}")]
+    #[error(
+        "the data is corrupt: {0}. A node never runs on data it can't trust. The other members still have it all: keep \
+         this folder for a look at it, and bring the node back with an empty one as a new member \
+         (docs/runbooks/damaged-disk.md)"
+    )]
     Corrupt(String),
     /// The folder belongs to another node, another cluster or another version.
     #[error("{0}")]
@@ -46,6 +50,15 @@ impl StorageError {
     pub(crate) fn file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::File { path, source }
+    }
+}
+
+impl From<rocksdb::Error> for StorageError {
+    fn from(error: rocksdb::Error) -> Self {
+        match error.kind() {
+            rocksdb::ErrorKind::Corruption => Self::Corrupt(error.into_string()),
+            _ => Self::Database(error),
+        }
     }
 }
 

@@ -10,16 +10,19 @@ mod audit;
 mod batch;
 mod error;
 mod fatal;
+mod floor;
 mod identity;
 mod log;
 mod metrics;
+mod room;
 mod schema;
+mod staging;
 mod syncer;
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock},
 };
 
 use arc_swap::ArcSwap;
@@ -31,21 +34,20 @@ pub use self::{
     batch::Batch,
     error::StorageError,
     fatal::{FATAL_EXIT_CODE, FatalHook, exit_process},
+    floor::Floor,
     identity::{Identity, random_uid},
     metrics::StorageMetrics,
     schema::MetaKey,
-    syncer::Completion,
+    staging::StageError,
+    syncer::{Completion, Note},
 };
-use self::{schema::RAFT_META, syncer::Syncer};
+use self::{schema::RAFT_META, staging::AuditTail, syncer::Syncer};
 
 /// The Raft group of the one catalog there is today.
 pub const GROUP: u32 = 1;
 
 /// Test only: an environment variable that makes every sync after the n-th fail.
 const FAIL_SYNC_AFTER: &str = "FLAGRAFT_FAIL_SYNC_AFTER";
-
-/// A row of the state: its key, without the group, and its value.
-pub type StateRow = (Vec<u8>, Vec<u8>);
 
 /// A row as RocksDB hands it out: its key, with the group, and its value.
 type RawRow = (Box<[u8]>, Box<[u8]>);
@@ -81,12 +83,16 @@ impl StorageOptions {
 pub struct Storage {
     // Before `db`, so that on drop the thread has ended when the database closes.
     syncer: Syncer,
+    floor: Floor,
     db: Arc<DB>,
     group: u32,
     dir: PathBuf,
     identity: ArcSwap<Identity>,
     fatal: FatalHook,
     failed: Arc<OnceLock<String>>,
+    tail: Mutex<AuditTail>,
+    /// The first write that the disk refused.
+    refused: OnceLock<String>,
 }
 
 impl Storage {
@@ -130,11 +136,6 @@ impl Storage {
         for folder in [dir.clone(), dir.join("db"), dir.join("snapshots"), dir.join("incoming")] {
             fs::create_dir_all(&folder).map_err(StorageError::file(&folder))?;
         }
-        let opened = DB::open_cf_descriptors(&schema::options(), dir.join("db"), schema::families());
-        let db = Arc::new(opened.map_err(|error| refused(&dir, error))?);
-        let meta = db.cf_handle(RAFT_META).ok_or_else(|| missing_family(RAFT_META))?;
-        let identity = identify(&db, meta)?;
-
         let failed = Arc::new(OnceLock::new());
         let hook: FatalHook = {
             let (failed, fatal) = (Arc::clone(&failed), Arc::clone(&fatal));
@@ -144,6 +145,14 @@ impl Storage {
                 fatal(why);
             })
         };
+        // RocksDB names the newest of its manifests in `CURRENT`; without it there never was a database.
+        let is_new = !dir.join("db").join("CURRENT").exists();
+        let floor = Floor::open(&dir, is_new)?;
+        let opened = DB::open_cf_descriptors(&schema::options(), dir.join("db"), schema::families());
+        let db = Arc::new(opened.map_err(|error| not_opened(&dir, error))?);
+        let meta = db.cf_handle(RAFT_META).ok_or_else(|| missing_family(RAFT_META))?;
+        let identity = identify(&db, meta)?;
+
         let syncing = Arc::clone(&db);
         let mut left = fail_sync_after;
         let sync = move || {
@@ -152,17 +161,23 @@ impl Storage {
             }
             syncing.flush_wal(true).map_err(io::Error::other)
         };
-        let syncer =
-            Syncer::start(Box::new(sync), metrics, Arc::clone(&hook)).map_err(StorageError::file(&dir))?;
-        Ok(Arc::new(Self {
+        let syncer = Syncer::start(Box::new(sync), floor.clone(), metrics, Arc::clone(&hook))
+            .map_err(StorageError::file(&dir))?;
+        let storage = Self {
             syncer,
+            floor,
             db,
             group: GROUP,
             dir,
             identity: ArcSwap::from_pointee(identity),
             fatal: hook,
             failed,
-        }))
+            refused: OnceLock::new(),
+            // What the state counts is known once it is read: see `settle_audit`.
+            tail: Mutex::new(AuditTail { counted: 0, end: 0, marked: false }),
+        };
+        storage.count_all_stored()?;
+        Ok(Arc::new(storage))
     }
 
     /// Who the folder belongs to.
@@ -185,6 +200,11 @@ impl Storage {
         self.sync().await?;
         self.identity.store(Arc::new(identity));
         Ok(())
+    }
+
+    /// What the folder says, outside of the database, was surely on the disk.
+    pub fn floor(&self) -> &Floor {
+        &self.floor
     }
 
     /// Where finished snapshots are kept.
@@ -211,20 +231,24 @@ impl Storage {
     /// When the database fails.
     pub fn put_meta(&self, key: MetaKey, value: &[u8]) -> Result<(), StorageError> {
         self.usable()?;
-        Ok(self.db.put_cf(self.family(RAFT_META), key.key(self.group), value)?)
+        self.noted(self.db.put_cf(self.family(RAFT_META), key.key(self.group), value).map_err(Into::into))
     }
 
-    /// All rows of the state, in the order of their keys. This blocks.
+    /// Visits all rows of the state, in the order of their keys: key, without the group, and value. This blocks.
     ///
     /// # Errors
-    /// When the database fails.
-    pub fn state_rows(&self) -> Result<Vec<StateRow>, StorageError> {
-        self.scan(schema::STATE, schema::prefixed(self.group, &[]), schema::end_of(self.group).to_vec())
-            .map(|row| {
-                let (key, value) = row?;
-                Ok((key.get(4..).unwrap_or_default().to_vec(), value.into_vec()))
-            })
-            .collect()
+    /// When the database fails, or `visit` does.
+    pub fn scan_state<E: From<StorageError>>(
+        &self,
+        mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let rows =
+            self.scan(schema::STATE, schema::prefixed(self.group, &[]), schema::end_of(self.group).to_vec());
+        for row in rows {
+            let (key, value) = row.map_err(StorageError::from)?;
+            visit(key.get(4..).unwrap_or_default(), &value)?;
+        }
+        Ok(())
     }
 
     /// Starts a batch: what is put into it is written at once or not at all.
@@ -232,10 +256,11 @@ impl Storage {
         Batch::new(self)
     }
 
-    /// Calls `complete` once everything written before this call is durable, in the order of the calls.
+    /// Calls `complete` once everything written before this call is durable, in the order of the calls. Just before,
+    /// `note` is called, and what it makes of the [`Floor`] is durable by then too.
     /// `entries` is how many log entries the caller wrote, for the metrics.
-    pub fn on_synced(&self, entries: usize, complete: Completion) {
-        self.syncer.submit(entries, complete);
+    pub fn on_synced(&self, entries: usize, note: Note, complete: Completion) {
+        self.syncer.submit(entries, note, complete);
     }
 
     /// Returns once everything written before this call is durable.
@@ -243,9 +268,17 @@ impl Storage {
     /// # Errors
     /// When this sync or an earlier one failed.
     pub async fn sync(&self) -> Result<(), StorageError> {
+        self.sync_and_note(Box::new(|| Ok(()))).await
+    }
+
+    /// [`Storage::sync`], and what `note` makes of the [`Floor`] is durable too.
+    ///
+    /// # Errors
+    /// When this sync or an earlier one failed.
+    pub async fn sync_and_note(&self, note: Note) -> Result<(), StorageError> {
         let (tell, told) = oneshot::channel();
         // The receiver is dropped only together with this future, and then nobody wants to know.
-        self.on_synced(0, Box::new(move |result| drop(tell.send(result))));
+        self.on_synced(0, note, Box::new(move |result| drop(tell.send(result))));
         match told.await {
             Ok(result) => result.map_err(|error| StorageError::Failed(error.to_string())),
             Err(_) => Err(StorageError::Failed("the syncer is gone".to_owned())),
@@ -258,7 +291,7 @@ impl Storage {
     /// When this sync or an earlier one failed.
     pub fn sync_blocking(&self) -> Result<(), StorageError> {
         let (tell, told) = std::sync::mpsc::channel();
-        self.on_synced(0, Box::new(move |result| drop(tell.send(result))));
+        self.on_synced(0, Box::new(|| Ok(())), Box::new(move |result| drop(tell.send(result))));
         match told.recv() {
             Ok(result) => result.map_err(|error| StorageError::Failed(error.to_string())),
             Err(_) => Err(StorageError::Failed("the syncer is gone".to_owned())),
@@ -270,13 +303,57 @@ impl Storage {
         (self.fatal)(why);
     }
 
+    /// Notes what became of writing a file beside the database, if the disk refused it.
+    pub(crate) fn note_file<T>(&self, written: &io::Result<T>) {
+        let error = written.as_ref().err().and_then(|error| error.get_ref());
+        if let Some(error) = error.and_then(|error| error.downcast_ref::<StorageError>())
+            && room::is_refusal(error)
+        {
+            _ = self.refused.set(error.to_string());
+        }
+    }
+
+    /// Why the disk refused a write: it is full, over its quota or read-only. From then on nothing is written here any
+    /// more, for what comes after a write that is missing must not be there without it. What was acknowledged before
+    /// is on the disk, and opening the folder anew goes on from there. `None`: no write was refused.
+    pub fn refused(&self) -> Option<&str> {
+        self.refused.get().map(String::as_str)
+    }
+
+    /// How many bytes are free on the disk. This may block.
+    ///
+    /// # Errors
+    /// When the disk can't be asked.
+    pub fn free_bytes(&self) -> Result<u64, StorageError> {
+        room::free_bytes(&self.dir)
+    }
+
+    /// Finds out whether the disk takes writes, with a small file. This blocks.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn probe(&self) -> Result<(), StorageError> {
+        room::probe(&self.dir)
+    }
+
     fn usable(&self) -> Result<(), StorageError> {
-        self.failed.get().map_or(Ok(()), |why| Err(StorageError::Failed(why.clone())))
+        let earlier = self.failed.get().or_else(|| self.refused.get());
+        earlier.map_or(Ok(()), |why| Err(StorageError::Failed(why.clone())))
     }
 
     fn write(&self, batch: WriteBatch) -> Result<(), StorageError> {
         self.usable()?;
-        Ok(self.db.write(batch)?)
+        self.noted(self.db.write(batch).map_err(Into::into))
+    }
+
+    /// A write's result, noted if the disk refused the write.
+    fn noted(&self, written: Result<(), StorageError>) -> Result<(), StorageError> {
+        written.inspect_err(|error| {
+            if room::is_refusal(error) {
+                // Only the first is of interest.
+                _ = self.refused.set(error.to_string());
+            }
+        })
     }
 
     fn family(&self, name: &str) -> &ColumnFamily {
@@ -325,7 +402,7 @@ pub(crate) fn sync_dir(dir: &Path) -> Result<(), StorageError> {
 }
 
 /// RocksDB says of a folder that another process has open only which lock it could not take.
-fn refused(dir: &Path, error: rocksdb::Error) -> StorageError {
+fn not_opened(dir: &Path, error: rocksdb::Error) -> StorageError {
     let said = error.to_string();
     match said.contains("lock") && said.contains("LOCK") {
         true => StorageError::InUse(dir.to_owned()),

@@ -4,6 +4,8 @@
 //! all that is queued, syncs once, and completes in order. So one sync serves everybody who wrote while the
 //! previous one ran, and no completion can overtake an earlier one: openraft takes a completion as a watermark
 //! for everything before it.
+//!
+//! Before anybody is told, the floor is: whatever was acknowledged is missed if a damaged disk does not have it.
 
 use std::{
     io,
@@ -12,16 +14,20 @@ use std::{
     time::Instant,
 };
 
-use super::{fatal::FatalHook, metrics::StorageMetrics};
+use super::{fatal::FatalHook, floor::Floor, metrics::StorageMetrics};
 
 /// Called once, when everything written before it was queued is on the disk, or surely never will be.
 pub type Completion = Box<dyn FnOnce(io::Result<()>) + Send>;
+
+/// Called before the completion, when the sync has succeeded: raises the floor to what is durable now.
+pub type Note = Box<dyn FnOnce() -> io::Result<()> + Send>;
 
 /// Makes everything written so far durable.
 pub(super) type SyncFn = Box<dyn FnMut() -> io::Result<()> + Send>;
 
 struct Waiting {
     entries: usize,
+    note: Note,
     complete: Completion,
 }
 
@@ -36,19 +42,25 @@ impl Syncer {
     ///
     /// # Errors
     /// When the operating system has no thread left.
-    pub(super) fn start(sync: SyncFn, metrics: StorageMetrics, fatal: FatalHook) -> io::Result<Self> {
+    pub(super) fn start(
+        sync: SyncFn,
+        floor: Floor,
+        metrics: StorageMetrics,
+        fatal: FatalHook,
+    ) -> io::Result<Self> {
         let (queue, waiting) = mpsc::channel();
         let thread = thread::Builder::new()
             .name("wal-sync".to_owned())
-            .spawn(move || run(&waiting, sync, &metrics, &fatal))?;
+            .spawn(move || run(&waiting, sync, &floor, &metrics, &fatal))?;
         Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
 
     /// Queues `complete` behind a write of `entries` log entries that has already returned.
-    pub(super) fn submit(&self, entries: usize, complete: Completion) {
+    pub(super) fn submit(&self, entries: usize, note: Note, complete: Completion) {
+        let waiting = Waiting { entries, note, complete };
         let refused = match &self.queue {
-            Some(queue) => queue.send(Waiting { entries, complete }).err().map(|unsent| unsent.0),
-            None => Some(Waiting { entries, complete }),
+            Some(queue) => queue.send(waiting).err().map(|unsent| unsent.0),
+            None => Some(waiting),
         };
         if let Some(waiting) = refused {
             (waiting.complete)(Err(io::Error::other("the storage is closed")));
@@ -69,18 +81,30 @@ impl Drop for Syncer {
     }
 }
 
-fn run(waiting: &Receiver<Waiting>, mut sync: SyncFn, metrics: &StorageMetrics, fatal: &FatalHook) {
+fn run(
+    waiting: &Receiver<Waiting>,
+    mut sync: SyncFn,
+    floor: &Floor,
+    metrics: &StorageMetrics,
+    fatal: &FatalHook,
+) {
     let mut failure: Option<String> = None;
-    let mut batch = Vec::new();
     while let Ok(first) = waiting.recv() {
-        batch.push(first);
-        batch.extend(waiting.try_iter());
+        let mut entries = 0;
+        let (mut notes, mut completions) = (Vec::new(), Vec::new());
+        for one in std::iter::once(first).chain(waiting.try_iter()) {
+            entries += one.entries;
+            notes.push(one.note);
+            completions.push(one.complete);
+        }
         if failure.is_none() {
             let started = Instant::now();
-            match sync() {
+            let synced = sync()
+                .and_then(|()| notes.into_iter().try_for_each(|note| note()))
+                .and_then(|()| floor.write_latest());
+            match synced {
                 Ok(()) => {
                     metrics.sync_seconds.observe(started.elapsed().as_secs_f64());
-                    let entries = batch.iter().map(|one| one.entries).sum::<usize>();
                     if entries > 0 {
                         #[expect(
                             clippy::cast_precision_loss,
@@ -93,9 +117,9 @@ fn run(waiting: &Receiver<Waiting>, mut sync: SyncFn, metrics: &StorageMetrics, 
             }
         }
         match &failure {
-            None => batch.drain(..).for_each(|one| (one.complete)(Ok(()))),
+            None => completions.into_iter().for_each(|complete| complete(Ok(()))),
             Some(why) => {
-                batch.drain(..).for_each(|one| (one.complete)(Err(io::Error::other(why.clone()))));
+                completions.into_iter().for_each(|complete| complete(Err(io::Error::other(why.clone()))));
                 // Only a test's hook returns, and after it nothing is synced or acknowledged again.
                 fatal(why);
             }
@@ -116,6 +140,20 @@ mod tests {
 
     use super::*;
 
+    /// A floor, and the folder it lies in for as long as the test runs.
+    fn floor() -> (Floor, tempfile::TempDir) {
+        let dir = tempfile::tempdir().expect("a folder");
+        (Floor::open(dir.path(), true).expect("a new floor"), dir)
+    }
+
+    fn note(floor: &Floor, payload: u32) -> Note {
+        let floor = floor.clone();
+        Box::new(move || {
+            floor.set(payload.to_be_bytes().to_vec());
+            Ok(())
+        })
+    }
+
     fn metrics() -> StorageMetrics {
         StorageMetrics::register(&prometheus::Registry::new()).expect("fresh registry")
     }
@@ -133,6 +171,7 @@ mod tests {
         let synced = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&synced);
         let (hook, fatal_calls) = recording_hook();
+        let (floor, dir) = floor();
         let syncer = Syncer::start(
             Box::new(move || {
                 entered.send(()).expect("test listens");
@@ -141,6 +180,7 @@ mod tests {
                 counted.fetch_add(1, Ordering::SeqCst);
                 Ok(())
             }),
+            floor.clone(),
             metrics(),
             hook,
         )
@@ -149,11 +189,15 @@ mod tests {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let submit = |name: u32| {
             let (seen, synced) = (Arc::clone(&seen), Arc::clone(&synced));
+            let path = dir.path().to_owned();
             let complete = move |result: io::Result<()>| {
                 assert!(result.is_ok());
+                let noted = Floor::open(&path, false).expect("readable").latest();
+                let noted = u32::from_be_bytes(noted.try_into().expect("a number"));
+                assert!(noted >= name, "acknowledged before the floor's file says so");
                 seen.lock().expect("unpoisoned").push((name, synced.load(Ordering::SeqCst)));
             };
-            syncer.submit(1, Box::new(complete));
+            syncer.submit(1, note(&floor, name), Box::new(complete));
         };
         submit(0);
         wait_entered.recv().expect("the first sync starts");
@@ -180,11 +224,13 @@ mod tests {
         let asked_again = Arc::new(AtomicUsize::new(0));
         let (health, asked) = (Arc::clone(&healthy_again), Arc::clone(&asked_again));
         let (hook, fatal_calls) = recording_hook();
+        let (floor, _dir) = floor();
         let syncer = Syncer::start(
             Box::new(move || {
                 asked.fetch_add(1, Ordering::SeqCst);
                 if health.load(Ordering::SeqCst) { Ok(()) } else { Err(io::Error::other("no space left")) }
             }),
+            floor.clone(),
             metrics(),
             hook,
         )
@@ -192,13 +238,18 @@ mod tests {
         let (tell, told) = mpsc::channel();
         for round in 0..3 {
             let tell = tell.clone();
-            syncer.submit(1, Box::new(move |result| tell.send(result.is_err()).expect("test listens")));
+            syncer.submit(
+                1,
+                note(&floor, round),
+                Box::new(move |result| tell.send(result.is_err()).expect("test listens")),
+            );
             assert!(told.recv().expect("an answer"), "round {round}");
             // A disk that works again proves nothing about what it lost.
             healthy_again.store(true, Ordering::SeqCst);
         }
         drop(syncer);
         assert_eq!(asked_again.load(Ordering::SeqCst), 1, "a failed sync is not retried");
+        assert!(floor.latest().is_empty(), "what is not synced is not noted");
         assert!(fatal_calls.load(Ordering::SeqCst) >= 1);
     }
 }

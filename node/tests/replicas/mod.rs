@@ -19,7 +19,7 @@ use flagraft_node::{
     },
     raft::{
         NodeMeta, ProposeError, RaftMessage, RaftReply, RaftRole, RaftTuning, ReadIndexError, Replica,
-        ReplicaOptions, VersionRange,
+        ReplicaOptions, TransferMetrics, VersionRange,
     },
     storage::{FatalHook, GROUP, Storage, StorageMetrics, StorageOptions},
 };
@@ -159,6 +159,7 @@ impl Cluster {
             storage: Arc::clone(&storage),
             peers: peers.clone(),
             tuning: self.tuning.clone(),
+            transfers: TransferMetrics::register(&prometheus::Registry::new()).expect("fresh registry"),
         };
         let replica = Replica::open(options).await.expect("a sound folder");
         let app = server::router(&peers, Arc::new(Handler(replica.clone())));
@@ -254,6 +255,7 @@ pub fn proposal(number: u64) -> Proposal {
         group: GROUP,
         request: RequestId { id: format!("request-{number}"), client_given: false },
         body: Body::Denials(Denials { node: 1, from_ms: 0, to_ms: 60_000, count: number + 1 }),
+        asks_sha256: None,
         actor: Actor::system(1),
         caused_by: None,
         proposed_at_ms: 1_700_000_000_000,

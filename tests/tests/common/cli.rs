@@ -14,10 +14,18 @@ pub struct Cli {
 impl Cli {
     /// With the first owner's token and the addresses of all nodes.
     pub fn of(cluster: &Cluster) -> Self {
-        let envs = [
-            ("FLAGRAFT_ENDPOINTS", cluster.endpoints()),
-            ("FLAGRAFT_ADMIN_TOKEN", cluster.admin_token().to_owned()),
-        ];
+        Self::at(cluster, cluster.endpoints())
+    }
+
+    /// With the first owner's token and the addresses of the nodes that live.
+    pub fn of_living(cluster: &Cluster) -> Self {
+        let bases = cluster.living().into_iter().map(|id| cluster.anonymous(id).base().to_owned());
+        Self::at(cluster, bases.collect::<Vec<_>>().join(","))
+    }
+
+    fn at(cluster: &Cluster, endpoints: String) -> Self {
+        let envs =
+            [("FLAGRAFT_ENDPOINTS", endpoints), ("FLAGRAFT_ADMIN_TOKEN", cluster.admin_token().to_owned())];
         Self { envs: envs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect() }
     }
 
@@ -70,10 +78,5 @@ impl Ran {
     #[track_caller]
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
-    }
-
-    /// All that a person saw.
-    pub fn said(&self) -> String {
-        format!("{}{}", self.stdout, self.stderr)
     }
 }

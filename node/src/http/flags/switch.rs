@@ -1,14 +1,17 @@
 //! Turning flags on and off, and taking them in and out of service.
 
 use axum::{extract::State, response::Response};
-use flagraft_core::operation::{FlagArchive, FlagCopy, FlagDisable, FlagEnable, FlagRestore, Operation};
+use flagraft_core::{
+    operation::{FlagArchive, FlagCopy, FlagDisable, FlagEnable, FlagRestore, Operation},
+    parse,
+};
 use serde_json::{Map, Value};
 
 use crate::http::{
     App,
     auth::{Admin, Caller},
     error::ApiError,
-    extract::{Json, Path, typed},
+    extract::{Json, Path},
     shorthand::{Fields, InProject, bodies, submit_one},
     write::{Draft, Why, WriteTerms},
 };
@@ -30,7 +33,7 @@ async fn one(
     at: &InProject,
     operation: Operation,
     why: Why,
-    fields: Fields,
+    fields: Fields<'_>,
 ) -> Result<Response, ApiError> {
     terms.unconditional()?;
     submit_one(app, caller, terms, Draft::one(at.project()?, operation, why), fields, false).await
@@ -103,7 +106,7 @@ pub(in crate::http) async fn copy(
     if let Some(parts) = body.parts {
         fields.insert("parts".to_owned(), parts);
     }
-    let copy: FlagCopy = typed(Value::Object(fields)).map_err(ApiError::body)?;
+    let copy: FlagCopy = parse::from_value(Value::Object(fields)).map_err(ApiError::body)?;
     let fields = &[("from", "from"), ("to", "to"), ("parts", "parts")];
     one((&app, &caller), &terms, &at, Operation::FlagCopy(copy), why, fields).await
 }

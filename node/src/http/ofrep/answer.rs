@@ -52,10 +52,9 @@ pub(super) struct Bulk<'a> {
     pub(super) metadata: Map<String, Value>,
 }
 
-/// A flag and its metadata: its own ones, the flag set, and its version, which changes with the flag only.
+/// A flag and its metadata: its own ones, the flag set, and its version, which changes with what it answers only.
 pub(super) fn item<'a>(asked: &Asked, stamp: &Stamp, resolution: &Resolution<'a>) -> Item<'a> {
     let flag = resolution.flag;
-    let configured = flag.system.environments.get(&asked.environment).copied().unwrap_or(0);
     let mut metadata = Map::new();
     if !asked.is_client() {
         metadata.extend(flag.definition.metadata.iter().map(|(name, value)| (name.clone(), value.clone())));
@@ -63,7 +62,7 @@ pub(super) fn item<'a>(asked: &Asked, stamp: &Stamp, resolution: &Resolution<'a>
             metadata.insert("detail".to_owned(), detail.into());
         }
     }
-    add_version(&mut metadata, asked, stamp, flag.system.revision.max(configured));
+    add_version(&mut metadata, asked, stamp, flag.evaluated_revision(&asked.environment));
     Item {
         key: &flag.definition.key,
         reason: resolution.reason.as_str(),

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::oneshot};
 
 use super::harness::Api;
-use crate::http::{Options, metrics_router, serve};
+use crate::http::{Door, Options, metrics_router, serve};
 
 #[tokio::test]
 async fn a_listener_answers_until_it_is_told_to_stop_and_says_why_a_body_is_too_long() {
@@ -14,14 +14,23 @@ async fn a_listener_answers_until_it_is_told_to_stop_and_says_why_a_body_is_too_
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("http://{}", listener.local_addr().expect("its address"));
     let (stop, stopped) = oneshot::channel::<()>();
-    let options = Options::new(api.node.config());
-    let serving =
-        tokio::spawn(serve(Arc::clone(&api.node), listener, options, Duration::from_secs(5), async {
-            _ = stopped.await.is_ok();
-        }));
+    let door = Door::default();
+    let limits = api.node.config().connections.limits(100);
+    let serving = tokio::spawn(serve(door.clone(), listener, limits, Duration::from_secs(5), async {
+        _ = stopped.await.is_ok();
+    }));
+    // While a node reads its disk, it lives, and is not ready for anything.
     let client = reqwest::Client::new();
-    let live = client.get(format!("{url}/livez")).send().await.expect("an answer");
-    assert_eq!(live.status().as_u16(), 200);
+    let status = async |path: &str| {
+        client.get(format!("{url}{path}")).send().await.expect("an answer").status().as_u16()
+    };
+    for (path, expected) in [("/livez", 200), ("/readyz", 503), ("/api/v1/projects", 503)] {
+        assert_eq!(status(path).await, expected, "{path}");
+    }
+    door.open(api.router.clone());
+    for (path, expected) in [("/livez", 200), ("/readyz", 200), ("/api/v1/projects", 401)] {
+        assert_eq!(status(path).await, expected, "{path}");
+    }
     let long = client
         .post(format!("{url}/ofrep/v1/evaluate/flags"))
         .header("authorization", format!("Bearer {token}"))
@@ -31,7 +40,7 @@ async fn a_listener_answers_until_it_is_told_to_stop_and_says_why_a_body_is_too_
 
     stop.send(()).expect("the listener waits for it");
     let ended = tokio::time::timeout(Duration::from_secs(5), serving).await.expect("it ends");
-    ended.expect("no panic").expect("no error");
+    ended.expect("no panic");
     assert!(client.get(format!("{url}/livez")).send().await.is_err(), "nobody listens any more");
 }
 

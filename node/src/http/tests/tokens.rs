@@ -1,6 +1,7 @@
 //! Tokens over their lives.
 
 use axum::http::Method;
+use flagraft_core::token::{Secret, TokenKind};
 use serde_json::json;
 
 use super::harness::Api;
@@ -11,19 +12,13 @@ async fn a_token_is_made_shown_once_used_and_revoked() {
     let grants = json!([{"role": "reader", "project": "shop", "environments": ["production"]}]);
     let body = json!({"reason": "r", "token": {"name": "web", "kind": "service", "grants": grants}});
     let create = async || {
-        api.owner(Method::POST, "/api/v1/tokens")
-            .header("idempotency-key", "t1")
-            .json(&body)
-            .send()
-            .await
-            .expect(201)
-            .json()
+        api.owner(Method::POST, "/api/v1/tokens").header("idempotency-key", "t1").json(&body).send().await
     };
-    let made = create().await;
+    let made = create().await.expect(201).json();
     let (id, secret) =
         (made["token"]["id"].as_str().expect("an id"), made["secret"].as_str().expect("a secret"));
     assert!(secret.starts_with("fr_svc_") && id.starts_with("tok_"));
-    let again = create().await;
+    let again = create().await.expect(200).json();
     assert_eq!(
         (&again["token"]["id"], &again["secret"], &again["replayed"]),
         (&json!(id), &json!(null), &json!(true))
@@ -94,4 +89,16 @@ async fn a_token_that_could_not_work_is_refused() {
     let mars = json!({"reason": "r", "token": {"name": "a", "kind": "service", "grants": on(&["mars"])}});
     let answer = api.owner(Method::POST, "/api/v1/tokens").json(&mars).send().await.expect(404);
     assert_eq!(answer.error().1, "/token/grants/0/environments");
+}
+
+/// A node that is busy with other tokens that it does not know can't say that this one is no good.
+#[tokio::test]
+async fn a_token_that_there_is_no_room_to_look_for_is_not_called_unknown() {
+    let api = Api::start_with(|options| options.unknown_tokens_max = 0).await;
+    let unknown = Secret::new(TokenKind::Admin, [9; 32]);
+    let answer = api.call(Method::GET, "/api/v1/projects").token(unknown.expose()).send().await.expect(503);
+    assert_eq!(answer.error().0, "unavailable");
+    assert!(!answer.header("retry-after").is_empty());
+    let roomy = Api::start().await;
+    roomy.call(Method::GET, "/api/v1/projects").token(unknown.expose()).send().await.expect(401);
 }

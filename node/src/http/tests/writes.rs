@@ -86,6 +86,53 @@ async fn all_operations_or_none() {
     );
 }
 
+/// JSON is read with a limit of its own on how deep it is nested. A body within it grew by the entry of the log that held
+/// it, so that no member could read that entry: all stopped at it, for ever.
+#[tokio::test]
+async fn json_that_is_nested_too_deep_never_enters_the_log() {
+    let api = Api::shop().await;
+    let nested = |levels: usize| (1..levels).fold(json!({}), |inner, _| json!({"a": inner}));
+    let limit = flagraft_core::limits::JSON_DEPTH_MAX;
+    for levels in [limit, limit + 1, 60, 100, 116, 118, 119, 120, 121, 122, 123, 124, 125, 126, 127] {
+        let value = nested(levels);
+        let flag = json!({"key": "deep", "type": "object", "variants": {"deep": value}});
+        let put = json!({"reason": "deep", "flag": flag});
+        let tested = json!({"key": "tested", "type": "boolean", "variants": {"on": true}, "tests": [
+            {"name": "deep", "environment": "dev", "context": value, "variant": "on"}]});
+        let token = json!({"reason": "deep", "token": {"name": "deep", "kind": "admin", "context": value,
+            "actor": {"type": "service", "id": "deep"}, "grants": [{"role": "reader"}]}});
+        let rule = json!({"id": "r", "when": {"attribute": "a", "op": "in", "values": [value]}, "serve": {"variant": "on"}});
+        let rule = json!({"op": "rule.put", "flag": "plain", "environment": "dev", "rule": rule});
+        for (method, path, body, good) in [
+            (Method::PUT, "/api/v1/projects/shop/flags/deep", put, levels <= limit),
+            (
+                Method::POST,
+                CHANGES,
+                json!({"reason": "r", "operations": [{"op": "flag.put", "flag": flag}]}),
+                levels <= limit,
+            ),
+            (
+                Method::POST,
+                CHANGES,
+                json!({"reason": "r", "operations": [{"op": "flag.put", "flag": tested}]}),
+                levels <= limit,
+            ),
+            (Method::POST, "/api/v1/tokens", token, levels <= limit),
+            (Method::POST, CHANGES, json!({"reason": "r", "operations": [rule]}), false),
+        ] {
+            let answer = api.owner(method, path).json(&body).send().await;
+            assert_eq!(answer.status.is_success(), good, "{levels} levels at {path}: {answer:?}");
+            assert!(good || answer.status.as_u16() == 400, "{levels} levels at {path}: {answer:?}");
+            if !good && levels < 100 && path == CHANGES {
+                let fault = answer.error().1;
+                assert!(fault.starts_with("/operations/0/"), "{levels} levels: {fault}");
+            }
+        }
+    }
+    // The node lives, and takes writes.
+    api.owner(Method::POST, CHANGES).json(&switch("flag.disable")).send().await.expect(200);
+}
+
 #[tokio::test]
 async fn a_dry_run_says_what_would_happen_and_does_nothing() {
     let api = Api::shop().await;
@@ -190,4 +237,123 @@ async fn what_stands_in_the_way_is_named() {
     {
         api.owner(Method::POST, path).json(&switch("flag.disable")).send().await.expect(404);
     }
+}
+
+const PLAIN: &str = "/api/v1/projects/shop/flags/plain";
+
+fn patch(patch: Value) -> Value {
+    json!({"reason": "a test", "patch": patch})
+}
+
+/// A patch is laid over the newest state, so that the same one makes another operation when it is sent again: it was
+/// refused as another body under a used key.
+#[tokio::test]
+async fn a_repeated_patch_is_one_change_whatever_happened_meanwhile() {
+    let api = Api::shop().await;
+    let send = async |path: &str, body: &Value| {
+        api.owner(Method::PATCH, path).header("idempotency-key", "patched").json(body).send().await
+    };
+    let body = patch(json!({"description": "first"}));
+    let first = send(PLAIN, &body).await.expect(200).json();
+    assert_eq!((&first["outcome"], &first["replayed"]), (&json!("accepted"), &json!(false)));
+    let later = patch(json!({"description": "second"}));
+    let revision =
+        api.owner(Method::PATCH, PLAIN).json(&later).send().await.expect(200).json()["revision"].clone();
+    let deleted = format!("{PLAIN}?reason=gone");
+    for round in 0..2 {
+        let again = send(PLAIN, &body).await.expect(200);
+        assert_eq!(again.header("flagraft-request-id"), "patched");
+        let again = again.json();
+        for field in ["revision", "sequence", "outcome"] {
+            assert_eq!(again[field], first[field], "round {round}");
+        }
+        assert_eq!(again["replayed"], true);
+        // What the patch was laid over is gone: the answer is still the first one.
+        if round == 0 {
+            assert_eq!(api.get(PLAIN).await.json()["description"], "second", "at revision {revision}");
+            api.owner(Method::DELETE, &deleted).send().await.expect(200);
+        }
+    }
+    for (path, other) in [
+        (PLAIN, patch(json!({"description": "another"}))),
+        (PLAIN, json!({"reason": "another", "patch": {"description": "first"}})),
+        ("/api/v1/projects/shop/flags/off", body.clone()),
+    ] {
+        let refused = send(path, &other).await.expect(422);
+        assert_eq!(refused.error().0, "idempotency_mismatch", "{path} {other}");
+        assert_eq!(refused.json()["error"]["details"]["request_id"], "patched");
+    }
+    // Every kind of object is patched by the same code, and each says so for itself.
+    for path in ["/api/v1/projects/shop", "/api/v1/projects/shop/environments/dev"] {
+        let send = async || {
+            let call = api.owner(Method::PATCH, path).header("idempotency-key", path);
+            call.json(&patch(json!({"name": "Another"}))).send().await.expect(200).json()
+        };
+        let (first, again) = (send().await, send().await);
+        assert_eq!((&again["replayed"], &again["revision"]), (&json!(true), &first["revision"]), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_rejected_patch_is_rejected_again_and_two_at_once_are_one_change() {
+    let api = Api::shop().await;
+    let (one, other) = tokio::join!(
+        api.owner(Method::PATCH, PLAIN)
+            .header("idempotency-key", "race")
+            .json(&patch(json!({"description": "raced"})))
+            .send(),
+        api.owner(Method::PATCH, PLAIN)
+            .header("idempotency-key", "race")
+            .json(&patch(json!({"description": "raced"})))
+            .send(),
+    );
+    let (one, other) = (one.expect(200).json(), other.expect(200).json());
+    assert_eq!(one["revision"], other["revision"]);
+    assert_ne!(one["replayed"], other["replayed"], "one of them did it");
+
+    let sequence = || api.node.published().state.sequence();
+    let rejected = async || {
+        let call = api.owner(Method::PATCH, PLAIN).header("idempotency-key", "rejected");
+        let body = patch(json!({"environments": {"mars": {"enabled": true}}}));
+        call.json(&body).send().await.expect(404).error()
+    };
+    let before = sequence();
+    let (first, again) = (rejected().await, rejected().await);
+    assert_eq!(first, ("not_found".to_owned(), "/patch/environments/mars".to_owned()));
+    assert_eq!((again, sequence()), (first, before + 1), "the same pointer, and no second record");
+}
+
+#[tokio::test]
+async fn what_a_handler_finds_wrong_with_a_patch_names_the_request() {
+    let api = Api::shop().await;
+    let nowhere = "/api/v1/projects/shop/flags/nowhere";
+    for (path, header, value, status) in
+        [(nowhere, "x-nothing", "1", 404), (PLAIN, "if-match", "\"00000000000000ab.1\"", 412)]
+    {
+        let call = api.owner(Method::PATCH, path).header("idempotency-key", "k").header(header, value);
+        let answer = call.json(&patch(json!({"description": "d"}))).send().await.expect(status);
+        assert_eq!(answer.header("flagraft-request-id"), "k");
+        assert_eq!(answer.json()["error"]["details"]["request_id"], "k");
+    }
+}
+
+/// The answer to a repeated request said that it was made from the state of then, confirmed just now.
+#[tokio::test]
+async fn a_repeated_answer_is_stamped_with_the_state_of_now() {
+    let api = Api::shop().await;
+    let send = async |op: &str, key: &str| {
+        api.owner(Method::POST, CHANGES)
+            .header("idempotency-key", key)
+            .json(&switch(op))
+            .send()
+            .await
+            .expect(200)
+    };
+    let first = send("flag.disable", "first").await;
+    assert_eq!(first.header("flagraft-consistency"), "linearizable");
+    let later = send("flag.enable", "later").await;
+    let again = send("flag.disable", "first").await;
+    assert_eq!(again.json()["revision"], first.json()["revision"], "of the change");
+    assert_eq!(again.header("flagraft-revision"), later.header("flagraft-revision"), "of the answer");
+    assert_eq!(again.header("flagraft-consistency"), "local");
 }

@@ -1,12 +1,13 @@
 //! What a leader answers to a write, and the form in which a write and its answer travel between members.
 //!
-//! The form is JSON, like the proposal that is made of it: its fields are part of the peer protocol.
-
-use std::time::Duration;
+//! The form is JSON, like the proposal that is made of it: its fields are part of the peer protocol, frozen in
+//! `golden/`. Members of two versions talk to each other while a cluster is upgraded: fields are only ever added, and one
+//! that a member does not know is left out of account. What an older leader must not leave out of account belongs behind
+//! the cluster version.
 
 use flagraft_core::{
     invalid::Invalid,
-    proposal::{Body, Cause, RequestId},
+    proposal::{Body, Cause, EncodeError, RequestId},
     reply::Reply,
     token::{Secret, TokenFault},
 };
@@ -21,7 +22,7 @@ const SENT_WITHIN_MS: u64 = 10 * 60 * 1_000;
 
 /// What a leader, or a node taken for one, answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "answer", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(tag = "answer", rename_all = "snake_case")]
 pub(crate) enum LeaderAnswer {
     /// The log answered.
     Done {
@@ -61,95 +62,116 @@ pub(crate) enum LeaderAnswer {
     TooManyRejections,
     /// It was proposed and not answered in time.
     OutcomeUnknown,
+    /// There is no room for another entry on too many disks: nothing was done.
+    NoRoom {
+        /// A member whose disk has too little room.
+        node: u64,
+    },
+    /// The sender's clock and this node's differ too much: it did nothing.
+    ClockSkew,
+    /// This node does not understand what was forwarded: it did nothing.
+    NotUnderstood,
 }
 
 impl LeaderAnswer {
     pub(super) fn invalid(invalid: Invalid) -> Self {
         Self::Invalid { path: invalid.path, message: invalid.message }
     }
+
+    /// What was not proposed, because it can't be an entry of the log.
+    pub(super) fn not_encoded(error: &EncodeError) -> Self {
+        let message = error.to_string();
+        match error {
+            EncodeError::TooLarge(_) => Self::TooLarge { message },
+            EncodeError::Unreadable(_) => Self::Invalid { path: String::new(), message },
+        }
+    }
+}
+
+/// Why a forwarded write is not taken: nothing was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum NotTaken {
+    ClockSkew,
+    NotUnderstood,
+    Invalid(Invalid),
+}
+
+impl From<NotTaken> for LeaderAnswer {
+    fn from(why: NotTaken) -> Self {
+        match why {
+            NotTaken::ClockSkew => Self::ClockSkew,
+            NotTaken::NotUnderstood => Self::NotUnderstood,
+            NotTaken::Invalid(invalid) => Self::invalid(invalid),
+        }
+    }
 }
 
 /// A write on its one hop to the leader.
 #[derive(Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct ForwardedWrite {
     /// The caller's secret. `None`: the sending member asks for the cluster itself.
     secret: Option<String>,
     body: Body,
+    /// In hexadecimal: [`Submission::asks_sha256`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    asks_sha256: Option<String>,
     request: RequestId,
     #[serde(default)]
     caused_by: Option<Cause>,
     #[serde(default)]
     dry_run: bool,
-    /// How long the leader has, in milliseconds.
-    deadline_ms: u64,
     /// When it was sent by the sender's clock, in milliseconds since 1970 UTC.
     sent_at_ms: i64,
 }
 
 impl ForwardedWrite {
-    pub(super) fn new(submission: &Submission, deadline: Duration) -> Self {
+    pub(super) fn new(submission: &Submission) -> Self {
         Self {
             secret: match &submission.credentials {
                 Credentials::Token(secret) => Some(secret.expose().to_owned()),
                 Credentials::Member(_) => None,
             },
             body: submission.body.clone(),
+            asks_sha256: submission.asks_sha256.map(hex::encode),
             request: submission.request.clone(),
             caused_by: submission.caused_by.clone(),
             dry_run: submission.dry_run,
-            deadline_ms: u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX),
             sent_at_ms: wall_ms(),
         }
     }
 
-    /// The write as it was submitted to the member `from`, and how long the leader has for it.
-    pub(super) fn into_submission(self, from: u64) -> Result<(Submission, Duration), Invalid> {
+    /// The write as it was submitted to the member `from`.
+    pub(super) fn into_submission(self, from: u64) -> Result<Submission, NotTaken> {
         let skew_ms = wall_ms().abs_diff(self.sent_at_ms);
         if skew_ms > SENT_WITHIN_MS {
-            return Err(Invalid::here(format!(
-                "node {from} forwarded this {skew_ms} ms ago by the leader's clock: set the clocks of the nodes right, \
-                 and send it again"
-            )));
+            tracing::warn!(
+                from,
+                skew_ms,
+                "a member forwarded a write that is old by this node's clock; set the clocks right"
+            );
+            return Err(NotTaken::ClockSkew);
         }
         let credentials = match self.secret {
-            Some(secret) => Credentials::Token(Secret::parse(&secret)?),
+            Some(secret) => Credentials::Token(Secret::parse(&secret).map_err(NotTaken::Invalid)?),
             None => Credentials::Member(from),
         };
-        let submission = Submission {
+        let asks_sha256 = self.asks_sha256.as_deref().map(hash_of).transpose()?;
+        Ok(Submission {
             credentials,
             body: self.body,
+            asks_sha256,
             request: self.request,
             caused_by: self.caused_by,
             dry_run: self.dry_run,
-        };
-        Ok((submission, Duration::from_millis(self.deadline_ms)))
+        })
     }
+}
+
+fn hash_of(text: &str) -> Result<[u8; 32], NotTaken> {
+    let mut hash = [0; 32];
+    hex::decode_to_slice(text, &mut hash).map(|()| hash).map_err(|_| NotTaken::NotUnderstood)
 }
 
 #[cfg(test)]
-mod tests {
-    use flagraft_core::proposal::Denials;
-
-    use super::*;
-
-    #[test]
-    fn a_forwarded_write_that_is_sent_again_later_is_refused() {
-        let body = Body::Denials(Denials { node: 2, from_ms: 0, to_ms: 1, count: 1 });
-        let submission = Submission {
-            credentials: Credentials::Member(2),
-            body,
-            request: RequestId { id: "one".to_owned(), client_given: false },
-            caused_by: None,
-            dry_run: false,
-        };
-        let sent = ForwardedWrite::new(&submission, Duration::from_secs(1));
-        assert!(sent.clone().into_submission(2).is_ok());
-        let within = i64::try_from(SENT_WITHIN_MS).expect("minutes");
-        for elsewhere in [-within - 1_000, within + 1_000] {
-            let again = ForwardedWrite { sent_at_ms: sent.sent_at_ms + elsewhere, ..sent.clone() };
-            let refused = again.into_submission(2).expect_err("refused");
-            assert!(refused.message.contains("clocks"), "{refused}");
-        }
-    }
-}
+#[path = "answer_tests.rs"]
+mod tests;

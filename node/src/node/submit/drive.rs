@@ -45,6 +45,9 @@ pub(crate) trait Paths: Sync {
     /// What became of the request with this id, where the state published here remembers it.
     fn remembered(&self, minted_id: &str) -> Option<Reply>;
 
+    /// If a flag became critical by what the reply is about: the members that do not publish it by the deadline.
+    fn not_yet_on(&self, reply: &Reply, deadline: Instant) -> impl Future<Output = Vec<u64>> + Send;
+
     /// Returns when another leader is known than `than`.
     fn leader_other_than(&self, than: Option<u64>) -> impl Future<Output = ()> + Send;
 }
@@ -69,7 +72,8 @@ pub(crate) async fn drive<P: Paths>(
     loop {
         let only_watch = course.may_have_entered && !submission.request.client_given;
         if only_watch && let Some(reply) = paths.remembered(&submission.request.id) {
-            return Ok(Answered { reply, not_yet_on: Vec::new() });
+            let not_yet_on = paths.not_yet_on(&reply, deadline).await;
+            return Ok(Answered { reply, not_yet_on });
         }
         let known = paths.leader();
         let target = hint.take().or(known);
@@ -117,7 +121,8 @@ impl Course {
     fn after(&mut self, attempt: Attempt) -> Result<Next, SubmitError> {
         let answer = match attempt {
             Attempt::Answered(answer) => answer,
-            Attempt::NotSent => return Ok(self.held_up(NotEntered::NoLeader)),
+            // What the last answer said holds on: perhaps there is just no time left for another.
+            Attempt::NotSent => return Ok(Next::Retry),
             Attempt::Lost => {
                 self.may_have_entered |= !self.dry_run;
                 return Ok(Next::Retry);
@@ -131,12 +136,17 @@ impl Course {
             }
             LeaderAnswer::NoQuorum => Ok(self.held_up(NotEntered::NoQuorum)),
             LeaderAnswer::Overloaded => Ok(self.held_up(NotEntered::Overloaded)),
+            // It may be handing over to a member that has room.
+            LeaderAnswer::NoRoom { node } => Ok(self.held_up(NotEntered::NoRoom { node })),
             LeaderAnswer::OutcomeUnknown => {
                 self.may_have_entered |= !self.dry_run;
                 Ok(Next::Retry)
             }
             LeaderAnswer::Unauthenticated { fault } => Err(self.refused(SubmitError::Unauthenticated(fault))),
             LeaderAnswer::TooManyRejections => Err(self.refused(SubmitError::TooManyRejections)),
+            // Neither passes before the deadline: to ask again would only keep two nodes busy.
+            LeaderAnswer::ClockSkew => Err(self.refused(not_entered(NotEntered::ClockSkew))),
+            LeaderAnswer::NotUnderstood => Err(self.refused(not_entered(NotEntered::NotUnderstood))),
             LeaderAnswer::Invalid { path, message } => {
                 Err(self.refused(SubmitError::Invalid(Invalid { path, message })))
             }
@@ -166,11 +176,18 @@ impl Course {
     }
 }
 
-/// Elections take a second or two; an overload passes sooner.
+fn not_entered(why: NotEntered) -> SubmitError {
+    SubmitError::NotEntered { why, retry_after: retry_after(why, Duration::ZERO) }
+}
+
+/// Elections take a second or two; an overload passes sooner, and a full disk not by itself; clocks and versions are
+/// for a person to put right.
 pub(crate) fn retry_after(why: NotEntered, least: Duration) -> Duration {
     let usual = match why {
         NotEntered::NoLeader | NotEntered::NoQuorum => Duration::from_secs(2),
         NotEntered::Overloaded | NotEntered::Stopping => Duration::from_secs(1),
+        NotEntered::NoRoom { .. } => Duration::from_secs(5),
+        NotEntered::ClockSkew | NotEntered::NotUnderstood => Duration::from_secs(60),
     };
     usual.max(least)
 }

@@ -58,6 +58,10 @@ impl Paths for Script {
         self.remembered.clone()
     }
 
+    async fn not_yet_on(&self, _: &Reply, _: Instant) -> Vec<u64> {
+        vec![2]
+    }
+
     async fn leader_other_than(&self, than: Option<u64>) {
         self.leader.subscribe().wait_for(|leader| *leader != than).await.expect("the sender lives in self");
     }
@@ -67,6 +71,7 @@ fn write(client_given: bool) -> Submission {
     Submission {
         credentials: Credentials::Member(1),
         body: Body::Denials(Denials { node: 1, from_ms: 0, to_ms: 1, count: 1 }),
+        asks_sha256: None,
         request: RequestId { id: "key".to_owned(), client_given },
         caused_by: None,
         dry_run: false,
@@ -87,7 +92,7 @@ fn done() -> Attempt {
 }
 
 fn not_entered(why: NotEntered) -> Result<Answered, SubmitError> {
-    Err(SubmitError::NotEntered { why, retry_after: retry_after(why, PAUSE) })
+    Err(super::SubmitError::NotEntered { why, retry_after: retry_after(why, PAUSE) })
 }
 
 #[tokio::test(start_paused = true)]
@@ -105,6 +110,11 @@ async fn without_a_leader_the_write_is_certainly_not_made_and_waits_no_longer_th
 
     let script = Script::new(Some(2), (0..1000).map(|_| Attempt::Answered(LeaderAnswer::NoQuorum)));
     assert_eq!(script.run(&write(true)).await, not_entered(NotEntered::NoQuorum));
+
+    // The last thing that was said holds, also when nobody could be asked again.
+    let full = Attempt::Answered(LeaderAnswer::NoRoom { node: 3 });
+    let script = Script::new(Some(2), [Attempt::Answered(LeaderAnswer::NoQuorum), full]);
+    assert_eq!(script.run(&write(true)).await, not_entered(NotEntered::NoRoom { node: 3 }));
 }
 
 #[tokio::test(start_paused = true)]
@@ -154,7 +164,8 @@ async fn a_lost_attempt_under_a_minted_id_is_not_repeated_but_looked_for() {
 
     let mut script = Script::new(Some(2), [Attempt::Lost]);
     script.remembered = Some(reply());
-    assert_eq!(script.run(&write(false)).await.expect("found").reply, reply());
+    // Found by this node, so it is this node that waits for the members.
+    assert_eq!(script.run(&write(false)).await, Ok(Answered { reply: reply(), not_yet_on: vec![2] }));
     assert_eq!(script.asked().len(), 1);
 
     // As long as nothing can have entered, a minted id is as good as any.
@@ -176,4 +187,20 @@ async fn a_dry_run_never_enters() {
     let script = Script::new(Some(2), [Attempt::Lost]);
     let submission = Submission { dry_run: true, ..write(false) };
     assert_eq!(script.run(&submission).await, not_entered(NotEntered::NoLeader));
+}
+
+/// The node's clock is at fault, not the client: 503, and at once.
+#[tokio::test(start_paused = true)]
+async fn a_write_that_the_leader_does_not_take_for_the_nodes_sake_was_not_made() {
+    for (answer, why) in [
+        (LeaderAnswer::ClockSkew, NotEntered::ClockSkew),
+        (LeaderAnswer::NotUnderstood, NotEntered::NotUnderstood),
+    ] {
+        let began = Instant::now();
+        let script = Script::new(Some(2), [Attempt::Answered(answer.clone())]);
+        assert_eq!(script.run(&write(true)).await, not_entered(why));
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        let script = Script::new(Some(2), [Attempt::Lost, Attempt::Answered(answer)]);
+        assert_eq!(script.run(&write(true)).await, Err(SubmitError::OutcomeUnknown));
+    }
 }

@@ -11,7 +11,6 @@ use flagraft_core::{
     state::State,
     token::{Secret, TokenFault},
 };
-use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use tokio::{
     sync::Semaphore,
     time::{Instant, timeout_at},
@@ -20,14 +19,16 @@ use tokio::{
 use super::{
     answer::LeaderAnswer,
     limiter::RejectionLimiter,
-    submission::{Credentials, Submission, random_bytes},
+    submission::{Credentials, Submission},
+    telling::Telling,
 };
 use crate::{
     clock::wall_ms,
     config::WriteConfig,
     leadership::{known_leader, leader_other_than},
-    peer::PeerClient,
-    raft::{ProposeError, Replica},
+    node::room::Room,
+    raft::{ProposeError, Published, Replica},
+    random::random,
     reads::Reads,
     storage::GROUP,
 };
@@ -36,8 +37,9 @@ use crate::{
 pub(super) struct Lead {
     node_id: u64,
     replica: Replica,
-    peers: PeerClient,
+    telling: Arc<Telling>,
     reads: Arc<Reads>,
+    room: Arc<Room>,
     config: WriteConfig,
     limiter: RejectionLimiter,
     permits: Semaphore,
@@ -47,13 +49,14 @@ impl Lead {
     pub(super) fn new(
         node_id: u64,
         replica: Replica,
-        peers: PeerClient,
+        telling: Arc<Telling>,
         reads: Arc<Reads>,
+        room: Arc<Room>,
         config: WriteConfig,
     ) -> Self {
         let limiter = RejectionLimiter::new(config.recorded_rejections_per_second);
         let permits = Semaphore::new(config.in_flight_max);
-        Self { node_id, replica, peers, reads, config, limiter, permits }
+        Self { node_id, replica, telling, reads, room, config, limiter, permits }
     }
 
     /// Takes a write through, if this node leads. Answers by the deadline.
@@ -66,6 +69,9 @@ impl Lead {
         if leader != Some(self.node_id) {
             return LeaderAnswer::NotLeader { leader };
         }
+        if let Some(node) = self.room.lacks().filter(|_| !submission.dry_run) {
+            return LeaderAnswer::NoRoom { node };
+        }
         if !self.has_quorum(deadline).await {
             // Whoever lost its quorum may have lost its office too, without having heard of it.
             return match known_leader(&self.replica) {
@@ -75,7 +81,7 @@ impl Lead {
         }
         let actor = match self.authenticate(submission, deadline).await {
             Ok(actor) => actor,
-            Err(fault) => return LeaderAnswer::Unauthenticated { fault },
+            Err(answer) => return answer,
         };
         if let Body::Change(change) = &submission.body
             && let Err(invalid) = change.validate().and_then(|()| change.validate_operations())
@@ -86,18 +92,20 @@ impl Lead {
             group: GROUP,
             request: submission.request.clone(),
             body: submission.body.clone(),
+            asks_sha256: submission.asks_sha256,
             actor,
             caused_by: submission.caused_by.clone(),
             proposed_at_ms: wall_ms(),
-            salt: random_bytes(),
+            salt: random(),
             node: self.node_id,
         };
         if submission.dry_run {
             // What would be proposed is encoded by whoever proposes; here nobody does.
-            if let Err(invalid) = proposal.encode() {
-                return LeaderAnswer::TooLarge { message: invalid.message };
+            if let Err(error) = proposal.encode() {
+                return LeaderAnswer::not_encoded(&error);
             }
-            return LeaderAnswer::Done { reply: self.foresee(&proposal), not_yet_on: Vec::new() };
+            let reply = foresee(&self.replica.published(), &proposal);
+            return LeaderAnswer::Done { reply, not_yet_on: Vec::new() };
         }
         self.propose(proposal, deadline).await
     }
@@ -105,9 +113,11 @@ impl Lead {
     async fn propose(&self, proposal: Proposal, deadline: Instant) -> LeaderAnswer {
         let token = proposal.actor.token.clone();
         let may_be_repeated = proposal.request.client_given;
-        let (under_way, room) = self.limiter.begin(token.as_ref());
         // System actors are not limited: nobody outside the cluster can make them be rejected.
-        if !room && token.is_some() && matches!(self.foresee(&proposal).outcome, Outcome::Rejected { .. }) {
+        if let Some(token) = &token
+            && !self.limiter.has_room(token)
+            && self.would_be_recorded_as_rejected(&proposal).await
+        {
             return LeaderAnswer::TooManyRejections;
         }
         let proposed = tokio::select! {
@@ -121,27 +131,25 @@ impl Lead {
         let reply = match proposed {
             Ok(Ok(reply)) => reply,
             Ok(Err(ProposeError::NotLeader { leader })) => return LeaderAnswer::NotLeader { leader },
-            Ok(Err(ProposeError::Invalid(message))) => return LeaderAnswer::TooLarge { message },
+            Ok(Err(ProposeError::Invalid(error))) => return LeaderAnswer::not_encoded(&error),
             Ok(Err(ProposeError::Stopped)) => return LeaderAnswer::NotLeader { leader: None },
             Ok(Err(ProposeError::OutcomeUnknown)) | Err(_) => return LeaderAnswer::OutcomeUnknown,
         };
-        if matches!(reply.outcome, Outcome::Rejected { .. }) && !reply.replayed {
-            under_way.was_rejected();
+        if let Some(token) = &token
+            && is_recorded_rejection(&reply)
+        {
+            self.limiter.recorded(token);
         }
-        // The answer to a repeated request does not say whether the first one promoted a flag. It may have.
-        let may_promote = reply.promotes_critical || (reply.replayed && accepted(&reply));
-        let not_yet_on = if may_promote { self.tell_members(deadline).await } else { Vec::new() };
+        let not_yet_on = self.telling.not_yet_on(&reply, deadline).await;
         LeaderAnswer::Done { reply, not_yet_on }
     }
 
-    /// What `apply` would answer if the proposal were the next entry.
-    fn foresee(&self, proposal: &Proposal) -> Reply {
-        let published = self.replica.published();
-        let at = published.position.map_or(LogPosition::default(), |last| LogPosition {
-            term: last.term,
-            index: last.index.saturating_add(1),
-        });
-        apply(&published.state, proposal, at).reply
+    /// Asked only of a token whose rejections have used up their room. Judging a large change takes a while, and more
+    /// important work waits for this thread.
+    async fn would_be_recorded_as_rejected(&self, proposal: &Proposal) -> bool {
+        let (published, proposal) = (self.replica.published(), proposal.clone());
+        let judging = tokio::task::spawn_blocking(move || foresee(&published, &proposal));
+        judging.await.is_ok_and(|reply| is_recorded_rejection(&reply))
     }
 
     /// Whether a quorum followed this node a moment ago. What a leader proposes without one would hang until there
@@ -155,55 +163,47 @@ impl Lead {
         self.reads.confirm_patiently(patience).await.is_ok()
     }
 
-    async fn authenticate(&self, submission: &Submission, deadline: Instant) -> Result<Actor, TokenFault> {
+    async fn authenticate(&self, submission: &Submission, deadline: Instant) -> Result<Actor, LeaderAnswer> {
+        let refused = |fault| LeaderAnswer::Unauthenticated { fault };
         match &submission.credentials {
             Credentials::Member(node) => {
                 let state = &self.replica.published().state;
                 if is_for_members(state, &submission.body) {
                     Ok(Actor::system(*node))
                 } else {
-                    Err(TokenFault::Unknown)
+                    Err(refused(TokenFault::Unknown))
                 }
             }
             Credentials::Token(secret) => {
                 let found = actor_of(&self.replica.published().state, secret);
                 if found != Err(TokenFault::Unknown) {
-                    return found;
+                    return found.map_err(refused);
                 }
-                // A new leader may not have applied the entry that created the token.
+                // A new leader may not have applied the entry that created the token. Unless it is sure of that, it
+                // can't call a token unknown.
                 let patience =
                     self.config.quorum_check_timeout.min(deadline.saturating_duration_since(Instant::now()));
-                _ = self.reads.confirm_patiently(patience).await;
-                actor_of(&self.replica.published().state, secret)
+                match self.reads.confirm_patiently(patience).await {
+                    Ok(current) => actor_of(&current.published.state, secret).map_err(refused),
+                    Err(_) => Err(LeaderAnswer::NoQuorum),
+                }
             }
         }
-    }
-
-    /// Waits, within the deadline, until every other member publishes what this one does. Returns those that do not.
-    async fn tell_members(&self, deadline: Instant) -> Vec<u64> {
-        // Some of the time is for the way back to the node that took the write.
-        let patience = before_way_back(deadline, self.config.answer_reserve);
-        let Some(position) = self.replica.published().position else { return Vec::new() };
-        let members = self.replica.status().members.into_keys();
-        let mut waits: FuturesUnordered<_> = members
-            .filter(|id| *id != self.node_id)
-            .map(|id| async move {
-                (id, self.peers.await_published(id, position.index, patience).await == Ok(true))
-            })
-            .collect();
-        let mut not_yet_on = Vec::new();
-        while let Some((id, published)) = waits.next().await {
-            if !published {
-                not_yet_on.push(id);
-            }
-        }
-        not_yet_on.sort_unstable();
-        not_yet_on
     }
 }
 
-fn accepted(reply: &Reply) -> bool {
-    matches!(reply.outcome, Outcome::Accepted { .. })
+/// What `apply` would answer if the proposal were the next entry.
+fn foresee(published: &Published, proposal: &Proposal) -> Reply {
+    let at = published.position.map_or(LogPosition::default(), |last| LogPosition {
+        term: last.term,
+        index: last.index.saturating_add(1),
+    });
+    apply(&published.state, proposal, at).reply
+}
+
+/// Whether the entry made a record of a rejection. One that repeats an earlier request makes none.
+fn is_recorded_rejection(reply: &Reply) -> bool {
+    matches!(reply.outcome, Outcome::Rejected { .. }) && !reply.replayed
 }
 
 /// Who the holder of the secret is, if the token is good now.
@@ -219,21 +219,19 @@ fn actor_of(state: &State, secret: &Secret) -> Result<Actor, TokenFault> {
     })
 }
 
-/// What a member may propose for the cluster itself: counts of refused credentials, and the founding, while there is
-/// no history. Everything else needs somebody's token.
+/// What a member may propose for the cluster itself: counts of refused credentials; the founding, while there is no
+/// history; and to let a node in, which somebody invited and whose join token `apply` checks. Everything else needs
+/// somebody's token.
 fn is_for_members(state: &State, body: &Body) -> bool {
     match body {
         Body::Denials(_) => true,
-        Body::Change(Change { operations, .. }) => {
+        Body::Change(Change { operations, .. }) => match operations.as_slice() {
             // A catalog without a history that has something in it came from a backup.
-            let is_restored = state.revision() > 0;
-            state.history().is_none()
-                && match operations.first() {
-                    Some(Operation::SystemBootstrap(_)) => !is_restored,
-                    Some(Operation::SystemRestore(_)) => is_restored,
-                    _ => false,
-                }
-        }
+            [Operation::SystemBootstrap(_), ..] => state.history().is_none() && state.revision() == 0,
+            [Operation::SystemRestore(_), ..] => state.history().is_none() && state.revision() > 0,
+            [Operation::MemberAdmit(_)] => true,
+            _ => false,
+        },
     }
 }
 

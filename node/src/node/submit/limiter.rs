@@ -1,124 +1,124 @@
 //! How many rejections of one token are recorded in a second, so that nobody fills the audit log by being refused.
+//!
+//! A bucket for each token, out of which every recorded rejection takes. Writes that are under way take nothing: most
+//! are accepted. So more can be recorded at once than there was room for, and then the bucket stays empty until that is
+//! made up for.
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
-    time::Duration,
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use flagraft_core::token::TokenId;
 use tokio::time::Instant;
 
-const WINDOW: Duration = Duration::from_secs(1);
-
-/// Tokens counted at once. Beyond that all others share a count.
+/// Tokens counted apart. Beyond that all others share a bucket.
 const TOKENS_MAX: usize = 10_000;
 
-/// Counts recorded rejections by token, in windows of a second.
+/// Buckets by token; there is none for a token that was not rejected lately.
 #[derive(Debug)]
 pub(super) struct RejectionLimiter {
-    per_second: u32,
-    counts: Mutex<HashMap<Option<TokenId>, Count>>,
+    per_second: f64,
+    buckets: Mutex<HashMap<Option<TokenId>, Bucket>>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Count {
-    since: Instant,
-    recorded: u32,
-    under_way: u32,
-}
-
-/// A write under way, which may turn out to be rejected.
-pub(super) struct UnderWay<'a> {
-    limiter: &'a RejectionLimiter,
-    key: Option<TokenId>,
-    rejected: bool,
+struct Bucket {
+    /// How many rejections there was room for; below 0 where there was none.
+    room: f64,
+    at: Instant,
 }
 
 impl RejectionLimiter {
+    /// So many a second, and as many at once.
     pub(super) fn new(per_second: u32) -> Self {
-        Self { per_second, counts: Mutex::default() }
+        Self { per_second: f64::from(per_second), buckets: Mutex::default() }
     }
 
-    /// Notes a write of this token. The flag says whether its rejection could still be recorded: if not, it may be
-    /// proposed only once it is known that it will not be rejected.
-    pub(super) fn begin(&self, token: Option<&TokenId>) -> (UnderWay<'_>, bool) {
+    /// Whether another rejection of the token can be recorded.
+    pub(super) fn has_room(&self, token: &TokenId) -> bool {
+        let buckets = self.lock();
+        let bucket = buckets.get(&Some(token.clone())).or_else(|| {
+            // Only where there was no room for a bucket of its own may it be counted with others.
+            buckets.get(&None).filter(|_| buckets.len() >= TOKENS_MAX)
+        });
+        let room = bucket.map_or(self.per_second, |bucket| self.room(bucket, Instant::now()));
+        room >= 1.0
+    }
+
+    /// A rejection of the token was recorded.
+    pub(super) fn recorded(&self, token: &TokenId) {
         let now = Instant::now();
-        let mut counts = self.lock();
-        let mut key = token.cloned();
-        if !counts.contains_key(&key) && counts.len() >= TOKENS_MAX {
-            counts.retain(|_, count| count.under_way > 0 || now.duration_since(count.since) < WINDOW);
-            if counts.len() >= TOKENS_MAX {
+        let mut buckets = self.lock();
+        let mut key = Some(token.clone());
+        if !buckets.contains_key(&key) && buckets.len() >= TOKENS_MAX {
+            buckets.retain(|_, bucket| self.room(bucket, now) < self.per_second);
+            if buckets.len() >= TOKENS_MAX {
                 key = None;
             }
         }
-        let count = counts.entry(key.clone()).or_insert(Count { since: now, recorded: 0, under_way: 0 });
-        if now.duration_since(count.since) >= WINDOW {
-            (count.since, count.recorded) = (now, 0);
-        }
-        let room = count.recorded.saturating_add(count.under_way) < self.per_second;
-        count.under_way = count.under_way.saturating_add(1);
-        (UnderWay { limiter: self, key, rejected: false }, room)
+        let bucket = buckets.entry(key).or_insert(Bucket { room: self.per_second, at: now });
+        *bucket = Bucket { room: self.room(bucket, now) - 1.0, at: now };
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Option<TokenId>, Count>> {
+    fn room(&self, bucket: &Bucket, now: Instant) -> f64 {
+        let rested = now.saturating_duration_since(bucket.at).as_secs_f64();
+        (bucket.room + rested * self.per_second).min(self.per_second)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Option<TokenId>, Bucket>> {
         // A panic while the map was held leaves at worst a count that is off by one.
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl UnderWay<'_> {
-    /// The write was rejected, and that was recorded.
-    pub(super) fn was_rejected(mut self) {
-        self.rejected = true;
-    }
-}
-
-impl Drop for UnderWay<'_> {
-    fn drop(&mut self) {
-        if let Some(count) = self.limiter.lock().get_mut(&self.key) {
-            count.under_way = count.under_way.saturating_sub(1);
-            count.recorded = count.recorded.saturating_add(u32::from(self.rejected));
-        }
+        self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn rejections_are_counted_by_token_and_second_and_accepted_writes_are_not() {
+    async fn recorded_rejections_are_counted_by_token_and_second() {
         let limiter = RejectionLimiter::new(2);
         let (one, other): (TokenId, TokenId) = ("tok_00000001".into(), "tok_00000002".into());
-        for _ in 0..5 {
-            let (under_way, room) = limiter.begin(Some(&one));
-            assert!(room, "accepted writes leave room");
-            drop(under_way);
+        limiter.recorded(&one);
+        assert!(limiter.has_room(&one), "for another one");
+        limiter.recorded(&one);
+        assert!(!limiter.has_room(&one));
+        assert!(limiter.has_room(&other), "another token is counted apart");
+        tokio::time::advance(Duration::from_millis(500)).await;
+        assert!(limiter.has_room(&one));
+        tokio::time::advance(Duration::from_secs(3_600)).await;
+        limiter.recorded(&one);
+        limiter.recorded(&one);
+        assert!(!limiter.has_room(&one), "a long rest gives no more room than a second's");
+    }
+
+    /// Rejections that were under way at once are all recorded; then there is a rest.
+    #[tokio::test(start_paused = true)]
+    async fn what_was_recorded_beyond_the_limit_is_made_up_for() {
+        let limiter = RejectionLimiter::new(10);
+        let token: TokenId = "tok_00000001".into();
+        for _ in 0..100 {
+            limiter.recorded(&token);
         }
-        let (first, room) = limiter.begin(Some(&one));
-        assert!(room);
-        let (second, room) = limiter.begin(Some(&one));
-        assert!(room);
-        assert!(!limiter.begin(Some(&one)).1, "two under way could both be rejected");
-        first.was_rejected();
-        second.was_rejected();
-        assert!(!limiter.begin(Some(&one)).1);
-        assert!(limiter.begin(Some(&other)).1, "another token is counted apart");
-        tokio::time::advance(WINDOW).await;
-        assert!(limiter.begin(Some(&one)).1);
+        tokio::time::advance(Duration::from_secs(9)).await;
+        assert!(!limiter.has_room(&token));
+        tokio::time::advance(Duration::from_millis(150)).await;
+        assert!(limiter.has_room(&token));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_counts_are_bounded() {
+    async fn the_buckets_are_bounded() {
         let limiter = RejectionLimiter::new(1);
         for n in 0..TOKENS_MAX + 50 {
-            let (under_way, _) = limiter.begin(Some(&format!("tok_{n:08}").into()));
-            under_way.was_rejected();
+            limiter.recorded(&format!("tok_{n:08}").into());
         }
         assert_eq!(limiter.lock().len(), TOKENS_MAX + 1, "one for all who found no room");
-        tokio::time::advance(WINDOW).await;
-        limiter.begin(Some(&"tok_a".into())).0.was_rejected();
-        assert_eq!(limiter.lock().len(), 1, "rested counts make room");
+        assert!(!limiter.has_room(&"tok_another".into()), "which it then is counted in");
+        tokio::time::advance(Duration::from_secs(100)).await;
+        limiter.recorded(&"tok_a".into());
+        assert_eq!(limiter.lock().len(), 1, "rested ones make room");
     }
 }

@@ -8,6 +8,7 @@ mod drive;
 mod lead;
 mod limiter;
 mod submission;
+mod telling;
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,21 +18,22 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-pub use self::submission::{
-    Credentials, NotEntered, Submission, SubmitError, Submitted, mint_request_id, random_bytes,
-};
+pub use self::submission::{Credentials, NotEntered, Submission, SubmitError, Submitted, mint_request_id};
 use self::{
     answer::{ForwardedWrite, LeaderAnswer},
     drive::{Answered, Attempt, Paths, drive, retry_after},
     lead::{Lead, before_way_back},
+    telling::Telling,
 };
 use crate::{
     config::WriteConfig,
     leadership::{known_leader, leader_other_than},
     metrics::Metrics,
+    node::room::Room,
     peer::PeerClient,
     raft::Replica,
     reads::Reads,
+    storage::Storage,
 };
 
 /// How a node writes.
@@ -40,6 +42,8 @@ pub(crate) struct Writes {
     replica: Replica,
     peers: PeerClient,
     lead: Lead,
+    room: Arc<Room>,
+    telling: Arc<Telling>,
     config: WriteConfig,
     metrics: Metrics,
     permits: Semaphore,
@@ -50,13 +54,29 @@ impl Writes {
         node_id: u64,
         replica: Replica,
         peers: PeerClient,
+        storage: Arc<Storage>,
         reads: Arc<Reads>,
+        room: Arc<Room>,
         config: WriteConfig,
         metrics: Metrics,
     ) -> Self {
-        let lead = Lead::new(node_id, replica.clone(), peers.clone(), reads, config.clone());
+        let telling = Arc::new(Telling {
+            node_id,
+            replica: replica.clone(),
+            peers: peers.clone(),
+            storage,
+            answer_reserve: config.answer_reserve,
+        });
+        let lead = Lead::new(
+            node_id,
+            replica.clone(),
+            Arc::clone(&telling),
+            reads,
+            Arc::clone(&room),
+            config.clone(),
+        );
         let permits = Semaphore::new(config.in_flight_max);
-        Self { node_id, replica, peers, lead, config, metrics, permits }
+        Self { node_id, replica, peers, lead, telling, room, config, metrics, permits }
     }
 
     /// Takes a write to its answer, within the deadline.
@@ -74,8 +94,16 @@ impl Writes {
         let _permit = self.permits.try_acquire().map_err(|_| not_entered(NotEntered::Overloaded))?;
         let Answered { reply, not_yet_on } =
             drive(self, submission, deadline, self.config.retry_pause).await?;
-        let published_here = !submission.dry_run && self.publishes(&reply, deadline).await;
+        // Without room for it, it does not come here, and to wait for it would only take the caller's time.
+        let comes = !submission.dry_run && self.room.follows();
+        let published_here = comes && self.publishes(&reply, deadline).await;
         Ok(Submitted { reply, published_here, not_yet_on })
+    }
+
+    /// Answers a write that the state published here remembers, by what it came to.
+    pub(crate) async fn repeat(&self, reply: Reply, deadline: Duration) -> Submitted {
+        let not_yet_on = self.telling.not_yet_on(&reply, Instant::now() + deadline).await;
+        Submitted { reply, published_here: true, not_yet_on }
     }
 
     /// Waits, within the deadline, until what the reply tells of is published here: whoever wrote through this node
@@ -88,18 +116,20 @@ impl Writes {
         timeout_at(deadline, self.replica.await_revision(revision)).await.is_ok()
     }
 
-    /// Takes a write that another member forwarded. It is not forwarded again.
-    pub(crate) async fn take_forwarded(&self, from: u64, message: &[u8]) -> Vec<u8> {
+    /// Takes a write that another member forwarded and waits for within `deadline`. It is not forwarded again.
+    pub(crate) async fn take_forwarded(&self, from: u64, message: &[u8], deadline: Duration) -> Vec<u8> {
         let answer = match serde_json::from_slice::<ForwardedWrite>(message) {
-            Err(error) => LeaderAnswer::Invalid {
-                path: String::new(),
-                message: format!("a member forwarded what this one can't read: {error}"),
-            },
+            Err(error) => {
+                tracing::warn!(from, %error, "a member forwarded a write that this one can't read");
+                LeaderAnswer::NotUnderstood
+            }
             Ok(write) => match write.into_submission(from) {
-                Err(invalid) => LeaderAnswer::invalid(invalid),
-                Ok((submission, deadline)) => {
-                    let deadline = deadline.min(self.config.forwarded_deadline_max);
-                    self.lead.take(&submission, Instant::now() + deadline).await
+                Err(why) => why.into(),
+                Ok(submission) => {
+                    // Some of the time is for the way back to the node that took the write.
+                    let share = deadline.saturating_sub(self.config.answer_reserve);
+                    let share = share.min(self.config.forwarded_deadline_max);
+                    self.lead.take(&submission, Instant::now() + share).await
                 }
             },
         };
@@ -113,11 +143,10 @@ impl Writes {
     }
 
     async fn forward(&self, leader: u64, submission: &Submission, deadline: Instant) -> Attempt {
-        let leaders_share = before_way_back(deadline, self.config.answer_reserve);
-        let Ok(message) = serde_json::to_vec(&ForwardedWrite::new(submission, leaders_share)) else {
+        let Ok(message) = serde_json::to_vec(&ForwardedWrite::new(submission)) else {
             return Attempt::NotSent;
         };
-        if leaders_share.is_zero() {
+        if before_way_back(deadline, self.config.answer_reserve).is_zero() {
             return Attempt::NotSent;
         }
         let may_be_repeated = submission.request.client_given;
@@ -155,13 +184,11 @@ impl Paths for Writes {
 
     fn remembered(&self, minted_id: &str) -> Option<Reply> {
         let published = self.replica.published();
-        let request = published.state.request(minted_id)?;
-        Some(Reply {
-            request_id: minted_id.to_owned(),
-            outcome: request.outcome.clone(),
-            replayed: true,
-            promotes_critical: false,
-        })
+        Some(published.state.request(minted_id)?.reply(minted_id.to_owned()))
+    }
+
+    async fn not_yet_on(&self, reply: &Reply, deadline: Instant) -> Vec<u64> {
+        self.telling.not_yet_on(reply, deadline).await
     }
 
     async fn leader_other_than(&self, than: Option<u64>) {

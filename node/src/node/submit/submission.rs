@@ -9,6 +9,8 @@ use flagraft_core::{
     token::{Secret, TokenFault},
 };
 
+use crate::random::random;
+
 /// A write as the node that took it hands it on.
 #[derive(Clone, Debug)]
 pub struct Submission {
@@ -16,6 +18,9 @@ pub struct Submission {
     pub credentials: Credentials,
     /// What is asked for.
     pub body: Body,
+    /// What tells whether two requests ask for the same, where that is not the body:
+    /// [`flagraft_core::proposal::Proposal::asks_sha256`].
+    pub asks_sha256: Option<[u8; 32]>,
     /// The request's id: the client's `Idempotency-Key`, or one of [`mint_request_id`].
     pub request: RequestId,
     /// What caused it, where that is not a person's request.
@@ -30,6 +35,7 @@ impl Submission {
         Self {
             credentials: Credentials::Token(secret),
             body: Body::Change(change),
+            asks_sha256: None,
             request,
             caused_by: None,
             dry_run: false,
@@ -104,18 +110,22 @@ pub enum NotEntered {
     /// This node is shutting down.
     #[error("this node is shutting down")]
     Stopping,
+    /// The disk of the leader, or of too many members for a quorum, has no room for another entry.
+    #[error("the disk of node {node} is full or nearly so")]
+    NoRoom {
+        /// A member whose disk has too little room.
+        node: u64,
+    },
+    /// The clocks of this node and of the leader differ so much that the leader can't tell a write from an old one
+    /// that somebody sends again.
+    #[error("the clocks of this node and of the leader differ by minutes")]
+    ClockSkew,
+    /// The leader runs a version that does not understand what this node forwards.
+    #[error("the leader runs another version, which does not understand the change")]
+    NotUnderstood,
 }
 
 /// A fresh id for a request whose client gave none: `req_` and 32 hexadecimal digits.
 pub fn mint_request_id() -> RequestId {
-    RequestId { id: format!("req_{}", hex::encode(random_bytes())), client_given: false }
-}
-
-/// 128 random bits from the operating system.
-pub fn random_bytes() -> [u8; 16] {
-    let mut bytes = [0; 16];
-    // Without randomness nothing here can go on safely, and Linux has it from the moment a process can run.
-    #[expect(clippy::expect_used, reason = "a system without a source of randomness can't run a node")]
-    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
-    bytes
+    RequestId { id: format!("req_{}", hex::encode(random::<16>())), client_given: false }
 }

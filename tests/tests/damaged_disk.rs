@@ -1,0 +1,135 @@
+//! A node's disk is damaged while the node is down, and the node started again: it comes back as it was or refuses to
+//! start in words, and the cluster stays right throughout. (Where in the folder damage can strike, one place after the
+//! other, is tested without processes in `node/src/raft/damage_tests.rs`.)
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use flagraft_tests::{
+    audit,
+    catalog::switch,
+    cluster::Setup,
+    load::{Readers, Writers},
+    settings::{measured, rng, rounds},
+    wait,
+};
+use tempfile::TempDir;
+
+mod common;
+use common::shop::Shop;
+
+/// Whatever of the folder holds data: not RocksDB's diary and settings, nor its lock.
+fn data_files(data: &Path) -> Vec<PathBuf> {
+    let mut files = vec![data.join("floor")];
+    for folder in ["db", "snapshots"] {
+        for file in fs::read_dir(data.join(folder)).expect("the folder is there") {
+            let path = file.expect("it can be listed").path();
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let is_data = [".log", ".sst", ".snapshot"].iter().any(|end| name.ends_with(end));
+            if is_data || name.starts_with("MANIFEST") || name == "CURRENT" {
+                files.push(path);
+            }
+        }
+    }
+    files.retain(|path| fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0));
+    files.sort();
+    files
+}
+
+/// Copies a folder of files and folders of files.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("it can be made");
+    for entry in fs::read_dir(from).expect("the folder is there") {
+        let path = entry.expect("it can be listed").path();
+        let target = to.join(path.file_name().expect("it has a name"));
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            fs::copy(&path, &target).expect("it can be copied");
+        }
+    }
+}
+
+/// Flips a bit, zeroes a page, or cuts the end off. Says what it did.
+fn damage(path: &Path, rng: &mut fastrand::Rng) -> String {
+    let mut bytes = fs::read(path).expect("it can be read");
+    let at = rng.usize(..bytes.len());
+    let what = match rng.u8(..4) {
+        0 | 1 => {
+            bytes[at] ^= 1 << rng.u8(..8);
+            "a flipped bit in byte"
+        }
+        2 => {
+            let end = bytes.len().min(at + 4_096);
+            bytes[at..end].fill(0);
+            "zeros from byte"
+        }
+        _ => {
+            bytes.truncate(at);
+            "cut at byte"
+        }
+    };
+    fs::write(path, bytes).expect("it can be written");
+    format!("{what} {at} of {}", path.display())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_with_a_damaged_disk_refuses_or_is_right_and_the_others_go_on() {
+    let turns = rounds(6, 60);
+    let mut rng = rng();
+    let mut shop = Shop::open(Setup::of(3), &[switch("banner", false)]).await;
+    let writers = Writers::start(&shop.cluster, 3, None).await;
+    let readers = Readers::start(&shop.cluster, &shop.token, "banner");
+    let mut refused = 0;
+    for turn in 0..turns {
+        let before = writers.acknowledged();
+        wait::until_true("the load to run", Duration::from_secs(30), || async {
+            writers.acknowledged() > before + 20
+        })
+        .await;
+        let id = rng.u64(1..=3);
+        shop.cluster.kill(id);
+        let data = shop.cluster.data(id).to_owned();
+        let sound = TempDir::new().expect("a temporary folder");
+        copy(&data, sound.path());
+        let file = rng.choice(data_files(&data)).expect("there is data");
+        let what = damage(&file, &mut rng);
+        let logged = shop.cluster.log(id).len();
+        shop.cluster.launch(id);
+
+        let refusal = shop.cluster.ready_or_ended(id).await;
+        let said = shop.cluster.log(id)[logged..].to_owned();
+        assert!(!said.contains("panicked"), "turn {turn}, {what}: {said}");
+        if let Some(status) = refusal {
+            refused += 1;
+            assert!(!status.success(), "turn {turn}, {what}");
+            assert!(said.contains("the data folder can't be used"), "turn {turn}, {what}: {said}");
+            let during = writers.acknowledged();
+            wait::until_true("the others to go on", Duration::from_secs(30), || async {
+                writers.acknowledged() > during
+            })
+            .await;
+            // With the folder as it was before, it is trusted again.
+            fs::remove_dir_all(&data).expect("the node is gone");
+            copy(sound.path(), &data);
+            shop.cluster.restart(id).await;
+        }
+    }
+    let failures = readers.finish().await;
+    assert!(failures.is_empty(), "reads failed on living nodes: {failures:?}");
+    let written = writers.finish().await;
+    shop.cluster.agreed().await;
+    for id in shop.cluster.living() {
+        let accepted = audit::accepted_by_reason(&audit::records(&shop.cluster.admin(id)).await);
+        for (reason, _) in &written.acknowledged {
+            assert_eq!(accepted.get(reason), Some(&1), "acknowledged, and on node {id} so often: {reason}");
+        }
+    }
+    measured(
+        "a damaged disk: turns, of which refused, writes acknowledged, of which lost",
+        format!("{turns}, {refused}, {}, 0", written.acknowledged.len()),
+    );
+}
