@@ -1,0 +1,181 @@
+//! Flagraft: three nodes with their defaults, and clients that put flags by the public HTTP API.
+
+use std::{fs, path::Path, process::Command};
+
+use hyper::body::Bytes;
+use serde_json::{Value, json};
+
+use super::{
+    Cluster, NODES, await_ready,
+    http::{self, Connection},
+};
+use crate::{
+    failure::Failure,
+    load::Client,
+    process::{Folder, Server, free_ports},
+};
+
+const PROJECT: &str = "/api/v1/projects/bench";
+
+/// A running Flagraft cluster.
+#[derive(Debug)]
+pub struct FlagraftCluster {
+    // Before the folder, so that nobody writes when that goes.
+    servers: Vec<Server>,
+    ports: Vec<u16>,
+    authorization: String,
+    _folder: Folder,
+}
+
+impl FlagraftCluster {
+    /// Starts three nodes of `binary` with their data under `folder`, waits until they are ready, and makes a project
+    /// to write in.
+    pub async fn start(binary: &Path, folder: Folder) -> Result<Self, Failure> {
+        let ports = free_ports(2 * NODES)?;
+        let (http_ports, peer_ports) = ports.split_at(NODES);
+        let members: Vec<String> =
+            peer_ports.iter().zip(1..).map(|(port, n)| format!("{n}=127.0.0.1:{port}")).collect();
+        let token_file = folder.path().join("bootstrap-token");
+        let secret_file = folder.path().join("peer-secret");
+        // Good enough to authenticate on loopback for some seconds, and as long as a real one.
+        fs::write(&secret_file, "0123456789abcdef".repeat(4))?;
+        let mut servers = Vec::new();
+        for ((n, http), peer) in (1..).zip(http_ports).zip(peer_ports) {
+            let mut command = Command::new(binary);
+            command
+                // Whatever the caller's own environment says of another cluster.
+                .env_clear()
+                .args(["serve", "--node-id", &n.to_string()])
+                .arg("--data")
+                .arg(folder.path().join(format!("node-{n}")))
+                .args(["--listen", &format!("127.0.0.1:{http}"), "--peer-listen", &format!("127.0.0.1:{peer}")])
+                .args(["--peers", &members.join(",")])
+                .arg("--peer-secret-file")
+                .arg(&secret_file);
+            if n == 1 {
+                command.arg("--bootstrap").arg("--bootstrap-token-file").arg(&token_file);
+            }
+            servers.push(Server::start(&mut command, folder.path().join(format!("node-{n}.log")))?);
+        }
+        let ports = http_ports.to_vec();
+        await_ready("Flagraft", &mut servers, async || {
+            for port in &ports {
+                http::get(*port, "/readyz", "").await?;
+            }
+            Ok(())
+        })
+        .await?;
+        let token = fs::read_to_string(&token_file)?;
+        let cluster =
+            Self { servers, ports, authorization: format!("Bearer {}", token.trim()), _folder: folder };
+        cluster.make_project().await?;
+        Ok(cluster)
+    }
+
+    async fn make_project(&self) -> Result<(), Failure> {
+        let body = json!({
+            "reason": "a project to write in",
+            "operations": [
+                {"op": "project.put", "project": {"key": "bench", "name": "Benchmark"}},
+                {"op": "environment.put", "environment": {"key": "production", "name": "Production"}},
+            ],
+        });
+        let mut connection = Connection::open(self.ports[0]).await?;
+        let path = format!("{PROJECT}/changes");
+        connection.request("POST", &path, &self.authorization, body.to_string()).await?;
+        Ok(())
+    }
+}
+
+impl Cluster for FlagraftCluster {
+    type Writer = FlagPutter;
+
+    async fn leader(&self) -> Result<usize, Failure> {
+        let answer = http::get(self.ports[0], "/api/v1/cluster", &self.authorization).await?;
+        let cluster: Value = serde_json::from_slice(&answer)?;
+        let leader = cluster["leader"].as_u64().and_then(|id| usize::try_from(id).ok()?.checked_sub(1));
+        leader.ok_or_else(|| Failure("the nodes have no leader".to_owned()))
+    }
+
+    async fn writers(
+        &self,
+        node: usize,
+        count: usize,
+        value_bytes: usize,
+    ) -> Result<Vec<FlagPutter>, Failure> {
+        let mut writers = Vec::new();
+        for client in 0..count {
+            let key = format!("flag-{client:04}");
+            writers.push(FlagPutter {
+                connection: Connection::open(self.ports[node]).await?,
+                path: format!("{PROJECT}/flags/{key}"),
+                authorization: self.authorization.clone(),
+                key,
+                value_bytes,
+                turn: 0,
+            });
+        }
+        Ok(writers)
+    }
+
+    async fn syncs(&self, node: usize) -> Result<u64, Failure> {
+        let text = http::get(self.ports[node], "/metrics", &self.authorization).await?;
+        http::metric(&text, "flagraft_storage_sync_entries_count")
+    }
+
+    fn servers(&self) -> &[Server] {
+        &self.servers
+    }
+}
+
+/// A client that puts one flag again and again, each time with another description.
+#[derive(Debug)]
+pub struct FlagPutter {
+    connection: Connection,
+    path: String,
+    authorization: String,
+    key: String,
+    value_bytes: usize,
+    turn: u64,
+}
+
+impl Client for FlagPutter {
+    async fn request(&mut self) -> Result<(), Failure> {
+        self.turn += 1;
+        let body = body(&self.key, self.turn, self.value_bytes);
+        let answer = self.connection.request("PUT", &self.path, &self.authorization, body).await?;
+        // `unchanged` would be a write that wrote nothing.
+        if answer.windows(ACCEPTED.len()).any(|window| window == ACCEPTED) {
+            Ok(())
+        } else {
+            Err(Failure(format!("a write was answered: {}", String::from_utf8_lossy(&answer))))
+        }
+    }
+}
+
+const ACCEPTED: &[u8] = br#""outcome":"accepted""#;
+
+/// A request to put the flag, whose JSON has `bytes` bytes.
+fn body(key: &str, turn: u64, bytes: usize) -> Bytes {
+    let flag = |description: &str| {
+        format!(
+            r#"{{"key":"{key}","name":"Benchmark","type":"boolean","description":"{description}","owner":"bench","variants":{{"off":false,"on":true}},"off_variant":"off","environments":{{"production":{{"enabled":true,"default":{{"variant":"on"}}}}}}}}"#
+        )
+    };
+    let fixed = flag("").len();
+    let description = format!("{turn:.<width$}", width = bytes.saturating_sub(fixed));
+    format!(r#"{{"reason":"benchmark","flag":{}}}"#, flag(&description)).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flag_has_the_size_that_is_asked_for() {
+        let request: Value = serde_json::from_slice(&body("flag-0001", 12, 400)).expect("JSON");
+        let fields = request["flag"].as_object().expect("a flag");
+        assert_eq!(fields["description"].as_str().map(|text| &text[..3]), Some("12."));
+        assert_eq!(request["flag"].to_string().len(), 400);
+    }
+}

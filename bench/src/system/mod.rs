@@ -1,0 +1,64 @@
+//! The systems that are compared: three nodes each, over loopback, fsync as they come.
+
+mod etcd;
+mod flagraft;
+mod http;
+
+use std::{future::Future, time::Duration};
+
+pub use self::{etcd::EtcdCluster, flagraft::FlagraftCluster};
+use crate::{failure::Failure, load::Client, process::Server};
+
+/// Nodes of a cluster.
+pub const NODES: usize = 3;
+
+/// How long a cluster may take to be ready.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+
+/// A running cluster of three nodes. It is ended and its data deleted when this is dropped.
+pub trait Cluster: Sized {
+    /// What writes to it.
+    type Writer: Client + 'static;
+
+    /// The node that leads, from 0.
+    fn leader(&self) -> impl Future<Output = Result<usize, Failure>>;
+
+    /// `count` clients of one node, each of which writes an object of its own.
+    fn writers(
+        &self,
+        node: usize,
+        count: usize,
+        value_bytes: usize,
+    ) -> impl Future<Output = Result<Vec<Self::Writer>, Failure>>;
+
+    /// How often a node has synced its write-ahead log since it started.
+    fn syncs(&self, node: usize) -> impl Future<Output = Result<u64, Failure>>;
+
+    /// The nodes' processes.
+    fn servers(&self) -> &[Server];
+
+    /// CPU time that all nodes have used so far.
+    fn cpu(&self) -> Result<Duration, Failure> {
+        self.servers().iter().map(Server::cpu).sum()
+    }
+}
+
+/// Calls `ready` until it is, for as long as all servers live.
+async fn await_ready<T>(
+    what: &str,
+    servers: &mut [Server],
+    mut ready: impl AsyncFnMut() -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let until = tokio::time::Instant::now() + READY_WITHIN;
+    loop {
+        let why = match ready().await {
+            Ok(found) => return Ok(found),
+            Err(why) => why,
+        };
+        servers.iter_mut().try_for_each(Server::require_alive)?;
+        if tokio::time::Instant::now() >= until {
+            return Err(Failure(format!("{what} was not ready within {READY_WITHIN:?}: {why}")));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

@@ -1,0 +1,212 @@
+//! How fast are writes? Each round starts each system anew, one after the other and each round in another order, so
+//! that what else the machine does hits all of them alike.
+
+mod disk;
+mod report;
+
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use clap::Args;
+
+use crate::{
+    failure::Failure,
+    load,
+    process::{Folder, own_cpu},
+    statistics::percentile,
+    system::{Cluster, EtcdCluster, FlagraftCluster, NODES},
+};
+
+/// The settings of a run.
+#[derive(Args, Clone, Debug)]
+pub struct WriteArgs {
+    /// Flagraft's binary
+    #[arg(long, value_name = "FILE")]
+    flagraft: PathBuf,
+    /// etcd's binary. Without it, Flagraft is measured alone
+    #[arg(long, value_name = "FILE")]
+    etcd: Option<PathBuf>,
+    /// Another binary of Flagraft, to compare with: what a change to the code brings
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
+    /// Where all nodes keep their data: on the disk that is to be measured. Deleted at the end
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// How many clients write at once
+    #[arg(long, value_name = "N,..", value_delimiter = ',', default_value = "1,16,64,256")]
+    clients: Vec<usize>,
+    /// Which node the clients write to
+    #[arg(long, value_name = "NODE,..", value_delimiter = ',', default_value = "leader,follower")]
+    to: Vec<Target>,
+    /// How often all of it is measured
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// How long one measurement is, in seconds
+    #[arg(long, value_name = "S", default_value_t = 4.0)]
+    seconds: f64,
+    /// How long the load runs before that, in seconds
+    #[arg(long, value_name = "S", default_value_t = 1.0)]
+    warm_up: f64,
+    /// How large a written value is: etcd's value, the JSON of Flagraft's flag
+    #[arg(long, value_name = "N", default_value_t = 400)]
+    value_bytes: usize,
+    /// One round of two seconds each, to see that it works
+    #[arg(long)]
+    quick: bool,
+}
+
+/// Which node is written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Target {
+    Leader,
+    Follower,
+}
+
+/// What is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum System {
+    Etcd,
+    Baseline,
+    Flagraft,
+}
+
+impl System {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Etcd => "etcd",
+            Self::Baseline => "baseline",
+            Self::Flagraft => "Flagraft",
+        }
+    }
+}
+
+/// One measurement.
+#[derive(Clone, Debug)]
+struct Sample {
+    system: System,
+    to: Target,
+    clients: usize,
+    round: usize,
+    writes_per_second: f64,
+    p50: Duration,
+    p99: Duration,
+    /// How many writes one sync of the leader's log made durable.
+    writes_per_sync: f64,
+    /// Of all three nodes, for 1,000 writes.
+    cpu: Duration,
+    /// Of the clients, for 1,000 writes.
+    load_cpu: Duration,
+}
+
+/// Runs the benchmark and prints its tables.
+pub async fn run(mut args: WriteArgs) -> Result<(), Failure> {
+    if args.quick {
+        (args.rounds, args.seconds, args.warm_up) = (1, 2.0, 0.5);
+    }
+    // A flag of fewer bytes can't be made, and etcd's values must not be smaller than Flagraft's.
+    if args.value_bytes < 300 {
+        return Err(Failure("--value-bytes is at least 300: a flag's JSON is no smaller".to_owned()));
+    }
+    let mut systems = vec![System::Flagraft];
+    systems.extend(args.baseline.as_ref().map(|_| System::Baseline));
+    systems.extend(args.etcd.as_ref().map(|_| System::Etcd));
+    systems.reverse();
+
+    let begun = Instant::now();
+    report::machine(&args, disk::syncs(&args.data)?);
+    let mut samples = Vec::new();
+    for round in 0..args.rounds {
+        for _ in 0..systems.len() {
+            let system = systems[0];
+            samples.extend(measure(&args, system, round).await?);
+            systems.rotate_left(1);
+        }
+        // The next round in another order.
+        systems.rotate_left(1);
+    }
+    report::tables(&args, &samples);
+    println!("\nTook {} s.", begun.elapsed().as_secs());
+    Ok(())
+}
+
+/// Starts a system, measures all that is asked for, and ends it.
+async fn measure(args: &WriteArgs, system: System, round: usize) -> Result<Vec<Sample>, Failure> {
+    let binary = |path: &Option<PathBuf>| path.clone().unwrap_or_default();
+    let folder = Folder::new(args.data.join(system.name()))?;
+    match system {
+        System::Etcd => {
+            loads(args, system, round, &EtcdCluster::start(&binary(&args.etcd), folder).await?).await
+        }
+        System::Baseline => {
+            let cluster = FlagraftCluster::start(&binary(&args.baseline), folder).await?;
+            loads(args, system, round, &cluster).await
+        }
+        System::Flagraft => {
+            let cluster = FlagraftCluster::start(Path::new(&args.flagraft), folder).await?;
+            loads(args, system, round, &cluster).await
+        }
+    }
+}
+
+async fn loads<C: Cluster>(
+    args: &WriteArgs,
+    system: System,
+    round: usize,
+    cluster: &C,
+) -> Result<Vec<Sample>, Failure> {
+    let mut samples = Vec::new();
+    for to in &args.to {
+        for clients in &args.clients {
+            let sample = load(args, (system, *to, *clients, round), cluster).await?;
+            report::progress(args, &sample);
+            samples.push(sample);
+        }
+    }
+    Ok(samples)
+}
+
+async fn load<C: Cluster>(
+    args: &WriteArgs,
+    (system, to, clients, round): (System, Target, usize, usize),
+    cluster: &C,
+) -> Result<Sample, Failure> {
+    let leader = cluster.leader().await?;
+    let node = match to {
+        Target::Leader => leader,
+        Target::Follower => (leader + 1) % NODES,
+    };
+    let writers = cluster.writers(node, clients, args.value_bytes).await?;
+    let mut marks = Vec::new();
+    let mark = async || {
+        marks.push((cluster.cpu()?, own_cpu()?, cluster.syncs(leader).await?));
+        Ok(())
+    };
+    let warm_up = Duration::from_secs_f64(args.warm_up);
+    let seconds = Duration::from_secs_f64(args.seconds);
+    let (mut counted, took) = load::run(writers, warm_up, seconds, mark).await?;
+    if cluster.leader().await? != leader {
+        return Err(Failure(format!(
+            "{} changed its leader while {clients} clients wrote, so the figures would say nothing; is the machine \
+             busy with something else?",
+            system.name()
+        )));
+    }
+    let [(cpu_before, load_before, syncs_before), (cpu_after, load_after, syncs_after)] = marks[..] else {
+        return Err(Failure("the load was not marked twice".to_owned()));
+    };
+    let writes = counted.latencies.len().max(1) as f64;
+    Ok(Sample {
+        system,
+        to,
+        clients,
+        round,
+        writes_per_second: writes / took.as_secs_f64(),
+        p50: percentile(&mut counted.latencies, 0.5),
+        p99: percentile(&mut counted.latencies, 0.99),
+        writes_per_sync: writes / syncs_after.saturating_sub(syncs_before).max(1) as f64,
+        cpu: cpu_after.saturating_sub(cpu_before).div_f64(writes / 1_000.0),
+        load_cpu: load_after.saturating_sub(load_before).div_f64(writes / 1_000.0),
+    })
+}
