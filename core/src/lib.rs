@@ -52,6 +52,7 @@ pub mod identity;
 pub mod merkle;
 
 // The ground they stand on.
+pub mod canonical;
 pub mod invalid;
 pub mod key;
 pub mod limits;

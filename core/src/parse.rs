@@ -1,10 +1,14 @@
 //! Reading JSON so that an error points at the fault.
 
+mod without;
+
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_path_to_error::Segment;
 
 use crate::invalid::{Invalid, escape_segment};
+
+pub(crate) use self::without::{TakeFields, Without};
 
 /// Reads a value of type `T`; the error's path is a JSON pointer to the field at fault.
 pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, Invalid> {

@@ -6,6 +6,7 @@ use imbl::{OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    canonical::Canonical,
     environment::{EnvironmentSpec, ProjectSpec},
     flag::{FlagDefinition, FlagEnvironment, FlagEnvironmentSpec},
     invalid::Invalid,
@@ -135,6 +136,19 @@ impl Flag {
             object.insert("system".to_owned(), serde_json::to_value(&self.system).unwrap_or_default());
         }
         document
+    }
+
+    /// The text of [`Flag::to_document`].
+    pub(crate) fn to_canonical(&self) -> Canonical {
+        #[derive(Serialize)]
+        struct Document<'a> {
+            #[serde(flatten)]
+            definition: &'a FlagDefinition,
+            environments: &'a BTreeMap<EnvironmentKey, FlagEnvironment>,
+            system: &'a FlagSystem,
+        }
+        let Self { definition, environments, system } = self;
+        Canonical::of(&Document { definition, environments, system }).unwrap_or_else(|_| Canonical::null())
     }
 }
 

@@ -60,10 +60,11 @@ pub struct RecordTouches {
     pub critical: bool,
 }
 
-/// One record.
+/// One record. `V` is how the values in its operations are held: as [`Value`]s where a record is looked at, as texts
+/// where it is written.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Record {
+pub struct Record<V = Value> {
     /// [`RECORD_VERSION`].
     pub version: u32,
     /// The history it belongs to.
@@ -109,7 +110,7 @@ pub struct Record {
     /// The revision after: the same, unless the change was accepted.
     pub revision_after: u64,
     /// The operations, each with the written object's value before and after.
-    pub operations: Vec<RecordedOperation>,
+    pub operations: Vec<RecordedOperation<V>>,
     /// The count of refused requests, in a record of that.
     pub denials: Option<Denials>,
     /// What became of it.
@@ -126,13 +127,13 @@ pub struct Record {
 /// One operation in a record.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct RecordedOperation {
+pub struct RecordedOperation<V = Value> {
     /// The operation, without secrets.
-    pub operation: Value,
+    pub operation: V,
     /// The written object before; `null`: it did not exist, or the operation says all (a segment's members).
-    pub before: Value,
+    pub before: V,
     /// The written object after.
-    pub after: Value,
+    pub after: V,
 }
 
 /// A record as it is stored: the bytes that are hashed.
@@ -144,7 +145,7 @@ pub struct RecordBytes {
     pub bytes: Vec<u8>,
 }
 
-impl Record {
+impl<V: Serialize> Record<V> {
     /// The record's one and only encoding: compact JSON, the fields in their order above, the keys of maps sorted.
     pub fn to_bytes(&self) -> RecordBytes {
         // A record is made of strings, integers and JSON values: nothing in it can fail to serialize.

@@ -3,9 +3,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use serde_json::Value;
-
 use crate::{
+    canonical::Canonical,
     flag::{FlagDefinition, FlagEnvironment, FlagSpec},
     invalid::Invalid,
     key::{EnvironmentKey, FlagKey, ProjectKey},
@@ -320,6 +319,6 @@ pub(super) fn require_live(flag: &Flag) -> Result<(), Rejection> {
     })
 }
 
-fn describe(flag: Option<&Flag>) -> Value {
-    flag.map_or(Value::Null, Flag::to_document)
+fn describe(flag: Option<&Flag>) -> Canonical {
+    flag.map_or_else(Canonical::null, Flag::to_canonical)
 }

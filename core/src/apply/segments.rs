@@ -2,9 +2,8 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use serde_json::Value;
-
 use crate::{
+    canonical::Canonical,
     key::{EnvironmentKey, SegmentKey},
     limits::SEGMENTS_MAX,
     operation::{SegmentDelete, SegmentPut},
@@ -84,7 +83,7 @@ impl Draft {
         }
         self.project_mut()?.segments.remove(key);
         self.wrote(old.segment.row_ids(&project).collect::<Vec<_>>());
-        Ok((describe(Some(&old.segment)), Value::Null))
+        Ok((describe(Some(&old.segment)), Canonical::null()))
     }
 
     pub(super) fn segment_members(
@@ -117,7 +116,7 @@ impl Draft {
             );
         }
         // The operation says which members; the whole list, of up to a million, has no place in a record.
-        Ok((Value::Null, Value::Null))
+        Ok((Canonical::null(), Canonical::null()))
     }
 
     fn segment(&self, key: &SegmentKey) -> Result<Arc<StoredSegment>, Rejection> {
@@ -133,6 +132,6 @@ impl Draft {
     }
 }
 
-fn describe(segment: Option<&Segment>) -> Value {
+fn describe(segment: Option<&Segment>) -> Canonical {
     recorded(segment.map(Segment::spec_without_members).as_ref())
 }
