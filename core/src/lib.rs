@@ -53,6 +53,7 @@ pub mod merkle;
 
 // The ground they stand on.
 pub mod canonical;
+mod hexadecimal;
 pub mod invalid;
 pub mod key;
 pub mod limits;

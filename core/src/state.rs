@@ -56,7 +56,7 @@ pub struct Founding {
 #[serde(deny_unknown_fields)]
 pub struct RememberedRequest {
     /// The SHA-256 of the request's body.
-    #[serde(with = "hex")]
+    #[serde(with = "crate::hexadecimal")]
     pub body_sha256: [u8; 32],
     /// Record time, in milliseconds since 1970 UTC.
     pub at_ms: i64,

@@ -9,7 +9,7 @@ use crate::{
     operation::Operation,
     project::{Project, Stamp},
     proposal::{Change, Proposal},
-    record::{RecordKind, RecordTouches, RecordedOperation},
+    record::{RecordKind, RecordTouches},
     rejection::Rejection,
     rows::RowId,
     state::State,
@@ -34,7 +34,8 @@ pub(super) struct Draft {
     /// The flags and segments that were written: what may touch a critical flag's closure.
     written_flags: BTreeSet<FlagKey>,
     written_segments: BTreeSet<SegmentKey>,
-    recorded: Vec<RecordedOperation<Canonical>>,
+    /// Of each operation so far, the written object's value before and after.
+    recorded: Vec<BeforeAfter>,
     /// Whether anything was written that takes a revision.
     changed: bool,
     /// Whether it concerns the cluster itself.
@@ -62,7 +63,7 @@ impl Draft {
 
     /// Performs one operation, or rejects it.
     pub fn perform(&mut self, authority: &Authority, operation: &Operation) -> Result<(), Rejection> {
-        let (before, after) = match operation {
+        let before_after = match operation {
             Operation::ProjectPut(fields) => self.project_put(authority, fields)?,
             Operation::ProjectDelete(fields) => self.project_delete(authority, fields)?,
             Operation::EnvironmentPut(fields) => self.environment_put(authority, fields)?,
@@ -110,7 +111,7 @@ impl Draft {
             Operation::SystemLeadership(fields) => self.leadership(authority, fields)?,
             Operation::SystemClusterVersion(fields) => self.cluster_version(authority, fields)?,
         };
-        self.recorded.push(RecordedOperation { operation: operation.without_secrets(), before, after });
+        self.recorded.push(before_after);
         Ok(())
     }
 
@@ -232,7 +233,7 @@ impl Draft {
             kind: if self.system { RecordKind::System } else { RecordKind::Change },
             touches: RecordTouches { environments: self.touched_environments(), critical },
             promotes_critical,
-            operations: self.recorded,
+            before_after: self.recorded,
             denials: None,
             rows: self.rows,
             state: self.state,
