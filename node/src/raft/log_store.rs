@@ -18,6 +18,7 @@ use openraft::{
 
 use super::{
     log_size::LogSize,
+    recent::Recent,
     types::{Entry, LogId, TypeConfig, Vote},
     wire::{decode_entry, decode_log_id, decode_vote, encode_entry, encode_log_id, encode_vote},
 };
@@ -36,6 +37,8 @@ pub(crate) struct LogStore {
     /// Bytes of entries after which a read for replication stops.
     append_bytes_max: usize,
     size: Arc<Mutex<LogSize>>,
+    /// The end of the log. It holds what the database holds: written after it, and removed before it.
+    recent: Arc<Mutex<Recent>>,
 }
 
 impl LogStore {
@@ -47,7 +50,8 @@ impl LogStore {
     ) -> Result<Self, io::Error> {
         let purged = read_log_id(&storage, MetaKey::LastPurged)?;
         let first = Arc::new(AtomicU64::new(purged.map_or(0, |id| id.index.saturating_add(1))));
-        Ok(Self { storage, first, append_bytes_max, size: Arc::new(Mutex::new(size)) })
+        let (size, recent) = (Arc::new(Mutex::new(size)), Arc::default());
+        Ok(Self { storage, first, append_bytes_max, size, recent })
     }
 
     /// How large the log is.
@@ -55,9 +59,16 @@ impl LogStore {
         self.size.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The entries of `range`, up to the first after which they are `bytes_max` or more.
     fn read(&self, range: Range<u64>, bytes_max: usize) -> Result<Vec<Entry>, io::Error> {
         let range = range.start.max(self.first.load(Ordering::Acquire))..range.end;
+        if let Some(entries) = self.recent().read(range.clone(), bytes_max) {
+            return Ok(entries);
+        }
         let mut entries: Vec<Entry> = Vec::new();
         let mut size = 0_usize;
         self.storage.scan_log(range, |index, bytes| {
@@ -135,30 +146,18 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         Ok(self.storage.sync().await?)
     }
 
-    async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
-        // Not synced: it is only where a restart applies up to at once, and every commit advance waits for it.
-        match committed {
-            Some(id) => self.storage.put_meta(MetaKey::Committed, &encode_log_id(&id)?)?,
-            None => {
-                let mut batch = self.storage.batch();
-                batch.meta(MetaKey::Committed, None);
-                batch.commit()?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn read_committed(&mut self) -> Result<Option<LogId>, io::Error> {
-        read_log_id(&self.storage, MetaKey::Committed)
-    }
+    // `save_committed` and `read_committed` are openraft's own, which keep nothing: what is committed is applied a
+    // moment later, and the applied position is kept with the state. It would be a write to the database, which each
+    // commit waits for, to spare a restart the entries between the two; and those its leader commits again.
 
     async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> Result<(), io::Error>
     where
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
+        let entries: Vec<Entry> = entries.into_iter().collect();
         let encoded: Result<Vec<_>, _> =
-            entries.into_iter().map(|entry| Ok((entry.log_id.index, encode_entry(entry)?))).collect();
+            entries.iter().map(|entry| Ok((entry.log_id.index, encode_entry(entry.clone())?))).collect();
         let encoded = encoded.inspect(|encoded| {
             let mut size = self.size();
             encoded.iter().for_each(|(index, bytes)| size.append(*index, bytes.len()));
@@ -171,6 +170,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
                     return Err(error);
                 }
             };
+        let mut recent = self.recent();
+        entries.into_iter().for_each(|entry| recent.append(entry));
+        drop(recent);
         // Only after the write has returned: what is queued before a sync starts must be in the log by then.
         self.storage.on_synced(count, Box::new(move |result| callback.io_completed(result)));
         Ok(())
@@ -179,12 +181,14 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
         let first = last_log_id.map_or(0, |id| id.index.saturating_add(1));
         self.size().truncate(first);
+        self.recent().truncate(first);
         Ok(self.storage.truncate_log(first)?)
     }
 
     async fn purge(&mut self, log_id: LogId) -> Result<(), io::Error> {
         let first = self.first.load(Ordering::Acquire);
         let next = log_id.index.saturating_add(1);
+        self.recent().purge(log_id.index);
         self.storage.purge_log(first..next, &encode_log_id(&log_id)?)?;
         self.first.fetch_max(next, Ordering::AcqRel);
         self.size().purge(log_id.index);

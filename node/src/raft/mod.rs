@@ -16,6 +16,7 @@ mod message;
 mod message_tests;
 mod network;
 mod publish;
+mod recent;
 mod recover;
 #[cfg(test)]
 mod recover_tests;
