@@ -299,7 +299,7 @@ pub struct WriteConfig {
     /// What a leader grants a forwarded write at most, whatever its deadline. Default 30 s.
     pub forwarded_deadline_max: Duration,
     /// Rejections recorded in the audit log per token and second; beyond it they are answered 429 and counted
-    /// in the metrics only. `--recorded-rejections-per-second`, default 10.
+    /// in the metrics only. After a minute without any, 256 at once. `--recorded-rejections-per-second`, default 10.
     pub recorded_rejections_per_second: u32,
     /// How often refused credentials are counted into one audit record. Default 60 s.
     pub denials_interval: Duration,

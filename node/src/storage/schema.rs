@@ -28,7 +28,7 @@ const WAL_BYTES_MAX: u64 = 256 * 1024 * 1024;
 pub enum MetaKey {
     /// The vote: term, candidate and whether a quorum granted it.
     Vote,
-    /// The last log id known to be committed.
+    /// The last log id known to be committed. Written by earlier versions only.
     Committed,
     /// The last log id removed from the front of the log.
     LastPurged,
