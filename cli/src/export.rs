@@ -59,8 +59,10 @@ pub async fn read(session: &Session, project: &str) -> Result<Value, Failure> {
             let items = session.client.list(Call::get(path(part))).await?;
             document.insert(part, items.into_iter().map(without_system).collect());
         }
-        document
-            .insert("segments", segments(session, project).await?.into_iter().map(without_system).collect());
+        document.insert(
+            "segments",
+            segments(session, project, false).await?.into_iter().map(without_system).collect(),
+        );
         if revision(session, project).await? == before {
             return Ok(json!(document));
         }
@@ -70,13 +72,14 @@ pub async fn read(session: &Session, project: &str) -> Result<Value, Failure> {
 }
 
 /// All segments of a project, with their members: lists of segments leave those out, for there may be a
-/// million.
-pub async fn segments(session: &Session, project: &str) -> Result<Vec<Value>, Failure> {
+/// million. `confirmed`: of the newest state, which needs a quorum.
+pub async fn segments(session: &Session, project: &str, confirmed: bool) -> Result<Vec<Value>, Failure> {
     let path = ["api", "v1", "projects", project, "segments"];
+    let read = |call: Call| if confirmed { call.confirmed() } else { call };
     let mut segments = Vec::new();
-    for segment in session.client.list(Call::get(path).confirmed()).await? {
+    for segment in session.client.list(read(Call::get(path))).await? {
         let key = segment["key"].as_str().unwrap_or_default();
-        let whole = Call::get(path.into_iter().chain([key])).confirmed();
+        let whole = read(Call::get(path.into_iter().chain([key])));
         segments.push(session.client.send(&whole).await?.body);
     }
     Ok(segments)

@@ -206,7 +206,7 @@ impl Existing {
         for environment in session.client.list(Call::get(path("environments")).confirmed()).await? {
             existing.add(Kind::Environment, environment);
         }
-        for segment in segments(session, project).await? {
+        for segment in segments(session, project, true).await? {
             existing.add(Kind::Segment, segment);
         }
         for archived in ["false", "true"] {

@@ -218,9 +218,9 @@ impl Draft {
         self.touched.extend(environments.into_iter().map(|environment| (project.clone(), environment)));
     }
 
-    /// Notes that a token that reaches these environments of the project was made or revoked.
-    pub fn grant(&mut self, project: &ProjectKey, environments: impl IntoIterator<Item = EnvironmentKey>) {
-        self.granted.extend(environments.into_iter().map(|environment| (project.clone(), environment)));
+    /// Notes that a token that reaches these environments was made or revoked.
+    pub fn grant(&mut self, reached: impl IntoIterator<Item = (ProjectKey, EnvironmentKey)>) {
+        self.granted.extend(reached);
     }
 
     /// What the change touches: the one basis of policies, and what the record says.

@@ -154,7 +154,7 @@ impl Draft {
             self.expect_flag(&old, fields.if_revision)?;
             return Ok((life(&old), life(&old)));
         }
-        self.require_room_for_a_flag()?;
+        let room = self.require_room_for_a_flag();
         let mut flag = (*old).clone();
         flag.system.archived = None;
         flag.system.deleted = None;
@@ -177,6 +177,7 @@ impl Draft {
         })?;
         // After the conflict, for that stands whatever revision was expected.
         self.expect_flag(&old, fields.if_revision)?;
+        room?;
         Ok(before_after)
     }
 

@@ -1,6 +1,6 @@
 //! The operations on tokens.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use serde_json::Value;
 
@@ -103,9 +103,12 @@ impl Draft {
         environment: Option<&EnvironmentKey>,
     ) -> CutTokens {
         let mut tokens = CutTokens::default();
-        let live: Vec<Arc<Token>> =
-            self.state.tokens.values().filter(|token| token.revoked_at_ms.is_none()).cloned().collect();
-        for token in live {
+        let concerns = |token: &&Arc<Token>| {
+            token.revoked_at_ms.is_none()
+                && token.spec.grants.iter().any(|grant| grant.project.as_ref() == Some(project))
+        };
+        let concerned: Vec<Arc<Token>> = self.state.tokens.values().filter(concerns).cloned().collect();
+        for token in concerned {
             let grants: Vec<Grant> =
                 token.spec.grants.iter().filter_map(|grant| grant.without(project, environment)).collect();
             if grants == token.spec.grants {
@@ -174,25 +177,32 @@ impl Draft {
     /// A token touches the environments that it reaches. One for every project reaches too many to be named: it touches
     /// those whose policy asks for a ticket.
     fn touch_granted(&mut self, grants: &[Grant]) {
-        for grant in grants {
-            let reached: Vec<(ProjectKey, Vec<EnvironmentKey>)> = self
-                .state
-                .projects
-                .iter()
-                .filter(|(project, _)| grant.project.as_ref().is_none_or(|granted| granted == *project))
-                .map(|(project, stored)| {
-                    let reached =
-                        stored.environments.iter().filter(|(key, environment)| match &grant.environments {
-                            Some(named) => named.contains(key),
-                            None => grant.project.is_some() || environment.spec.policy.ticket.required,
-                        });
-                    (project.clone(), reached.map(|(key, _)| key.clone()).collect())
-                })
-                .collect();
-            for (project, environments) in reached {
-                self.grant(&project, environments);
+        // Together, for there may be a hundred grants and a hundred thousand environments.
+        let of_every_project = || grants.iter().filter(|grant| grant.project.is_none());
+        let named: BTreeSet<&EnvironmentKey> =
+            of_every_project().flat_map(|grant| grant.environments.iter().flatten()).collect();
+        let whole = of_every_project().any(|grant| grant.environments.is_none());
+        let mut reached: Vec<(ProjectKey, EnvironmentKey)> = Vec::new();
+        if whole || !named.is_empty() {
+            for (project, stored) in &self.state.projects {
+                let environments = stored.environments.iter().filter(|(key, environment)| {
+                    named.contains(key) || (whole && environment.spec.policy.ticket.required)
+                });
+                reached.extend(environments.map(|(key, _)| (project.clone(), key.clone())));
             }
         }
+        for grant in grants {
+            let Some((key, stored)) =
+                grant.project.as_ref().and_then(|key| self.state.projects.get_key_value(key))
+            else {
+                continue;
+            };
+            let environments = stored.environments.keys().filter(|environment| {
+                grant.environments.as_ref().is_none_or(|named| named.contains(environment))
+            });
+            reached.extend(environments.map(|environment| (key.clone(), environment.clone())));
+        }
+        self.grant(reached);
     }
 }
 
