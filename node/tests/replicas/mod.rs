@@ -209,33 +209,38 @@ impl Cluster {
     }
 
     /// Makes the proposals of these numbers, all at a time, and waits until each is applied.
+    ///
+    /// As a caller does, it makes one whose outcome is unknown again under its request id, and to the leader of then: one
+    /// that loses its quorum, or that the membership just committed has left out, leads no longer.
     pub async fn write(&self, numbers: std::ops::Range<u64>) {
-        let leader = self.leader().await;
-        let replica = &self.members[&leader].replica;
-        let writes = numbers.map(|number| {
-            let replica = replica.clone();
-            tokio::spawn(async move {
-                loop {
-                    match replica.propose(proposal(number)).await {
-                        // A leader that has just lost or regained its quorum takes nothing for a moment.
-                        Err(ProposeError::NotLeader { .. }) => tokio::time::sleep(POLL).await,
-                        other => return other,
-                    }
+        let write = async |number| {
+            loop {
+                let replica = &self.members[&self.leader().await].replica;
+                match replica.propose(proposal(number)).await {
+                    Err(ProposeError::NotLeader { .. } | ProposeError::OutcomeUnknown) => {
+                        tokio::time::sleep(POLL).await;
+                    },
+                    other => break other.expect("accepted"),
                 }
-            })
-        });
-        let writes = async {
-            for write in writes.collect::<Vec<_>>() {
-                write.await.expect("no panic").expect("accepted");
             }
         };
+        let writes = futures_util::future::join_all(numbers.map(write));
         tokio::time::timeout(PATIENCE, writes).await.expect("written in time");
+    }
+
+    /// The index that the leader confirms, whoever leads by then.
+    async fn confirmed_index(&self) -> u64 {
+        loop {
+            match self.members[&self.leader().await].replica.read_index().await {
+                Err(ReadIndexError::NotLeader { .. }) => tokio::time::sleep(POLL).await,
+                other => return other.expect("a quorum"),
+            }
+        }
     }
 
     /// Waits until all members that run have published the leader's last entry, and checks that they are the same.
     pub async fn assert_same(&self) {
-        let leader = self.leader().await;
-        let index = self.members[&leader].replica.read_index().await.expect("a quorum");
+        let index = tokio::time::timeout(PATIENCE, self.confirmed_index()).await.expect("confirmed in time");
         let mut seen = Vec::new();
         for (id, member) in &self.members {
             tokio::time::timeout(PATIENCE, member.replica.await_published(index))
