@@ -16,9 +16,8 @@ mod tokens;
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use serde_json::Value;
-
 use crate::{
+    canonical::Canonical,
     identity::{History, LogPosition},
     limits::{REQUESTS_MINTED_REMEMBERED_MAX, REQUESTS_REMEMBERED_MAX, REQUESTS_REMEMBERED_MS},
     operation::Operation,
@@ -212,7 +211,7 @@ struct Verdict {
     state: State,
     rows: BTreeSet<RowId>,
     touches: RecordTouches,
-    operations: Vec<RecordedOperation>,
+    operations: Vec<RecordedOperation<Canonical>>,
     denials: Option<Denials>,
     promotes_critical: bool,
 }
@@ -243,8 +242,8 @@ impl Verdict {
             .iter()
             .map(|operation| RecordedOperation {
                 operation: operation.without_secrets(),
-                before: Value::Null,
-                after: Value::Null,
+                before: Canonical::null(),
+                after: Canonical::null(),
             })
             .collect();
         Self { operations, ..Self::note(kind, state) }

@@ -2,14 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{Error as _, IgnoredAny},
+};
 use serde_json::Value;
 
 use crate::{
+    canonical::Canonical,
     flag::{FlagDefinition, FlagEnvironment, FlagEnvironmentSpec, FlagSpec},
     invalid::Invalid,
     key::EnvironmentKey,
-    parse,
+    parse::{self, TakeFields, Without},
 };
 
 /// A flag to be put: its definition and the environments that it names. Not yet checked against each other:
@@ -25,17 +29,10 @@ pub struct FlagDocument {
 impl FlagDocument {
     /// Reads the object of the API. `system` is what reads give; it is ignored, so that what one gets one may put.
     pub fn from_value(value: Value) -> Result<Self, Invalid> {
-        let Value::Object(mut object) = value else {
+        if !value.is_object() {
             return Err(Invalid::here("a flag is a JSON object"));
-        };
-        object.remove("system");
-        let environments = match object.remove("environments") {
-            None => BTreeMap::new(),
-            Some(environments) => {
-                parse::from_value(environments).map_err(|invalid| invalid.under("environments"))?
-            }
-        };
-        Ok(Self { definition: parse::from_value(Value::Object(object))?, environments })
+        }
+        parse::from_value(value)
     }
 
     /// The definition and the configurations, checked as far as they can be without the catalog: what they name beyond
@@ -55,20 +52,46 @@ impl FlagDocument {
     }
 }
 
+/// What stands in a flag beside its definition.
+struct NamedEnvironments(Option<BTreeMap<EnvironmentKey, FlagEnvironmentSpec>>);
+
+impl<'de> TakeFields<'de> for NamedEnvironments {
+    fn takes(&self, name: &str) -> bool {
+        matches!(name, "environments" | "system")
+    }
+
+    fn take<D: Deserializer<'de>>(&mut self, name: &str, value: D) -> Result<(), D::Error> {
+        if name == "system" {
+            return IgnoredAny::deserialize(value).map(drop);
+        }
+        match self.0.replace(Deserialize::deserialize(value)?) {
+            None => Ok(()),
+            Some(_) => Err(D::Error::duplicate_field("environments")),
+        }
+    }
+}
+
 impl Serialize for FlagDocument {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::Error;
-        let mut value = serde_json::to_value(&self.definition).map_err(S::Error::custom)?;
-        if let Some(object) = value.as_object_mut() {
-            let environments = serde_json::to_value(&self.environments).map_err(S::Error::custom)?;
-            object.insert("environments".to_owned(), environments);
+
+        #[derive(Serialize)]
+        struct Document<'a> {
+            #[serde(flatten)]
+            definition: &'a FlagSpec,
+            environments: &'a BTreeMap<EnvironmentKey, FlagEnvironmentSpec>,
         }
-        value.serialize(serializer)
+        let Self { definition, environments } = self;
+        // Its fields stand in order in the log, as they always did.
+        let canonical = Canonical::of(&Document { definition, environments }).map_err(S::Error::custom)?;
+        canonical.serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for FlagDocument {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::from_value(Value::deserialize(deserializer)?).map_err(D::Error::custom)
+        let mut named = NamedEnvironments(None);
+        let definition = FlagSpec::deserialize(Without { inner: deserializer, taker: &mut named })?;
+        Ok(Self { definition, environments: named.0.unwrap_or_default() })
     }
 }

@@ -54,6 +54,7 @@ pub mod merkle;
 pub mod version;
 
 // The ground they stand on.
+pub mod canonical;
 pub mod invalid;
 pub mod key;
 pub mod limits;

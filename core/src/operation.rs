@@ -3,12 +3,16 @@
 //! Their JSON is what the API takes, what the log holds and what records keep: it is frozen. A field may be added
 //! with a default; an operation that means something new gets a new name and a cluster version that allows it.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{Error as _, IgnoredAny},
+};
 use serde_json::Value;
 
 use crate::{
+    canonical::Canonical,
     configuration::{check_target, check_weights},
     document::FlagDocument,
     environment::{EnvironmentSpec, ProjectSpec},
@@ -17,13 +21,48 @@ use crate::{
     invalid::Invalid,
     key::{EnvironmentKey, FlagKey, RuleId, SegmentKey, VariantKey},
     limits::SHORT_TEXT_BYTES_MAX,
-    parse,
+    parse::{self, TakeFields, Without},
     seat::{self, SeatRole},
     segment::{MemberList, Segment, SegmentSpec, check_members},
     text::check_attribute,
     token::{SecretHash, TokenId, TokenSpec, check_token_id},
     version::ClusterVersion,
 };
+
+/// The name of an operation, whatever else is in the object.
+#[derive(Deserialize)]
+struct Op<'a> {
+    #[serde(borrow)]
+    op: Cow<'a, str>,
+}
+
+/// An operation's fields with its name among them.
+#[derive(Serialize)]
+struct Tagged<'a, T> {
+    op: &'static str,
+    #[serde(flatten)]
+    fields: &'a T,
+}
+
+/// Reads an operation's fields from the text of the whole.
+fn without_op<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, serde_json::Error> {
+    struct TakeOp;
+
+    impl<'de> TakeFields<'de> for TakeOp {
+        fn takes(&self, name: &str) -> bool {
+            name == "op"
+        }
+
+        fn take<D: Deserializer<'de>>(&mut self, _name: &str, value: D) -> Result<(), D::Error> {
+            IgnoredAny::deserialize(value).map(drop)
+        }
+    }
+
+    let mut inner = serde_json::Deserializer::from_str(text);
+    let fields = T::deserialize(Without { inner: &mut inner, taker: &mut TakeOp })?;
+    inner.end()?;
+    Ok(fields)
+}
 
 /// Declares the operations: their wire names, in one table, and the struct that holds each one's fields.
 macro_rules! operations {
@@ -59,8 +98,25 @@ macro_rules! operations {
                 }
             }
 
-            fn to_fields(&self) -> Result<Value, serde_json::Error> {
-                match self { $(Self::$variant(fields) => serde_json::to_value(fields),)* }
+            /// The `if_revision` that the operation carries.
+            pub fn if_revision(&self) -> Option<u64> {
+                match self { $(Self::$variant(fields) => fields.if_revision,)* }
+            }
+
+            /// Reads the JSON of an operation that was written by this program: faults are told, but not pointed at.
+            ///
+            /// # Errors
+            /// When it is no operation.
+            pub(crate) fn from_text(text: &str) -> Result<Self, serde_json::Error> {
+                let Op { op } = serde_json::from_str(text)?;
+                match op.as_ref() {
+                    $($name => without_op(text).map(Self::$variant),)*
+                    _ => Err(serde_json::Error::custom(format!("there is no operation {op:?}"))),
+                }
+            }
+
+            fn to_canonical(&self) -> Result<Canonical, serde_json::Error> {
+                match self { $(Self::$variant(fields) => Canonical::of(&Tagged { op: $name, fields }),)* }
             }
         }
     };
@@ -136,11 +192,7 @@ operations! {
 impl Serialize for Operation {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::Error;
-        let mut value = self.to_fields().map_err(S::Error::custom)?;
-        if let Some(object) = value.as_object_mut() {
-            object.insert("op".to_owned(), self.name().into());
-        }
-        value.serialize(serializer)
+        self.to_canonical().map_err(S::Error::custom)?.serialize(serializer)
     }
 }
 
@@ -540,13 +592,18 @@ impl Operation {
     }
 
     /// The operation without what must not be shown, the hash of a new token's secret: what records keep.
-    pub fn without_secrets(&self) -> Value {
-        let mut value = serde_json::to_value(self).unwrap_or_default();
-        if let (Self::TokenCreate(_) | Self::MemberInvite(_) | Self::MemberAdmit(_), Some(object)) =
-            (self, value.as_object_mut())
+    pub fn without_secrets(&self) -> Canonical {
+        let canonical = if matches!(self, Self::TokenCreate(_) | Self::MemberInvite(_) | Self::MemberAdmit(_))
         {
-            object.remove("secret_sha256");
-        }
-        value
+            let mut value = serde_json::to_value(self).unwrap_or_default();
+            if let Some(object) = value.as_object_mut() {
+                object.remove("secret_sha256");
+            }
+            Canonical::of(&value)
+        } else {
+            self.to_canonical()
+        };
+        // An operation is made of strings, integers and JSON values: nothing in it can fail to serialize.
+        canonical.unwrap_or_else(|_| Canonical::null())
     }
 }

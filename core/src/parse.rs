@@ -1,5 +1,7 @@
 //! Reading JSON so that an error points at the fault.
 
+mod without;
+
 use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
@@ -10,6 +12,8 @@ use crate::{
     invalid::{Invalid, escape_segment},
     limits::JSON_DEPTH_MAX,
 };
+
+pub(crate) use self::without::{TakeFields, Without};
 
 /// Reads a value of type `T`; the error's path is a JSON pointer to the field at fault.
 pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, Invalid> {

@@ -6,6 +6,7 @@ use imbl::{OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    canonical::Canonical,
     environment::{EnvironmentSpec, ProjectSpec},
     flag::{FlagDefinition, FlagEnvironment, FlagEnvironmentSpec},
     invalid::Invalid,
@@ -151,6 +152,20 @@ impl Flag {
             object.insert("system".to_owned(), serde_json::to_value(&self.system).unwrap_or_default());
         }
         document
+    }
+
+    /// The text of [`Flag::to_document`], with the configuration in these environments only.
+    pub(crate) fn to_canonical(&self, is_named: impl Fn(&EnvironmentKey) -> bool) -> Canonical {
+        #[derive(Serialize)]
+        struct Document<'a> {
+            #[serde(flatten)]
+            definition: &'a FlagDefinition,
+            environments: BTreeMap<&'a EnvironmentKey, &'a FlagEnvironment>,
+            system: &'a FlagSystem,
+        }
+        let Self { definition, environments, system } = self;
+        let environments = environments.iter().filter(|(environment, _)| is_named(environment)).collect();
+        Canonical::of(&Document { definition, environments, system }).unwrap_or_else(|_| Canonical::null())
     }
 }
 

@@ -1,11 +1,14 @@
 //! The proposal: what a person or program asks to change, with all that is not deterministic stamped in before
 //! it enters the log.
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde_json::{Value, value::RawValue};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
+    canonical,
     invalid::Invalid,
     key::ProjectKey,
     limits::{ENTRY_BYTES_MAX, OPERATIONS_MAX, REASON_BYTES_MAX, TICKET_BYTES_MAX},
@@ -210,6 +213,17 @@ impl Body {
     /// The SHA-256 that tells whether two requests ask for the same. What handlers mint is left out of it: the
     /// secret and the id of a new token differ each time the same request is repeated.
     pub fn sha256(&self) -> [u8; 32] {
+        let mints =
+            |change: &Change| change.operations.iter().any(|o| matches!(o, Operation::TokenCreate(_)));
+        let canonical = match self {
+            Self::Change(change) if mints(change) => Ok(self.without_minted().to_string()),
+            _ => canonical::to_string(self),
+        };
+        // A body is made of strings, integers and JSON values: nothing in it can fail to serialize.
+        Sha256::digest(canonical.unwrap_or_default().as_bytes()).into()
+    }
+
+    fn without_minted(&self) -> Value {
         let mut value = serde_json::to_value(self).unwrap_or_default();
         let operations = value.get_mut("operations").and_then(Value::as_array_mut).into_iter().flatten();
         for operation in operations.filter_map(Value::as_object_mut) {
@@ -219,7 +233,73 @@ impl Body {
                 token.remove("id");
             }
         }
-        Sha256::digest(value.to_string().as_bytes()).into()
+        value
+    }
+}
+
+/// A proposal whose body is still text. An enum that is told by one of its fields can only be read by way of a tree;
+/// entries are read by every node, so here the field is looked for first, and then the rest is read as what it is.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProposalText<'a> {
+    group: u32,
+    request: RequestId,
+    #[serde(borrow)]
+    body: &'a RawValue,
+    #[serde(default, with = "optional_hex")]
+    asks_sha256: Option<[u8; 32]>,
+    actor: Actor,
+    #[serde(default)]
+    caused_by: Option<Cause>,
+    proposed_at_ms: i64,
+    #[serde(with = "hex")]
+    salt: [u8; 16],
+    node: u64,
+}
+
+/// A [`Body::Change`] whose operations are still text.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ChangeText<'a> {
+    #[serde(rename = "kind")]
+    _kind: IgnoredAny,
+    #[serde(default)]
+    project: Option<ProjectKey>,
+    #[serde(borrow)]
+    operations: Vec<&'a RawValue>,
+    reason: String,
+    #[serde(default)]
+    ticket: Option<String>,
+    #[serde(default)]
+    expect_revision: Option<u64>,
+}
+
+/// What kind of body it is, whatever else is in it.
+#[derive(Deserialize)]
+struct Kind<'a> {
+    #[serde(borrow)]
+    kind: Cow<'a, str>,
+}
+
+impl ProposalText<'_> {
+    fn read(bytes: &[u8]) -> Result<Proposal, serde_json::Error> {
+        let ProposalText { group, request, body, asks_sha256, actor, caused_by, proposed_at_ms, salt, node } =
+            serde_json::from_slice(bytes)?;
+        let body = match serde_json::from_str::<Kind<'_>>(body.get())?.kind.as_ref() {
+            "change" => Body::Change(ChangeText::read(body.get())?),
+            _ => serde_json::from_str(body.get())?,
+        };
+        Ok(Proposal { group, request, body, asks_sha256, actor, caused_by, proposed_at_ms, salt, node })
+    }
+}
+
+impl ChangeText<'_> {
+    fn read(text: &str) -> Result<Change, serde_json::Error> {
+        let ChangeText { _kind: _, project, operations, reason, ticket, expect_revision } =
+            serde_json::from_str(text)?;
+        let operations = operations.iter().map(|text| Operation::from_text(text.get()));
+        let operations = operations.collect::<Result<_, _>>()?;
+        Ok(Change { project, operations, reason, ticket, expect_revision })
     }
 }
 
@@ -284,7 +364,7 @@ impl Proposal {
 
     /// Reads what [`Proposal::encode`] wrote.
     pub fn decode(bytes: &[u8]) -> Result<Self, UnknownProposal> {
-        serde_json::from_slice(bytes).map_err(|error| UnknownProposal(error.to_string()))
+        ProposalText::read(bytes).map_err(|error| UnknownProposal(error.to_string()))
     }
 
     /// The id under which the state remembers the request.

@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
+    canonical::Canonical,
     identity::History,
     key::{EnvironmentKey, ProjectKey},
     limits::{RECORD_SMALL_VALUE_BYTES_MAX, RECORD_VALUES_BYTES_MAX},
     proposal::{Actor, Cause, Denials},
     rejection::Rejection,
-    size::json_bytes,
 };
 
 /// The version of [`Record`]'s format.
@@ -63,10 +63,11 @@ pub struct RecordTouches {
     pub critical: bool,
 }
 
-/// One record.
+/// One record. `V` is how the values in its operations are held: as [`Value`]s where a record is looked at, as texts
+/// where it is written.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Record {
+pub struct Record<V = Value> {
     /// [`RECORD_VERSION`].
     pub version: u32,
     /// The history it belongs to.
@@ -112,7 +113,7 @@ pub struct Record {
     /// The revision after: the same, unless the change was accepted.
     pub revision_after: u64,
     /// The operations, each with what it wrote before and after.
-    pub operations: Vec<RecordedOperation>,
+    pub operations: Vec<RecordedOperation<V>>,
     /// The count of refused requests, in a record of that.
     pub denials: Option<Denials>,
     /// What became of it.
@@ -134,13 +135,13 @@ pub struct Record {
 /// replaced: see `Room`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct RecordedOperation {
+pub struct RecordedOperation<V = Value> {
     /// The operation, without secrets.
-    pub operation: Value,
+    pub operation: V,
     /// What it wrote, before; `null`: it did not exist, or the operation says all (a segment's members).
-    pub before: Value,
+    pub before: V,
     /// What it wrote, after.
-    pub after: Value,
+    pub after: V,
 }
 
 /// The room that a record has for values before and after: a change of many operations on large objects must not make
@@ -157,8 +158,8 @@ impl Room {
     }
 
     /// What the record keeps of a value: the value itself if it is small or there is room, else [`omitted`].
-    pub fn keep(&mut self, value: Value) -> Value {
-        let bytes = json_bytes(&value);
+    pub fn keep(&mut self, value: Canonical) -> Canonical {
+        let bytes = value.as_str().len();
         if bytes <= RECORD_SMALL_VALUE_BYTES_MAX {
             return value;
         }
@@ -167,17 +168,15 @@ impl Room {
                 self.left_bytes = left_bytes;
                 value
             }
-            None => omitted(&value),
+            None => omitted(value.as_str()).into(),
         }
     }
 }
 
 /// What stands for a value that a record does not keep: `{"omitted": {"bytes": .., "sha256": ".."}}`, the size and the
-/// SHA-256 of its compact JSON. For a value with objects in it give a `Value`, whose keys are sorted.
-pub(crate) fn omitted<T: Serialize + ?Sized>(value: &T) -> Value {
-    // What records are made of has a JSON form.
-    let json = serde_json::to_vec(value).unwrap_or_default();
-    json!({"omitted": {"bytes": json.len(), "sha256": hex::encode(Sha256::digest(&json))}})
+/// SHA-256 of its canonical JSON.
+pub(crate) fn omitted(json: &str) -> Value {
+    json!({"omitted": {"bytes": json.len(), "sha256": hex::encode(Sha256::digest(json))}})
 }
 
 /// A record as it is stored: the bytes that are hashed.
@@ -189,7 +188,7 @@ pub struct RecordBytes {
     pub bytes: Vec<u8>,
 }
 
-impl Record {
+impl<V: Serialize> Record<V> {
     /// The record's one and only encoding: compact JSON, the fields in their order above, the keys of maps sorted.
     pub fn to_bytes(&self) -> RecordBytes {
         // A record is made of strings, integers and JSON values: nothing in it can fail to serialize.

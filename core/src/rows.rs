@@ -113,7 +113,7 @@ struct SegmentRow {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct MetaRow {
-    founding: Option<Founding>,
+    founding: Option<Arc<Founding>>,
     cluster_version: u32,
     revision: u64,
     last_at_ms: i64,

@@ -38,7 +38,7 @@ pub struct State {
 /// What the state holds beside its objects.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Meta {
-    pub founding: Option<Founding>,
+    pub founding: Option<Arc<Founding>>,
     pub cluster_version: u32,
     pub revision: u64,
     pub last_at_ms: i64,
@@ -150,7 +150,7 @@ impl State {
 
     /// What the cluster's first entry laid down.
     pub fn founding(&self) -> Option<&Founding> {
-        self.meta.founding.as_ref()
+        self.meta.founding.as_deref()
     }
 
     /// How many changes were accepted in this history.

@@ -8,6 +8,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
+    canonical::Canonical,
     flag::{FlagEnvironment, FlagEnvironmentSpec, Serve, Target},
     invalid::Invalid,
     key::{EnvironmentKey, FlagKey, RuleId, VariantKey},
@@ -102,8 +103,9 @@ impl Draft {
             )
             .map_err(Rejection::invalid)?,
         };
-        let switch = |configuration: &FlagEnvironment| json!({"enabled": configuration.enabled});
-        let before_after = (before.map_or(Value::Null, switch), switch(&after));
+        let switch =
+            |configuration: &FlagEnvironment| Canonical::from(json!({"enabled": configuration.enabled}));
+        let before_after = (before.map_or_else(Canonical::null, switch), switch(&after));
         if before.is_none_or(|before| before.enabled != enabled) {
             self.put_configuration(&old, place, after)?;
         }
@@ -123,7 +125,7 @@ impl Draft {
         let source = self.stored_flag(&fields.flag)?;
         let from = source.environments.get(&fields.from).map(FlagEnvironment::to_spec).unwrap_or_default();
         let copied: BTreeSet<&str> = fields.parts.iter().flat_map(|part| part.fields()).copied().collect();
-        let parts = each(|spec: &FlagEnvironmentSpec| match recorded(Some(spec)) {
+        let parts = each(|spec: &FlagEnvironmentSpec| match serde_json::to_value(spec).unwrap_or_default() {
             Value::Object(all) => {
                 all.into_iter().filter(|(field, _)| copied.contains(field.as_str())).collect()
             }
@@ -371,10 +373,12 @@ impl Draft {
 }
 
 /// Describes the configuration before and the one after alike; `null` where there was none.
-fn each(
-    describe: impl Fn(&FlagEnvironmentSpec) -> Value,
+fn each<V: Into<Canonical>>(
+    describe: impl Fn(&FlagEnvironmentSpec) -> V,
 ) -> impl FnOnce(Option<&FlagEnvironmentSpec>, &FlagEnvironmentSpec) -> BeforeAfter {
-    move |before, after| (before.map_or(Value::Null, &describe), describe(after))
+    move |before, after| {
+        (before.map_or_else(Canonical::null, |before| describe(before).into()), describe(after).into())
+    }
 }
 
 /// A rule, and where it stands among the others.
@@ -407,7 +411,7 @@ fn targets_moved(
         let moved = moved.into_iter();
         let targets: Vec<Value> =
             moved.map(|(variant, values)| json!({"by": by, "values": values, "variant": variant})).collect();
-        json!({"targets": targets})
+        Canonical::from(json!({"targets": targets}))
     };
-    (before.map_or(Value::Null, |_| targets(&had, &have)), targets(&have, &had))
+    (before.map_or_else(Canonical::null, |_| targets(&had, &have)), targets(&have, &had))
 }

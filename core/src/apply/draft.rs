@@ -2,9 +2,8 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use serde_json::Value;
-
 use crate::{
+    canonical::Canonical,
     evaluate::{EnvironmentView, is_effectively_critical},
     key::{EnvironmentKey, FlagKey, ProjectKey, SegmentKey},
     operation::Operation,
@@ -42,7 +41,7 @@ pub(super) struct Draft {
     /// The flags and segments that were written: what may touch a critical flag's closure.
     written_flags: BTreeSet<FlagKey>,
     written_segments: BTreeSet<SegmentKey>,
-    recorded: Vec<RecordedOperation>,
+    recorded: Vec<RecordedOperation<Canonical>>,
     room: Room,
     /// Whether anything was written that takes a revision.
     changed: bool,
@@ -345,9 +344,9 @@ impl Closure {
 }
 
 /// What is recorded of an object: its JSON, or `null` where there is none.
-pub(super) fn recorded<T: serde::Serialize>(object: Option<&T>) -> Value {
-    object.and_then(|object| serde_json::to_value(object).ok()).unwrap_or_default()
+pub(super) fn recorded<T: serde::Serialize>(object: Option<&T>) -> Canonical {
+    object.and_then(|object| Canonical::of(object).ok()).unwrap_or_else(Canonical::null)
 }
 
 /// What an operation recorded of what it wrote, before and after.
-pub(super) type BeforeAfter = (Value, Value);
+pub(super) type BeforeAfter = (Canonical, Canonical);

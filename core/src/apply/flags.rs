@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde_json::{Value, json};
 
 use crate::{
+    canonical::Canonical,
     flag::{FlagDefinition, FlagEnvironment, FlagEnvironmentSpec, FlagSpec},
     invalid::Invalid,
     key::{EnvironmentKey, FlagKey, ProjectKey},
@@ -80,7 +81,7 @@ impl Draft {
         environments.extend(named);
         let flag = self.revised(old.as_deref(), definition, environments);
         let describe = |flag: &Flag| describe(flag, &fields.flag.environments);
-        let before_after = (old.as_deref().map_or(Value::Null, describe), describe(&flag));
+        let before_after = (old.as_deref().map_or_else(Canonical::null, describe), describe(&flag));
         if old.as_deref().is_some_and(|old| *old == flag) {
             return Ok(before_after);
         }
@@ -120,12 +121,13 @@ impl Draft {
         }
         self.expect_flag(&old, fields.if_revision)?;
         if old.system.archived.is_some() {
-            return Ok((life(&old), life(&old)));
+            return Ok((life(&old).into(), life(&old).into()));
         }
         self.require_unused(&fields.flag)?;
         let mut flag = (*old).clone();
         flag.system.archived = Some(self.stamp());
-        self.retire_or_revive(&project, &old, flag)
+        let (before, after) = self.retire_or_revive(&project, &old, flag)?;
+        Ok((before.into(), after.into()))
     }
 
     pub(super) fn flag_delete(
@@ -141,7 +143,8 @@ impl Draft {
         self.require_unused(&fields.flag)?;
         let mut flag = (*old).clone();
         flag.system.deleted = Some(self.stamp());
-        self.retire_or_revive(&project, &old, flag)
+        let (before, after) = self.retire_or_revive(&project, &old, flag)?;
+        Ok((before.into(), after.into()))
     }
 
     pub(super) fn flag_restore(
@@ -152,7 +155,7 @@ impl Draft {
         let (project, old) = self.whole_flag(authority, &fields.flag)?;
         if old.is_live() {
             self.expect_flag(&old, fields.if_revision)?;
-            return Ok((life(&old), life(&old)));
+            return Ok((life(&old).into(), life(&old).into()));
         }
         self.require_room_for_a_flag()?;
         let mut flag = (*old).clone();
@@ -170,7 +173,8 @@ impl Draft {
         let environments: Vec<EnvironmentKey> = flag.environments.keys().cloned().collect();
         let switches = (switches(&old), switches(&flag));
         let (before, after) = self.retire_or_revive(&project, &old, flag)?;
-        let before_after = (with_environments(before, switches.0), with_environments(after, switches.1));
+        let before_after =
+            (with_environments(before, switches.0).into(), with_environments(after, switches.1).into());
         self.check_references(&fields.flag, environments.iter()).map_err(|invalid| Rejection::Conflict {
             path: "/flag".to_owned(),
             message: format!("flag {} can't come back as it was: {}", fields.flag, invalid.message),
@@ -243,7 +247,7 @@ impl Draft {
         project: &ProjectKey,
         old: &Flag,
         mut flag: Flag,
-    ) -> Result<BeforeAfter, Rejection> {
+    ) -> Result<(Value, Value), Rejection> {
         flag.system.revision = self.revision;
         flag.system.evaluated_revision = self.revision;
         let before_after = (life(old), life(&flag));
@@ -359,10 +363,8 @@ pub(super) fn require_live(flag: &Flag) -> Result<(), Rejection> {
 }
 
 /// What is recorded of a flag that is put: its definition, and its configuration in the environments that the put names.
-fn describe(flag: &Flag, named: &BTreeMap<EnvironmentKey, FlagEnvironmentSpec>) -> Value {
-    let mut part = flag.clone();
-    part.environments.retain(|environment, _| named.contains_key(environment));
-    part.to_document()
+fn describe(flag: &Flag, named: &BTreeMap<EnvironmentKey, FlagEnvironmentSpec>) -> Canonical {
+    flag.to_canonical(|environment| named.contains_key(environment))
 }
 
 /// What is recorded of a flag that goes or comes back.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
+    canonical::Canonical,
     limits::SEATS_MAX,
     operation::{MemberAdmit, MemberInvite, MemberPromote, MemberRemove},
     rejection::Rejection,
@@ -10,7 +11,7 @@ use crate::{
     seat::{self, Invitation, JoinFault, Occupant, Removal, Seat, SeatRole},
     token::Role,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     authority::Authority,
@@ -151,7 +152,7 @@ impl Draft {
     fn put_seat(&mut self, node_id: u64, before: Option<&Seat>, seat: Seat) -> BeforeAfter {
         let is_news =
             before.is_none_or(|before| *before != Seat { revision: before.revision, ..seat.clone() });
-        let recorded = (before.map_or(Value::Null, shown), shown(&seat));
+        let recorded = (before.map_or_else(Canonical::null, shown), shown(&seat));
         if is_news {
             self.state.seats.insert(node_id, Arc::new(seat));
             self.wrote([RowId::Seat(node_id)]);
@@ -166,12 +167,12 @@ fn missing(path: &str, node_id: u64) -> Rejection {
 }
 
 /// What is recorded of a seat: all but the hash of its token.
-fn shown(seat: &Seat) -> Value {
-    json!({
+fn shown(seat: &Seat) -> Canonical {
+    Canonical::from(json!({
         "role": seat.role,
         "invited_until_ms": seat.invitation.as_ref().map(|invitation| invitation.expires_at_ms),
         "occupant": seat.occupant,
         "removed": seat.is_removed(),
         "successor": seat.removal.as_ref().and_then(|removal| removal.successor),
-    })
+    }))
 }

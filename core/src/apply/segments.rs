@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use serde_json::{Value, json};
 
 use crate::{
+    canonical::Canonical,
     key::{EnvironmentKey, SegmentKey},
     limits::{RECORDED_MEMBERS_MAX, SEGMENTS_MAX},
     operation::{SegmentDelete, SegmentPut},
@@ -58,7 +59,8 @@ impl Draft {
         if old.is_none() && count >= SEGMENTS_MAX {
             return Err(limit(format!("a project has at most {SEGMENTS_MAX} segments")));
         }
-        let before = old.as_ref().map_or(Value::Null, |old| describe_replaced(&old.segment, &segment));
+        let before =
+            old.as_ref().map_or_else(Canonical::null, |old| describe_replaced(&old.segment, &segment).into());
         let before_after = (before, describe(Some(&segment)));
         if old.as_ref().is_some_and(|stored| stored.segment == segment) {
             return Ok(before_after);
@@ -92,7 +94,7 @@ impl Draft {
         }
         self.project_mut()?.segments.remove(key);
         self.wrote(old.segment.row_ids(&project).collect::<Vec<_>>());
-        Ok((describe(Some(&old.segment)), Value::Null))
+        Ok((describe(Some(&old.segment)), Canonical::null()))
     }
 
     pub(super) fn segment_members(
@@ -125,7 +127,7 @@ impl Draft {
             );
         }
         // The operation says which members; the whole list, of up to a million, has no place in a record.
-        Ok((Value::Null, Value::Null))
+        Ok((Canonical::null(), Canonical::null()))
     }
 
     fn segment(&self, key: &SegmentKey) -> Result<Arc<StoredSegment>, Rejection> {
@@ -144,7 +146,7 @@ impl Draft {
 /// What is recorded of a segment that is replaced: what it was, and who is in its lists no more. Who is in them now is said
 /// by the operation.
 fn describe_replaced(old: &Segment, new: &Segment) -> Value {
-    let mut described = describe(Some(old));
+    let mut described = serde_json::to_value(old.spec_without_members()).unwrap_or_default();
     let removed: serde_json::Map<String, Value> = [MemberList::Included, MemberList::Excluded]
         .into_iter()
         .filter_map(|list| {
@@ -166,10 +168,14 @@ fn describe_replaced(old: &Segment, new: &Segment) -> Value {
 /// Members as a record keeps them: how many, and who; of very many their JSON's hash in place of their names.
 fn recorded_members<'a>(members: impl Iterator<Item = &'a str>) -> Value {
     let members: Vec<&str> = members.collect();
-    let named = if members.len() <= RECORDED_MEMBERS_MAX { json!(members) } else { omitted(&members) };
+    let named = if members.len() <= RECORDED_MEMBERS_MAX {
+        json!(members)
+    } else {
+        omitted(&json!(members).to_string())
+    };
     json!({"count": members.len(), "members": named})
 }
 
-fn describe(segment: Option<&Segment>) -> Value {
+fn describe(segment: Option<&Segment>) -> Canonical {
     recorded(segment.map(Segment::spec_without_members).as_ref())
 }

@@ -1,5 +1,7 @@
 //! The operations on the cluster itself.
 
+use std::sync::Arc;
+
 use crate::{
     operation::{SystemBootstrap, SystemClusterVersion, SystemLeadership},
     rejection::Rejection,
@@ -30,11 +32,11 @@ impl Draft {
     ) -> Result<BeforeAfter, Rejection> {
         require_unfounded(&self.state)?;
         authority.require_system()?;
-        self.state.meta.founding = Some(Founding {
+        self.state.meta.founding = Some(Arc::new(Founding {
             cluster: fields.cluster,
             history: fields.history,
             members: fields.members.clone(),
-        });
+        }));
         self.state.meta.cluster_version = fields.cluster_version.number();
         self.changed_the_cluster();
         Ok((recorded::<()>(None), recorded(Some(fields))))

@@ -82,7 +82,7 @@ impl Draft {
         self.wrote(std::iter::once(RowId::Project(key.clone())).chain(old.row_ids()));
         // A project that is made under the same key again is another one, and none of theirs.
         let tokens = self.cut_grants(&key, None);
-        Ok((tokens.described(recorded(Some(&old.spec))), recorded::<()>(None)))
+        Ok((tokens.described(&old.spec), recorded::<()>(None)))
     }
 
     pub(super) fn environment_put(
@@ -165,7 +165,7 @@ impl Draft {
             .chain(segments.into_iter().map(|segment| RowId::Segment(project.clone(), segment)));
         self.wrote(rows);
         let tokens = self.cut_grants(&project, Some(key));
-        Ok((tokens.described(recorded(Some(&old.spec))), recorded::<()>(None)))
+        Ok((tokens.described(&old.spec), recorded::<()>(None)))
     }
 
     /// The flags that have a configuration or a test in the environment, and the segments that are different in it.

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde::Serialize;
+use serde_json::json;
 
 use crate::{
+    canonical::Canonical,
     key::{EnvironmentKey, ProjectKey},
     limits::TOKENS_MAX,
     operation::{TokenCreate, TokenRevoke},
@@ -205,14 +207,15 @@ pub(super) struct CutTokens {
 
 impl CutTokens {
     /// What is recorded of the deleted object, with the tokens that lost by it.
-    pub(super) fn described(self, mut object: Value) -> Value {
+    pub(super) fn described<T: Serialize>(self, object: &T) -> Canonical {
+        let mut object = serde_json::to_value(object).unwrap_or_default();
         if let Some(fields) = object.as_object_mut() {
             for (field, ids) in [("revoked_tokens", self.revoked), ("cut_tokens", self.cut)] {
                 if !ids.is_empty() {
-                    fields.insert(field.to_owned(), recorded(Some(&ids)));
+                    fields.insert(field.to_owned(), json!(ids));
                 }
             }
         }
-        object
+        object.into()
     }
 }

@@ -219,7 +219,7 @@ impl Cluster {
                 match replica.propose(proposal(number)).await {
                     Err(ProposeError::NotLeader { .. } | ProposeError::OutcomeUnknown) => {
                         tokio::time::sleep(POLL).await;
-                    },
+                    }
                     other => break other.expect("accepted"),
                 }
             }
