@@ -21,7 +21,7 @@ use crate::{
     identity::{History, LogPosition},
     limits::{REQUESTS_MINTED_REMEMBERED_MAX, REQUESTS_REMEMBERED_MAX, REQUESTS_REMEMBERED_MS},
     operation::Operation,
-    proposal::{Body, Change, Denials, Proposal},
+    proposal::{Body, BodyTexts, Change, Denials, Proposal},
     record::{
         RECORD_VERSION, Record, RecordBytes, RecordKind, RecordOutcome, RecordTouches, RecordedOperation,
     },
@@ -31,7 +31,7 @@ use crate::{
     state::{RememberedRequest, State},
 };
 
-use draft::Draft;
+use draft::{BeforeAfter, Draft};
 
 /// What an entry made of the state.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,7 +55,8 @@ const FORGOTTEN_PER_ENTRY: usize = 64;
 pub fn apply(state: &State, proposal: &Proposal, at: LogPosition) -> Applied {
     let now_ms = proposal.proposed_at_ms.max(state.last_at_ms());
     let scoped_id = proposal.scoped_request_id();
-    let body_sha256 = proposal.asks_sha256();
+    let BodyTexts { sha256, operations: texts } = proposal.body.texts();
+    let body_sha256 = proposal.asks_sha256.unwrap_or(sha256);
     let forgotten_before_ms = now_ms.saturating_sub(REQUESTS_REMEMBERED_MS);
 
     if let Some(first) = state.remembered(&scoped_id, now_ms) {
@@ -97,10 +98,9 @@ pub fn apply(state: &State, proposal: &Proposal, at: LogPosition) -> Applied {
             };
             (verdict, outcome)
         }
-        Err(rejection) => (
-            Verdict::of_rejection(&rejection, &proposal.body, &next),
-            Outcome::Rejected { rejection, sequence },
-        ),
+        Err(rejection) => {
+            (Verdict::of_rejection(&rejection, texts.len(), &next), Outcome::Rejected { rejection, sequence })
+        }
     };
 
     if room {
@@ -135,6 +135,10 @@ pub fn apply(state: &State, proposal: &Proposal, at: LogPosition) -> Applied {
         writes.push(Row { key, value: after });
     }
 
+    let operations = texts.into_iter().zip(verdict.before_after);
+    let operations = operations
+        .map(|(operation, (before, after))| RecordedOperation { operation, before, after })
+        .collect();
     let (reason, ticket, project) = match &proposal.body {
         Body::Change(change) => (change.reason.clone(), change.ticket.clone(), change.project.clone()),
         Body::Denials(_) => ("requests without a good token".to_owned(), None, None),
@@ -163,7 +167,7 @@ pub fn apply(state: &State, proposal: &Proposal, at: LogPosition) -> Applied {
         signature: None,
         revision_before,
         revision_after: next.revision(),
-        operations: verdict.operations,
+        operations,
         denials: verdict.denials,
         outcome: match (&outcome, &proposal.body) {
             (Outcome::Rejected { .. } | Outcome::Refused { .. }, _) => RecordOutcome::Rejected,
@@ -211,7 +215,8 @@ struct Verdict {
     state: State,
     rows: BTreeSet<RowId>,
     touches: RecordTouches,
-    operations: Vec<RecordedOperation<Canonical>>,
+    /// Of each operation, the written object's value before and after.
+    before_after: Vec<BeforeAfter>,
     denials: Option<Denials>,
     promotes_critical: bool,
 }
@@ -223,30 +228,19 @@ impl Verdict {
             state: state.clone(),
             rows: BTreeSet::new(),
             touches: RecordTouches::default(),
-            operations: Vec::new(),
+            before_after: Vec::new(),
             denials: None,
             promotes_critical: false,
         }
     }
 
-    fn of_rejection(rejection: &Rejection, body: &Body, state: &State) -> Self {
+    fn of_rejection(rejection: &Rejection, operations: usize, state: &State) -> Self {
         let kind = match rejection {
             Rejection::Forbidden { .. } | Rejection::Unauthenticated { .. } => RecordKind::Denied,
             _ => RecordKind::Rejected,
         };
-        let asked = match body {
-            Body::Change(change) => change.operations.as_slice(),
-            Body::Denials(_) => &[],
-        };
-        let operations = asked
-            .iter()
-            .map(|operation| RecordedOperation {
-                operation: operation.without_secrets(),
-                before: Canonical::null(),
-                after: Canonical::null(),
-            })
-            .collect();
-        Self { operations, ..Self::note(kind, state) }
+        let nothing = (Canonical::null(), Canonical::null());
+        Self { before_after: vec![nothing; operations], ..Self::note(kind, state) }
     }
 }
 

@@ -55,6 +55,7 @@ pub mod version;
 
 // The ground they stand on.
 pub mod canonical;
+mod hexadecimal;
 pub mod invalid;
 pub mod key;
 pub mod limits;

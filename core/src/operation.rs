@@ -591,6 +591,11 @@ impl Operation {
         1
     }
 
+    /// Whether it carries the hash of a secret that its handler minted.
+    pub(crate) fn carries_a_secret(&self) -> bool {
+        matches!(self, Self::TokenCreate(_) | Self::MemberInvite(_) | Self::MemberAdmit(_))
+    }
+
     /// The operation without what must not be shown, the hash of a new token's secret: what records keep.
     pub fn without_secrets(&self) -> Canonical {
         let canonical = if matches!(self, Self::TokenCreate(_) | Self::MemberInvite(_) | Self::MemberAdmit(_))

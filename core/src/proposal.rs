@@ -1,14 +1,12 @@
 //! The proposal: what a person or program asks to change, with all that is not deterministic stamped in before
 //! it enters the log.
 
-use std::borrow::Cow;
-
-use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    canonical,
+    canonical::{self, Canonical},
     invalid::Invalid,
     key::ProjectKey,
     limits::{ENTRY_BYTES_MAX, OPERATIONS_MAX, REASON_BYTES_MAX, TICKET_BYTES_MAX},
@@ -37,7 +35,7 @@ pub struct Proposal {
     /// When the leader proposed it, in milliseconds since 1970 UTC.
     pub proposed_at_ms: i64,
     /// 16 random bytes, so that the leaf hash of a removed record cannot be guessed.
-    #[serde(with = "hex")]
+    #[serde(with = "crate::hexadecimal")]
     pub salt: [u8; 16],
     /// The node that stamped it.
     pub node: u64,
@@ -213,14 +211,32 @@ impl Body {
     /// The SHA-256 that tells whether two requests ask for the same. What handlers mint is left out of it: the
     /// secret and the id of a new token differ each time the same request is repeated.
     pub fn sha256(&self) -> [u8; 32] {
-        let mints =
-            |change: &Change| change.operations.iter().any(|o| matches!(o, Operation::TokenCreate(_)));
+        self.texts().sha256
+    }
+
+    pub(crate) fn texts(&self) -> BodyTexts {
+        let operations: Vec<Canonical> = match self {
+            Self::Change(change) => change.operations.iter().map(Operation::without_secrets).collect(),
+            Self::Denials(_) => Vec::new(),
+        };
+        let mints = |change: &Change| change.operations.iter().any(Operation::carries_a_secret);
         let canonical = match self {
             Self::Change(change) if mints(change) => Ok(self.without_minted().to_string()),
-            _ => canonical::to_string(self),
+            Self::Change(Change { project, operations: _, reason, ticket, expect_revision }) => {
+                canonical::to_string(&ChangeForm {
+                    kind: "change",
+                    project,
+                    operations: &operations,
+                    reason,
+                    ticket,
+                    expect_revision: *expect_revision,
+                })
+            }
+            Self::Denials(_) => canonical::to_string(self),
         };
         // A body is made of strings, integers and JSON values: nothing in it can fail to serialize.
-        Sha256::digest(canonical.unwrap_or_default().as_bytes()).into()
+        let sha256 = Sha256::digest(canonical.unwrap_or_default().as_bytes()).into();
+        BodyTexts { sha256, operations }
     }
 
     fn without_minted(&self) -> Value {
@@ -237,22 +253,22 @@ impl Body {
     }
 }
 
-/// A proposal whose body is still text. An enum that is told by one of its fields can only be read by way of a tree;
-/// entries are read by every node, so here the field is looked for first, and then the rest is read as what it is.
+/// A proposal of a change whose operations are still text: nearly every entry of a log. An enum that is told by one of
+/// its fields can only be read by way of a tree, which costs more than to judge the proposal; so this is tried first.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ProposalText<'a> {
+struct ChangeProposal<'a> {
     group: u32,
     request: RequestId,
     #[serde(borrow)]
-    body: &'a RawValue,
+    body: ChangeText<'a>,
     #[serde(default, with = "optional_hex")]
     asks_sha256: Option<[u8; 32]>,
     actor: Actor,
     #[serde(default)]
     caused_by: Option<Cause>,
     proposed_at_ms: i64,
-    #[serde(with = "hex")]
+    #[serde(with = "crate::hexadecimal")]
     salt: [u8; 16],
     node: u64,
 }
@@ -262,7 +278,7 @@ struct ProposalText<'a> {
 #[serde(deny_unknown_fields)]
 struct ChangeText<'a> {
     #[serde(rename = "kind")]
-    _kind: IgnoredAny,
+    _kind: OnlyChange,
     #[serde(default)]
     project: Option<ProjectKey>,
     #[serde(borrow)]
@@ -274,33 +290,53 @@ struct ChangeText<'a> {
     expect_revision: Option<u64>,
 }
 
-/// What kind of body it is, whatever else is in it.
+/// The kind of body that this is of.
 #[derive(Deserialize)]
-struct Kind<'a> {
-    #[serde(borrow)]
-    kind: Cow<'a, str>,
+#[serde(rename_all = "snake_case")]
+enum OnlyChange {
+    Change,
 }
 
-impl ProposalText<'_> {
-    fn read(bytes: &[u8]) -> Result<Proposal, serde_json::Error> {
-        let ProposalText { group, request, body, asks_sha256, actor, caused_by, proposed_at_ms, salt, node } =
-            serde_json::from_slice(bytes)?;
-        let body = match serde_json::from_str::<Kind<'_>>(body.get())?.kind.as_ref() {
-            "change" => Body::Change(ChangeText::read(body.get())?),
-            _ => serde_json::from_str(body.get())?,
-        };
-        Ok(Proposal { group, request, body, asks_sha256, actor, caused_by, proposed_at_ms, salt, node })
-    }
-}
-
-impl ChangeText<'_> {
-    fn read(text: &str) -> Result<Change, serde_json::Error> {
-        let ChangeText { _kind: _, project, operations, reason, ticket, expect_revision } =
-            serde_json::from_str(text)?;
+impl ChangeProposal<'_> {
+    /// `None` where it is none, or the whole way is needed to say what is wrong.
+    fn read(bytes: &[u8]) -> Option<Proposal> {
+        let ChangeProposal {
+            group,
+            request,
+            body,
+            asks_sha256,
+            actor,
+            caused_by,
+            proposed_at_ms,
+            salt,
+            node,
+        } = serde_json::from_slice(bytes).ok()?;
+        let ChangeText { _kind: OnlyChange::Change, project, operations, reason, ticket, expect_revision } =
+            body;
         let operations = operations.iter().map(|text| Operation::from_text(text.get()));
-        let operations = operations.collect::<Result<_, _>>()?;
-        Ok(Change { project, operations, reason, ticket, expect_revision })
+        let operations = operations.collect::<Result<_, _>>().ok()?;
+        let body = Body::Change(Change { project, operations, reason, ticket, expect_revision });
+        Some(Proposal { group, request, body, asks_sha256, actor, caused_by, proposed_at_ms, salt, node })
     }
+}
+
+/// The body of a [`Body::Change`] around the texts of its operations.
+#[derive(Serialize)]
+struct ChangeForm<'a> {
+    kind: &'static str,
+    project: &'a Option<ProjectKey>,
+    operations: &'a [Canonical],
+    reason: &'a str,
+    ticket: &'a Option<String>,
+    expect_revision: Option<u64>,
+}
+
+/// What `apply` needs of a body as text.
+pub(crate) struct BodyTexts {
+    /// See [`Body::sha256`].
+    pub sha256: [u8; 32],
+    /// The operations without secrets.
+    pub operations: Vec<Canonical>,
 }
 
 /// An entry of the log that this version does not understand: the node must stop, for to skip it would make this
@@ -364,7 +400,10 @@ impl Proposal {
 
     /// Reads what [`Proposal::encode`] wrote.
     pub fn decode(bytes: &[u8]) -> Result<Self, UnknownProposal> {
-        ProposalText::read(bytes).map_err(|error| UnknownProposal(error.to_string()))
+        match ChangeProposal::read(bytes) {
+            Some(proposal) => Ok(proposal),
+            None => serde_json::from_slice(bytes).map_err(|error| UnknownProposal(error.to_string())),
+        }
     }
 
     /// The id under which the state remembers the request.

@@ -123,7 +123,7 @@ pub struct Record<V = Value> {
     /// The digest of the state after.
     pub digest: String,
     /// 16 random bytes, so that the hash of a removed record cannot be guessed.
-    #[serde(with = "hex")]
+    #[serde(with = "crate::hexadecimal")]
     pub salt: [u8; 16],
 }
 

@@ -123,7 +123,7 @@ struct MetaRow {
 }
 
 #[derive(Serialize, Deserialize)]
-struct HashHex(#[serde(with = "hex")] [u8; 32]);
+struct HashHex(#[serde(with = "crate::hexadecimal")] [u8; 32]);
 
 fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     let mut bytes = vec![ROW_VERSION];

@@ -63,7 +63,7 @@ pub struct Founding {
 #[serde(deny_unknown_fields)]
 pub struct RememberedRequest {
     /// What the request asks for: [`crate::proposal::Proposal::asks_sha256`].
-    #[serde(with = "hex")]
+    #[serde(with = "crate::hexadecimal")]
     pub body_sha256: [u8; 32],
     /// Record time, in milliseconds since 1970 UTC.
     pub at_ms: i64,

@@ -298,7 +298,7 @@ impl TokenSpec {
 
 /// The SHA-256 of a token's secret: all that is kept of it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct SecretHash(#[serde(with = "hex")] pub [u8; 32]);
+pub struct SecretHash(#[serde(with = "crate::hexadecimal")] pub [u8; 32]);
 
 impl fmt::Debug for SecretHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

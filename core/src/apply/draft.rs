@@ -9,7 +9,7 @@ use crate::{
     operation::Operation,
     project::{Project, Stamp},
     proposal::{Change, Proposal},
-    record::{RecordKind, RecordTouches, RecordedOperation, Room},
+    record::{RecordKind, RecordTouches, Room},
     rejection::Rejection,
     rows::RowId,
     state::State,
@@ -41,7 +41,8 @@ pub(super) struct Draft {
     /// The flags and segments that were written: what may touch a critical flag's closure.
     written_flags: BTreeSet<FlagKey>,
     written_segments: BTreeSet<SegmentKey>,
-    recorded: Vec<RecordedOperation<Canonical>>,
+    /// Of each operation so far, what is recorded of what it wrote.
+    recorded: Vec<BeforeAfter>,
     room: Room,
     /// Whether anything was written that takes a revision.
     changed: bool,
@@ -120,8 +121,7 @@ impl Draft {
             Operation::MemberPromote(fields) => self.member_promote(authority, fields)?,
             Operation::MemberRemove(fields) => self.member_remove(authority, fields)?,
         };
-        let (before, after) = (self.room.keep(before), self.room.keep(after));
-        self.recorded.push(RecordedOperation { operation: operation.without_secrets(), before, after });
+        self.recorded.push((self.room.keep(before), self.room.keep(after)));
         Ok(())
     }
 
@@ -274,7 +274,7 @@ impl Draft {
                 critical,
             },
             promotes_critical,
-            operations: self.recorded,
+            before_after: self.recorded,
             denials: None,
             rows: self.rows,
             state: self.state,

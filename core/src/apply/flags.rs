@@ -51,8 +51,12 @@ impl Draft {
                 return Err(Rejection::not_found(path, "environment", &test.environment));
             }
         }
-        let definition_changes =
-            old.as_ref().is_none_or(|old| differs(&old.definition, &fields.flag.definition));
+        // Faults in it wait their turn.
+        let checked = fields.flag.checked();
+        let definition_changes = old.as_ref().is_none_or(|old| match &checked {
+            Ok((definition, _)) => old.definition != *definition,
+            Err(_) => differs(&old.definition, &fields.flag.definition),
+        });
         if definition_changes {
             authority.require(Role::Writer, &project, None)?;
         }
@@ -76,7 +80,7 @@ impl Draft {
                 )));
             }
         }
-        let (definition, named) = fields.flag.checked().map_err(in_flag)?;
+        let (definition, named) = checked.map_err(in_flag)?;
         let mut environments = old.as_ref().map(|old| old.environments.clone()).unwrap_or_default();
         environments.extend(named);
         let flag = self.revised(old.as_deref(), definition, environments);
@@ -331,7 +335,8 @@ impl Draft {
     }
 }
 
-/// Whether putting this definition would change the stored one. A definition that is not valid does.
+/// Whether putting this definition would change the stored one. A definition that is not valid does; one that is may
+/// stand beside a configuration that is not.
 fn differs(stored: &FlagDefinition, given: &FlagSpec) -> bool {
     FlagDefinition::new(given.clone()).map_or(true, |given| *stored != given)
 }

@@ -246,6 +246,8 @@ impl World {
         let after = &applied.state;
         let entered = Proposal::decode(&proposal.encode().expect("fits an entry")).expect("decodes");
         assert_eq!(&entered, proposal, "a proposal survives the log");
+        let by_a_tree: Proposal = serde_json::from_slice(&proposal.encode().expect("fits")).expect("decodes");
+        assert_eq!(by_a_tree, entered, "both ways to read an entry read the same");
         for write in &applied.writes {
             let stood = match &write.value {
                 Some(value) => self.stored.insert(write.key.clone(), value.clone()),
