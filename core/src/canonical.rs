@@ -74,11 +74,14 @@ impl<'de> Deserialize<'de> for Canonical {
 /// # Errors
 /// As [`Canonical::of`].
 pub fn to_string<T: Serialize + ?Sized>(value: &T) -> Result<String, Error> {
-    let mut writer = Writer::default();
+    let mut writer = Writer { out: Vec::with_capacity(USUAL_BYTES), ..Writer::default() };
     value.serialize(&mut writer)?;
     // Only whole strings and ASCII are ever written.
     String::from_utf8(writer.out).map_err(Error::custom)
 }
+
+/// What most texts have room in, a flag's among them.
+const USUAL_BYTES: usize = 1_024;
 
 /// The name under which serde_json hands out a [`RawValue`], as a struct of one field.
 const RAW: &str = "$serde_json::private::RawValue";

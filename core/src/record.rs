@@ -188,10 +188,15 @@ pub struct RecordBytes {
     pub bytes: Vec<u8>,
 }
 
+/// What most records have room in.
+const USUAL_BYTES: usize = 4_096;
+
 impl<V: Serialize> Record<V> {
     /// The record's one and only encoding: compact JSON, the fields in their order above, the keys of maps sorted.
     pub fn to_bytes(&self) -> RecordBytes {
-        // A record is made of strings, integers and JSON values: nothing in it can fail to serialize.
-        RecordBytes { sequence: self.sequence, bytes: serde_json::to_vec(self).unwrap_or_default() }
+        let mut bytes = Vec::with_capacity(USUAL_BYTES);
+        // A record is made of strings, integers and JSON values, and the sink is memory: writing it cannot fail.
+        let _ = serde_json::to_writer(&mut bytes, self);
+        RecordBytes { sequence: self.sequence, bytes }
     }
 }

@@ -125,8 +125,12 @@ struct MetaRow {
 #[derive(Serialize, Deserialize)]
 struct HashHex(#[serde(with = "crate::hexadecimal")] [u8; 32]);
 
+/// What most rows have room in.
+const USUAL_BYTES: usize = 1_024;
+
 fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    let mut bytes = vec![ROW_VERSION];
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
+    bytes.push(ROW_VERSION);
     // Rows are made of strings, integers and JSON values, and the sink is memory: writing them cannot fail.
     let _ = serde_json::to_writer(&mut bytes, value);
     bytes
