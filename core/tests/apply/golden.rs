@@ -122,10 +122,10 @@ fn what_would_not_read_back_is_not_encoded() {
         let flag = json!({"key": "deep", "type": "object", "variants": {"deep": nested(levels)}});
         Operation::from_value(json!({"op": "flag.put", "flag": flag})).expect("well-formed")
     };
-    change.operations = vec![put(121)];
+    change.operations = vec![put(124)];
     let mut encoded = vec![proposal.encode().map(|bytes| Proposal::decode(&bytes))];
     if let Body::Change(change) = &mut proposal.body {
-        change.operations = vec![put(122)];
+        change.operations = vec![put(125)];
     }
     encoded.push(proposal.encode().map(|bytes| Proposal::decode(&bytes)));
     assert_eq!(encoded.len(), 2);
