@@ -19,6 +19,7 @@ use openraft::{
 use super::{
     floor::{Synced, Watermark},
     log_size::LogSize,
+    recent::Recent,
     snapshot::blocking,
     types::{Entry, LogId, TypeConfig, Vote},
     wire::{decode_entry, decode_log_id, decode_vote, encode_entry, encode_log_id, encode_vote},
@@ -39,6 +40,8 @@ pub(crate) struct LogStore {
     append_bytes_max: usize,
     size: Arc<Mutex<LogSize>>,
     watermark: Arc<Watermark>,
+    /// The end of the log. It holds what the database holds: written after it, and removed before it.
+    recent: Arc<Mutex<Recent>>,
 }
 
 impl LogStore {
@@ -59,6 +62,7 @@ impl LogStore {
             append_bytes_max,
             size: Arc::new(Mutex::new(size)),
             watermark: Arc::new(watermark),
+            recent: Arc::default(),
         })
     }
 
@@ -67,9 +71,16 @@ impl LogStore {
         self.size.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The entries of `range`, up to the first after which they are `bytes_max` or more.
     fn read(&self, range: Range<u64>, bytes_max: usize) -> Result<Vec<Entry>, io::Error> {
         let range = range.start.max(self.first.load(Ordering::Acquire))..range.end;
+        if let Some(entries) = self.recent().read(range.clone(), bytes_max) {
+            return Ok(entries);
+        }
         let mut entries: Vec<Entry> = Vec::new();
         let mut size = 0_usize;
         self.storage.scan_log(range, |index, bytes| {
@@ -147,18 +158,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         Ok(self.storage.sync_and_note(Box::new(move || watermark.voted(vote))).await?)
     }
 
-    async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
-        // Not synced: it is only where a restart applies up to at once, and every commit advance waits for it.
-        match committed {
-            Some(id) => self.storage.put_meta(MetaKey::Committed, &encode_log_id(&id)?)?,
-            None => {
-                let mut batch = self.storage.batch();
-                batch.meta(MetaKey::Committed, None);
-                batch.commit()?;
-            }
-        }
-        Ok(())
-    }
+    // `save_committed` is openraft's own, which keeps nothing: what is committed is applied a moment later, and the applied
+    // position is kept with the state. It would be a write to the database, which each commit waits for, to spare a
+    // restart the entries between the two; and those its leader commits again.
 
     async fn read_committed(&mut self) -> Result<Option<LogId>, io::Error> {
         read_log_id(&self.storage, MetaKey::Committed)
@@ -169,14 +171,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        let mut last = None;
-        let encoded: Result<Vec<_>, _> = entries
-            .into_iter()
-            .map(|entry| {
-                last = Some(entry.log_id);
-                Ok((entry.log_id.index, encode_entry(entry)?))
-            })
-            .collect();
+        let entries: Vec<Entry> = entries.into_iter().collect();
+        let last = entries.last().map(|entry| entry.log_id);
+        let encoded: Result<Vec<_>, _> =
+            entries.iter().map(|entry| Ok((entry.log_id.index, encode_entry(entry.clone())?))).collect();
         let encoded = encoded.inspect(|encoded| {
             let mut size = self.size();
             encoded.iter().for_each(|(index, bytes)| size.append(*index, bytes.len()));
@@ -189,6 +187,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
                     return Err(error);
                 }
             };
+        let mut recent = self.recent();
+        entries.into_iter().for_each(|entry| recent.append(entry));
+        drop(recent);
         // Only after the write has returned: what is queued before a sync starts must be in the log by then.
         let (watermark, cuts) = (Arc::clone(&self.watermark), self.watermark.cuts());
         let note = move || last.map_or(Ok(()), |last| watermark.appended(last, cuts));
@@ -201,6 +202,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let watermark = Arc::clone(&self.watermark);
         blocking(move || watermark.cut(last_log_id)).await?;
         self.size().truncate(first);
+        self.recent().truncate(first);
         Ok(self.storage.truncate_log(first)?)
     }
 
@@ -209,6 +211,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         blocking(move || watermark.purged(log_id)).await?;
         let first = self.first.load(Ordering::Acquire);
         let next = log_id.index.saturating_add(1);
+        self.recent().purge(log_id.index);
         self.storage.purge_log(first..next, &encode_log_id(&log_id)?)?;
         self.first.fetch_max(next, Ordering::AcqRel);
         self.size().purge(log_id.index);

@@ -23,6 +23,7 @@ mod message_tests;
 mod network;
 mod outgoing;
 mod publish;
+mod recent;
 mod recover;
 #[cfg(test)]
 mod recover_tests;

@@ -65,26 +65,33 @@ pub(super) fn watch(
         let mut known = None;
         let mut compaction = Compaction::default();
         loop {
-            // Cloned, because a borrow held across an await can block Raft's core.
-            let now = metrics.borrow_watched().clone();
-            if known.as_ref() != Some(&now.membership_config) {
-                for (id, meta) in now.membership_config.membership().nodes() {
+            // Copied, because a borrow held across an await can block Raft's core; and only what is needed, because
+            // this runs whenever Raft's core has done anything.
+            let (membership, current_leader, progress) = {
+                let now = metrics.borrow_watched();
+                let progress = Progress {
+                    snapshot: now.snapshot.map(|id| id.index),
+                    applied: now.last_applied.map(|id| id.index),
+                };
+                (Arc::clone(&now.membership_config), now.current_leader, progress)
+            };
+            if known.as_ref().is_none_or(|known| !Arc::ptr_eq(known, &membership)) {
+                for (id, meta) in membership.membership().nodes() {
                     peers.learn(*id, meta);
                 }
-                peers.keep_members(|id| now.membership_config.membership().get_node(&id).is_some());
-                known = Some(Arc::clone(&now.membership_config));
+                peers.keep_members(|id| membership.membership().get_node(&id).is_some());
+                known = Some(membership);
             }
             tell.send_if_modified(|leader| {
-                let changed = *leader != now.current_leader;
-                *leader = now.current_leader;
+                let changed = *leader != current_leader;
+                *leader = current_leader;
                 changed
             });
-            compaction.step(&raft, &log, &now).await;
+            compaction.step(&raft, &log, progress).await;
             let gone = metrics.changed().await.is_err();
-            let failure = metrics.borrow_watched().running_state.clone().err();
+            let failure = metrics.borrow_watched().running_state.as_ref().err().map(ToString::to_string);
             // A core that panicked is gone without a last word.
-            let failure =
-                failure.map(|failure| failure.to_string()).or(gone.then(|| "it panicked".to_owned()));
+            let failure = failure.or(gone.then(|| "it panicked".to_owned()));
             if let Some(failure) = failure.filter(|_| !stopping.load(Ordering::Acquire)) {
                 match storage.refused() {
                     Some(why) => tracing::error!("the disk takes no writes, so Raft has stopped: {why}"),
@@ -99,6 +106,13 @@ pub(super) fn watch(
     leader
 }
 
+/// The last entries of the newest snapshot and of the state.
+#[derive(Clone, Copy)]
+struct Progress {
+    snapshot: Option<u64>,
+    applied: Option<u64>,
+}
+
 /// Keeps the log within its bytes: asks for a snapshot where that is missing, then for the purge it allows.
 #[derive(Default)]
 struct Compaction {
@@ -109,14 +123,9 @@ struct Compaction {
 }
 
 impl Compaction {
-    async fn step(
-        &mut self,
-        raft: &Raft<TypeConfig, StateMachine>,
-        log: &LogStore,
-        now: &RaftMetrics<TypeConfig>,
-    ) {
+    async fn step(&mut self, raft: &Raft<TypeConfig, StateMachine>, log: &LogStore, now: Progress) {
         let Some(excess) = log.size().excess() else { return };
-        let snapshot = now.snapshot.map(|id| id.index);
+        let snapshot = now.snapshot;
         let asked = if snapshot >= Some(excess) {
             if self.purged >= Some(excess) {
                 return;
@@ -125,7 +134,7 @@ impl Compaction {
             raft.trigger().purge_log(excess).await
         } else {
             // Not every change of the metrics is a reason to ask again: only a snapshot that was not far enough.
-            if self.asked_at == Some(snapshot) || now.last_applied.map(|id| id.index) < Some(excess) {
+            if self.asked_at == Some(snapshot) || now.applied < Some(excess) {
                 return;
             }
             self.asked_at = Some(snapshot);
