@@ -25,12 +25,10 @@ impl Server {
     /// Starts `command` with its output in `log`.
     pub fn start(command: &mut Command, log: PathBuf) -> Result<Self, Failure> {
         let out = File::create(&log)?;
-        let child = command
-            .stdin(Stdio::null())
-            .stderr(out.try_clone()?)
-            .stdout(out)
-            .spawn()
-            .map_err(|e| Failure(format!("{} could not be started: {e}", command.get_program().display())))?;
+        let child =
+            command.stdin(Stdio::null()).stderr(out.try_clone()?).stdout(out).spawn().map_err(|e| {
+                Failure(format!("{} could not be started: {e}", command.get_program().display()))
+            })?;
         Ok(Self { child, log })
     }
 

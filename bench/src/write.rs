@@ -16,7 +16,7 @@ use crate::{
     load,
     process::{Folder, own_cpu},
     statistics::percentile,
-    system::{Cluster, EtcdCluster, FlagraftCluster, NODES},
+    system::{Cluster, EtcdCluster, FlagraftCluster, NODES, Write, WriteKind},
 };
 
 /// The settings of a run.
@@ -49,6 +49,9 @@ pub struct WriteArgs {
     /// How long the load runs before that, in seconds
     #[arg(long, value_name = "S", default_value_t = 1.0)]
     warm_up: f64,
+    /// What Flagraft's clients do to their flags; etcd's always put
+    #[arg(long, value_name = "KIND", default_value = "put")]
+    kind: WriteKind,
     /// How large a written value is: etcd's value, the JSON of Flagraft's flag
     #[arg(long, value_name = "N", default_value_t = 400)]
     value_bytes: usize,
@@ -177,7 +180,8 @@ async fn load<C: Cluster>(
         Target::Leader => leader,
         Target::Follower => (leader + 1) % NODES,
     };
-    let writers = cluster.writers(node, clients, args.value_bytes).await?;
+    let writers =
+        cluster.writers(node, clients, Write { kind: args.kind, value_bytes: args.value_bytes }).await?;
     let mut marks = Vec::new();
     let mark = async || {
         marks.push((cluster.cpu()?, own_cpu()?, cluster.syncs(leader).await?));

@@ -10,7 +10,7 @@ use tonic::{
 };
 use tonic_prost::ProstCodec;
 
-use super::{Cluster, NODES, await_ready, http as plain};
+use super::{Cluster, NODES, Write, await_ready, http as plain};
 use crate::{
     failure::Failure,
     load::Client,
@@ -72,7 +72,7 @@ impl Cluster for EtcdCluster {
         leader(&self.ports).await
     }
 
-    async fn writers(&self, node: usize, count: usize, value_bytes: usize) -> Result<Vec<Putter>, Failure> {
+    async fn writers(&self, node: usize, count: usize, write: Write) -> Result<Vec<Putter>, Failure> {
         let mut writers = Vec::new();
         let mut shared = channel(self.ports[node]).await?;
         for client in 0..count {
@@ -82,7 +82,7 @@ impl Cluster for EtcdCluster {
             writers.push(Putter {
                 grpc: Grpc::new(shared.clone()),
                 key: format!("/bench/flag-{client:04}").into_bytes(),
-                value: vec![b'.'; value_bytes],
+                value: vec![b'.'; write.value_bytes],
                 turn: 0,
             });
         }

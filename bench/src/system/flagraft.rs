@@ -1,12 +1,12 @@
-//! Flagraft: three nodes with their defaults, and clients that put flags by the public HTTP API.
+//! Flagraft: three nodes with their defaults, and clients that write flags by the public HTTP API.
 
-use std::{fs, path::Path, process::Command};
+use std::{cell::Cell, fs, path::Path, process::Command};
 
 use hyper::body::Bytes;
 use serde_json::{Value, json};
 
 use super::{
-    Cluster, NODES, await_ready,
+    Cluster, NODES, Write, WriteKind, await_ready,
     http::{self, Connection},
 };
 use crate::{
@@ -15,6 +15,8 @@ use crate::{
     process::{Folder, Server, free_ports},
 };
 
+/// More turns than any client takes.
+const TURNS: u64 = 10_000_000;
 const PROJECT: &str = "/api/v1/projects/bench";
 
 /// A running Flagraft cluster.
@@ -24,6 +26,8 @@ pub struct FlagraftCluster {
     servers: Vec<Server>,
     ports: Vec<u16>,
     authorization: String,
+    /// The first turn of the next client.
+    turn: Cell<u64>,
     _folder: Folder,
 }
 
@@ -48,7 +52,12 @@ impl FlagraftCluster {
                 .args(["serve", "--node-id", &n.to_string()])
                 .arg("--data")
                 .arg(folder.path().join(format!("node-{n}")))
-                .args(["--listen", &format!("127.0.0.1:{http}"), "--peer-listen", &format!("127.0.0.1:{peer}")])
+                .args([
+                    "--listen",
+                    &format!("127.0.0.1:{http}"),
+                    "--peer-listen",
+                    &format!("127.0.0.1:{peer}"),
+                ])
                 .args(["--peers", &members.join(",")])
                 .arg("--peer-secret-file")
                 .arg(&secret_file);
@@ -66,8 +75,13 @@ impl FlagraftCluster {
         })
         .await?;
         let token = fs::read_to_string(&token_file)?;
-        let cluster =
-            Self { servers, ports, authorization: format!("Bearer {}", token.trim()), _folder: folder };
+        let cluster = Self {
+            servers,
+            ports,
+            authorization: format!("Bearer {}", token.trim()),
+            turn: Cell::new(0),
+            _folder: folder,
+        };
         cluster.make_project().await?;
         Ok(cluster)
     }
@@ -88,7 +102,7 @@ impl FlagraftCluster {
 }
 
 impl Cluster for FlagraftCluster {
-    type Writer = FlagPutter;
+    type Writer = FlagWriter;
 
     async fn leader(&self) -> Result<usize, Failure> {
         let answer = http::get(self.ports[0], "/api/v1/cluster", &self.authorization).await?;
@@ -97,23 +111,24 @@ impl Cluster for FlagraftCluster {
         leader.ok_or_else(|| Failure("the nodes have no leader".to_owned()))
     }
 
-    async fn writers(
-        &self,
-        node: usize,
-        count: usize,
-        value_bytes: usize,
-    ) -> Result<Vec<FlagPutter>, Failure> {
+    async fn writers(&self, node: usize, count: usize, write: Write) -> Result<Vec<FlagWriter>, Failure> {
         let mut writers = Vec::new();
         for client in 0..count {
-            let key = format!("flag-{client:04}");
-            writers.push(FlagPutter {
+            let mut writer = FlagWriter {
                 connection: Connection::open(self.ports[node]).await?,
-                path: format!("{PROJECT}/flags/{key}"),
                 authorization: self.authorization.clone(),
-                key,
-                value_bytes,
-                turn: 0,
-            });
+                key: format!("flag-{client:04}"),
+                value_bytes: write.value_bytes,
+                // Others than those of every client before, so that what it writes first is a change too.
+                turn: self.turn.replace(self.turn.get() + TURNS),
+                kind: WriteKind::Put,
+            };
+            if write.kind == WriteKind::Switch {
+                // What is turned off has to be there, and on.
+                writer.request().await?;
+                (writer.kind, writer.turn) = (WriteKind::Switch, 0);
+            }
+            writers.push(writer);
         }
         Ok(writers)
     }
@@ -128,22 +143,29 @@ impl Cluster for FlagraftCluster {
     }
 }
 
-/// A client that puts one flag again and again, each time with another description.
+/// A client that changes one flag again and again.
 #[derive(Debug)]
-pub struct FlagPutter {
+pub struct FlagWriter {
     connection: Connection,
-    path: String,
     authorization: String,
     key: String,
     value_bytes: usize,
     turn: u64,
+    kind: WriteKind,
 }
 
-impl Client for FlagPutter {
+impl Client for FlagWriter {
     async fn request(&mut self) -> Result<(), Failure> {
         self.turn += 1;
-        let body = body(&self.key, self.turn, self.value_bytes);
-        let answer = self.connection.request("PUT", &self.path, &self.authorization, body).await?;
+        let flag = format!("{PROJECT}/flags/{}", self.key);
+        let (method, path, body) = match self.kind {
+            WriteKind::Put => ("PUT", flag, body(&self.key, self.turn, self.value_bytes)),
+            WriteKind::Switch => {
+                let switch = if self.turn % 2 == 1 { "disable" } else { "enable" };
+                ("POST", format!("{flag}/environments/production/{switch}"), Bytes::from_static(REASON))
+            }
+        };
+        let answer = self.connection.request(method, &path, &self.authorization, body).await?;
         // `unchanged` would be a write that wrote nothing.
         if answer.windows(ACCEPTED.len()).any(|window| window == ACCEPTED) {
             Ok(())
@@ -153,6 +175,7 @@ impl Client for FlagPutter {
     }
 }
 
+const REASON: &[u8] = br#"{"reason":"benchmark"}"#;
 const ACCEPTED: &[u8] = br#""outcome":"accepted""#;
 
 /// A request to put the flag, whose JSON has `bytes` bytes.

@@ -15,6 +15,24 @@ pub const NODES: usize = 3;
 /// How long a cluster may take to be ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
+/// What a client writes again and again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// How it changes what is there. etcd knows only one way.
+    pub kind: WriteKind,
+    /// How large the value is: etcd's value, the JSON of Flagraft's flag.
+    pub value_bytes: usize,
+}
+
+/// How a write changes a flag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum WriteKind {
+    /// The whole flag is put, with another description.
+    Put,
+    /// The flag is turned off, or on again.
+    Switch,
+}
+
 /// A running cluster of three nodes. It is ended and its data deleted when this is dropped.
 pub trait Cluster: Sized {
     /// What writes to it.
@@ -28,7 +46,7 @@ pub trait Cluster: Sized {
         &self,
         node: usize,
         count: usize,
-        value_bytes: usize,
+        write: Write,
     ) -> impl Future<Output = Result<Vec<Self::Writer>, Failure>>;
 
     /// How often a node has synced its write-ahead log since it started.

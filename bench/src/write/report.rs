@@ -3,7 +3,7 @@
 use std::{fs, process::Command, time::Duration};
 
 use super::{Sample, System, Target, WriteArgs};
-use crate::statistics::Spread;
+use crate::{statistics::Spread, system::WriteKind};
 
 /// Says what is measured on.
 pub fn machine(args: &WriteArgs, (p50, p99): (Duration, Duration)) {
@@ -19,8 +19,15 @@ pub fn machine(args: &WriteArgs, (p50, p99): (Duration, Duration)) {
         println!("{}", version.lines().next().unwrap_or("etcd, version unknown"));
     }
     println!(
-        "{} rounds; {} s each after {} s of warming up; values of {} bytes\n",
-        args.rounds, args.seconds, args.warm_up, args.value_bytes
+        "{} rounds; {} s each after {} s of warming up; values of {} bytes; flags are {}\n",
+        args.rounds,
+        args.seconds,
+        args.warm_up,
+        args.value_bytes,
+        match args.kind {
+            WriteKind::Put => "put",
+            WriteKind::Switch => "turned off and on",
+        },
     );
 }
 
