@@ -27,6 +27,8 @@ const CONSISTENCY: &str = "flagraft-consistency";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long to wait between two rounds over all endpoints. An election takes about a second.
 const ROUND_PAUSE: Duration = Duration::from_millis(250);
+/// How long all of a download may take. What goes wrong shows long before, by nothing coming any more.
+const DOWNLOAD_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// How many items a page of a list holds: the most that the API gives.
 const PAGE_ITEMS: &str = "500";
 
@@ -144,12 +146,28 @@ pub struct Client {
     /// The endpoint that answered last, so that an import does not stumble over a dead node once per batch.
     first: AtomicUsize,
     authorization: Option<HeaderValue>,
+    timeout: Duration,
     retry_for: Duration,
+}
+
+/// What is to be done with the body of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Take {
+    /// It is read whole.
+    Whole,
+    /// A success is handed on unread.
+    Unread,
+}
+
+/// An answer of a node.
+enum Received {
+    Whole(Answer),
+    Unread(reqwest::Response),
 }
 
 /// What came of asking one node.
 enum Attempt {
-    Answered(Answer),
+    Answered(Received),
     /// It said 503: nothing was entered.
     Unavailable(Answer),
     /// No connection: nothing was entered.
@@ -188,13 +206,24 @@ impl Client {
             .user_agent(concat!("flagraft-cli/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|e| Failure::new(Exit::Other, format!("could not set up the HTTP client: {e}")))?;
-        Ok(Self { http, endpoints, first: AtomicUsize::new(0), authorization, retry_for })
+        Ok(Self { http, endpoints, first: AtomicUsize::new(0), authorization, timeout, retry_for })
     }
 
     /// Makes the call; an answer that is no success is a failure.
     pub async fn send(&self, call: &Call) -> Result<Answer, Failure> {
-        let answer = self.answer(call).await?;
-        if answer.status.is_success() { Ok(answer) } else { Err(judge(&answer)) }
+        match self.answer(call, Take::Whole).await? {
+            Received::Whole(answer) if answer.status.is_success() => Ok(answer),
+            Received::Whole(answer) => Err(judge(&answer)),
+            Received::Unread(_) => Err(Failure::new(Exit::Other, "an answer was not read")),
+        }
+    }
+
+    /// Makes a call whose answer may be long: its body is read by [`Download::piece`].
+    pub async fn download(&self, call: &Call) -> Result<Download, Failure> {
+        match self.answer(call, Take::Unread).await? {
+            Received::Unread(response) => Ok(Download { response, stall: self.timeout }),
+            Received::Whole(answer) => Err(judge(&answer)),
+        }
     }
 
     /// All items of a paged list.
@@ -221,7 +250,7 @@ impl Client {
     }
 
     /// Asks one node after the other until one answers; any status but 503 is an answer.
-    async fn answer(&self, call: &Call) -> Result<Answer, Failure> {
+    async fn answer(&self, call: &Call, take: Take) -> Result<Received, Failure> {
         let give_up = Instant::now() + self.retry_for;
         let mut maybe_entered = false;
         loop {
@@ -231,7 +260,7 @@ impl Client {
             for offset in 0..self.endpoints.len() {
                 let index = (first + offset) % self.endpoints.len();
                 let endpoint = &self.endpoints[index];
-                match self.attempt(endpoint, call).await? {
+                match self.attempt(endpoint, call, take).await? {
                     Attempt::Answered(answer) => {
                         self.first.store(index, Ordering::Relaxed);
                         return Ok(answer);
@@ -253,7 +282,7 @@ impl Client {
         }
     }
 
-    async fn attempt(&self, endpoint: &Url, call: &Call) -> Result<Attempt, Failure> {
+    async fn attempt(&self, endpoint: &Url, call: &Call, take: Take) -> Result<Attempt, Failure> {
         let mut request = self.http.request(call.method.clone(), call.url(endpoint)?);
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization);
@@ -267,7 +296,17 @@ impl Client {
         if let Some(body) = &call.body {
             request = request.header(CONTENT_TYPE, "application/json").body(body.to_string());
         }
-        let response = match request.send().await {
+        if take == Take::Unread {
+            request = request.timeout(DOWNLOAD_MAX);
+        }
+        let response = match tokio::time::timeout(self.timeout, request.send()).await {
+            Err(_) => return Ok(Attempt::Lost("did not answer in time".to_owned())),
+            Ok(response) => response,
+        };
+        let response = match response {
+            Ok(response) if take == Take::Unread && response.status().is_success() => {
+                return Ok(Attempt::Answered(Received::Unread(response)));
+            }
             Ok(response) => response,
             Err(error) if error.is_builder() => {
                 return Err(Failure::usage(format!("{endpoint} can't be asked: {}", reason(&error)))
@@ -287,8 +326,29 @@ impl Client {
         let answer = Answer { body, text, headers, status };
         Ok(match status {
             StatusCode::SERVICE_UNAVAILABLE => Attempt::Unavailable(answer),
-            _ => Attempt::Answered(answer),
+            _ => Attempt::Answered(Received::Whole(answer)),
         })
+    }
+}
+
+/// The body of a long answer.
+pub struct Download {
+    response: reqwest::Response,
+    /// How long nothing may come.
+    stall: Duration,
+}
+
+impl Download {
+    /// The next piece; `None` at the end. Whether that is the end of what was sent is for the content to say.
+    pub async fn piece(&mut self) -> Result<Option<impl AsRef<[u8]> + Send + 'static>, Failure> {
+        let lost = |why: String| {
+            Failure::new(Exit::Unavailable, format!("the answer {why}")).next("run the command again")
+        };
+        match tokio::time::timeout(self.stall, self.response.chunk()).await {
+            Ok(Ok(piece)) => Ok(piece),
+            Ok(Err(error)) => Err(lost(broke_off(&error))),
+            Err(_) => Err(lost(format!("stopped for {} s", self.stall.as_secs()))),
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 #![warn(missing_docs)]
 
 mod audit;
+mod backup;
 mod change;
 mod client;
 mod cluster;
@@ -21,6 +22,8 @@ mod input;
 mod member;
 mod output;
 mod project;
+mod recover;
+mod restore;
 mod rule;
 mod segment;
 mod serve;
@@ -91,6 +94,12 @@ enum Command {
     /// Who changed what, when and why
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Back up the catalog and the audit log of a cluster that runs, or verify a backup
+    Backup(backup::BackupArgs),
+    /// Restore a backup into an empty data folder, for a new cluster to be founded on
+    Restore(restore::RestoreArgs),
+    /// After a quorum is lost for good: look at a survivor's data folder, or let it go on alone
+    Recover(recover::RecoverArgs),
     /// Exit with 0 if a node is ready and with 6 if it is not
     Health(health::HealthArgs),
     /// Write a completion script for a shell to standard output
@@ -120,6 +129,8 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
         Command::Serve(args) => serve::run(*args),
         Command::Completion { shell } => completion::run(shell),
+        Command::Restore(args) => restore::run(&args, &global),
+        Command::Recover(args) => recover::run(&args, &global),
         command => client_runtime()?.block_on(ask(command, &global)),
     }
 }
@@ -143,10 +154,13 @@ async fn ask(command: Command, global: &Global) -> Result<(), Failure> {
         Command::Export(args) => export::run(args, global).await,
         Command::Cluster(command) => cluster::run(command, global).await,
         Command::Audit(command) => audit::run(command, global).await,
+        Command::Backup(args) => backup::run(args, global).await,
         Command::Health(args) => health::run(args, global).await,
         Command::Completion { shell } => completion::run(shell),
         // Has a runtime of its own, with many threads.
         Command::Serve(_) => Ok(()),
+        // Work on a folder, and ask nobody.
+        Command::Restore(_) | Command::Recover(_) => Ok(()),
     }
 }
 

@@ -261,7 +261,9 @@ fn require_founded(state: &State) -> Result<(), Rejection> {
 /// Judges a change: its operations one after the other, then what concerns it as a whole.
 fn judge(state: &State, proposal: &Proposal, change: &Change, now_ms: i64) -> Result<Verdict, Rejection> {
     match change.operations.first() {
-        Some(Operation::SystemBootstrap(_)) => system::require_unfounded(state)?,
+        Some(Operation::SystemBootstrap(_) | Operation::SystemRestore(_)) => {
+            system::require_unfounded(state)?;
+        }
         _ => require_founded(state)?,
     }
     let cluster_version = state.cluster_version().max(1);

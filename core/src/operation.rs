@@ -17,14 +17,14 @@ use crate::{
     document::FlagDocument,
     environment::{EnvironmentSpec, ProjectSpec},
     flag::{FlagEnvironmentSpec, Rule, Serve, WeightedVariant},
-    identity::{ClusterId, History},
+    identity::{ClusterId, History, LogPosition},
     invalid::Invalid,
     key::{EnvironmentKey, FlagKey, RuleId, SegmentKey, VariantKey},
     limits::SHORT_TEXT_BYTES_MAX,
     parse::{self, TakeFields, Without},
     seat::{self, SeatRole},
     segment::{MemberList, Segment, SegmentSpec, check_members},
-    text::check_attribute,
+    text::{check_attribute, check_text},
     token::{SecretHash, TokenId, TokenSpec, check_token_id},
     version::ClusterVersion,
 };
@@ -187,6 +187,10 @@ operations! {
     "system.member.promote" => MemberPromote,
     /// Removes a member, and takes its id out of use.
     "system.member.remove" => MemberRemove,
+    /// Founds a cluster on a catalog that came from a backup: the first entry of its history.
+    "system.restore" => SystemRestore,
+    /// Makes the survivor of a lost quorum a cluster of its own, with a history of its own.
+    "system.recover" => SystemRecover,
 }
 
 impl Serialize for Operation {
@@ -463,6 +467,32 @@ fields! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         successor: Option<u64>,
     }
+    /// Fields of `system.restore`.
+    SystemRestore {
+        /// The new cluster's identity.
+        cluster: ClusterId,
+        /// The history that begins.
+        history: History,
+        /// The members, by node id.
+        members: BTreeMap<u64, Member>,
+        /// The backup.
+        from: RestoredFrom,
+        /// Who restored it, as that person gave it.
+        operator: String,
+    }
+    /// Fields of `system.recover`.
+    SystemRecover {
+        /// The new cluster's identity.
+        cluster: ClusterId,
+        /// The history that begins.
+        history: History,
+        /// The members, by node id: the survivor alone.
+        members: BTreeMap<u64, Member>,
+        /// The cluster that lost its quorum, and what the survivor had of it.
+        from: RecoveredFrom,
+        /// Who did it, as that person gave it.
+        operator: String,
+    }
 }
 
 /// A part of a flag's configuration that `flag.copy` can copy.
@@ -525,6 +555,48 @@ pub struct Member {
     pub voter: bool,
 }
 
+/// What a restored catalog was a backup of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RestoredFrom {
+    /// The cluster that the backup was made of.
+    pub cluster: ClusterId,
+    /// The history that the backup belongs to. It ends here: what happened in it after the backup is lost.
+    pub history: History,
+    /// The revision of the backup.
+    pub revision: u64,
+    /// The state's digest at that revision, in hexadecimal.
+    pub digest: String,
+    /// The audit records in the backup.
+    pub audit_size: u64,
+    /// The root of their tree.
+    #[serde(with = "hex")]
+    pub audit_root: [u8; 32],
+    /// When the backup was made, in milliseconds since 1970 UTC, by the clock of the node that made it.
+    pub made_at_ms: i64,
+}
+
+/// What the survivor of a lost quorum had.
+///
+/// Whatever the cluster acknowledged beyond `last` is lost. What lies between `committed` and `last` is kept,
+/// although the survivor does not know whether it was ever acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecoveredFrom {
+    /// The cluster that lost its quorum.
+    pub cluster: ClusterId,
+    /// Its history. It ends here.
+    pub history: History,
+    /// The last entry that the survivor knows to be committed.
+    pub committed: LogPosition,
+    /// The revision after that entry.
+    pub committed_revision: u64,
+    /// The last entry in the survivor's log.
+    pub last: LogPosition,
+    /// The revision after that entry.
+    pub last_revision: u64,
+}
+
 impl Member {
     /// Checks the members of an operation. The path is relative to their map.
     fn check_all(members: &BTreeMap<u64, Self>) -> Result<(), Invalid> {
@@ -568,6 +640,8 @@ impl Operation {
             Self::SystemMembership(fields) => ("members", Member::check_all(&fields.members)),
             Self::MemberInvite(fields) => return seat::validate_invitation(fields),
             Self::MemberAdmit(fields) => return seat::validate_admission(fields),
+            Self::SystemRestore(fields) => return check_way_back(&fields.operator, &fields.members),
+            Self::SystemRecover(fields) => return check_way_back(&fields.operator, &fields.members),
             // These are made of keys and numbers, which were checked when they were read.
             Self::ProjectDelete(_)
             | Self::EnvironmentDelete(_)
@@ -586,7 +660,8 @@ impl Operation {
         checked.map_err(|invalid| invalid.under(field))
     }
 
-    /// The cluster version that allows the operation.
+    /// The cluster version that allows the operation. The first release knows all there are; and whoever restores or
+    /// recovers a cluster begins one that has no older members.
     pub fn needs_cluster_version(&self) -> u32 {
         1
     }
@@ -611,4 +686,20 @@ impl Operation {
         // An operation is made of strings, integers and JSON values: nothing in it can fail to serialize.
         canonical.unwrap_or_else(|_| Canonical::null())
     }
+}
+
+fn check_way_back(operator: &str, members: &BTreeMap<u64, Member>) -> Result<(), Invalid> {
+    check_operator(operator).map_err(|invalid| invalid.under("operator"))?;
+    Member::check_all(members).map_err(|invalid| invalid.under("members"))
+}
+
+/// Checks who restored or recovered a cluster. That can't be told from a token, so a name has to be there.
+///
+/// # Errors
+/// When there is none, or none that can be kept.
+pub fn check_operator(operator: &str) -> Result<(), Invalid> {
+    if operator.trim().is_empty() {
+        return Err(Invalid::here("say who does this; it is kept in the audit log"));
+    }
+    check_text("an operator", operator, SHORT_TEXT_BYTES_MAX)
 }

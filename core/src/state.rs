@@ -153,7 +153,15 @@ impl State {
         self.meta.founding.as_deref()
     }
 
-    /// How many changes were accepted in this history.
+    /// The catalog without its founding: what a backup restores. All that is in it stays, but it belongs to no
+    /// cluster and no history, so nothing can be changed until an entry of a new cluster gives it both.
+    #[must_use]
+    pub fn without_founding(mut self) -> Self {
+        self.meta.founding = None;
+        self
+    }
+
+    /// How many changes were accepted in this history and those that it goes on from.
     pub fn revision(&self) -> u64 {
         self.meta.revision
     }

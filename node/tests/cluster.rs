@@ -5,6 +5,7 @@ mod common;
 
 use std::{
     fs,
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -17,12 +18,16 @@ use flagraft_core::{
     token::{Secret, TokenFault, TokenKind},
 };
 use flagraft_node::{
+    backup::{Header, Words, stage},
     node::{MemberState, NotEntered, Submission, SubmitError},
+    peer::{Found, PeerClient, PeerError, PeerOptions, PeerSecret, RefusalCode},
+    raft::VersionRange,
     reads::Unconfirmed,
-    storage::{Storage, StorageMetrics, StorageOptions},
+    storage::{GROUP, Storage, StorageMetrics, StorageOptions},
 };
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, TryStreamExt as _};
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 const READ: Duration = Duration::from_millis(500);
 
@@ -420,13 +425,7 @@ async fn writes_go_on_while_the_leader_hands_over() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_founding_that_was_cut_short_goes_on() {
     let mut cluster = Cluster::prepare(3);
-    let begun = ClusterId(0xf1a6);
-    for id in [1, 2, 3] {
-        let metrics = StorageMetrics::register(&prometheus::Registry::new()).expect("registered");
-        let storage =
-            Storage::open(StorageOptions::new(cluster.folder(id), id, metrics)).expect("a new folder");
-        storage.set_cluster_id(begun).await.expect("kept");
-    }
+    let begun = begin_founding(&cluster).await;
     let mut peers = Vec::new();
     for id in [2, 3] {
         let mut config = cluster.config(id, false);
@@ -439,4 +438,116 @@ async fn a_founding_that_was_cut_short_goes_on() {
     cluster.until("the founding", |_| peers.iter().all(|node| node.reads().readiness().ready)).await;
     assert!(peers.iter().all(|node| node.published().state.cluster_id() == Some(begun)));
     assert!(peers.iter().all(|node| node.failed().now_or_never().is_none()));
+}
+
+/// Folders as a founding leaves them that told all nodes of the cluster and came no further.
+async fn begin_founding(cluster: &Cluster) -> ClusterId {
+    let begun = ClusterId(0xf1a6);
+    for id in [1, 2, 3] {
+        let metrics = StorageMetrics::register(&prometheus::Registry::new()).expect("registered");
+        let storage =
+            Storage::open(StorageOptions::new(cluster.folder(id), id, metrics)).expect("a new folder");
+        storage.set_cluster_id(begun).await.expect("kept");
+    }
+    begun
+}
+
+/// Restores a backup of a shop into the folder of node 1.
+async fn stage_backup(cluster: &Cluster) -> Header {
+    let shop = Cluster::found(1).await;
+    shop.create_shop(1).await;
+    let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("it is free");
+    let started = shop.node(1).backup(shop.node(1).published(), Duration::from_secs(30), permit);
+    let (header, stream) = started.expect("founded");
+    let backup = stream.try_collect::<Vec<_>>().await.expect("whole").concat();
+    let words = Words { operator: "ann".to_owned(), reason: "a drill".to_owned(), ticket: None };
+    stage(backup.as_slice(), &cluster.folder(1), words, |_| ()).expect("staged");
+    header
+}
+
+/// The founder on a backup was cut short after it had told its peers, and then one of those is started with --bootstrap
+/// too: an empty catalog under the same cluster id, beside the one that was backed up, would be two histories at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_second_founder_founds_beside_a_restore() {
+    let mut cluster = Cluster::prepare(3);
+    let header = stage_backup(&cluster).await;
+    let begun = begin_founding(&cluster).await;
+    let mut second = cluster.config(2, true);
+    second.waits.question_pause = Duration::from_millis(1);
+    let mut nodes = vec![cluster.launch(second).await, cluster.start(3, false).await];
+    nodes.push(cluster.start(1, true).await);
+    cluster.until("the founding", |_| nodes.iter().all(|node| node.reads().readiness().ready)).await;
+    for node in &nodes {
+        let published = node.published();
+        assert_eq!(published.state.cluster_id(), Some(begun));
+        assert_eq!(published.state.revision(), header.revision + 1, "the backup, and the restore");
+        assert_eq!(published.state.sequence(), header.audit_size + 1);
+        assert!(node.failed().now_or_never().is_none());
+    }
+}
+
+/// A member was told of its cluster, and was down while the others founded it. It comes back with --bootstrap.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_missed_the_founding_founds_nothing() {
+    let mut cluster = Cluster::prepare(3);
+    let header = stage_backup(&cluster).await;
+    let begun = begin_founding(&cluster).await;
+    let missed = tempfile::tempdir().expect("a folder");
+    copy(&cluster.folder(2), missed.path());
+    for id in [2, 3, 1] {
+        cluster.start(id, id == 1).await;
+    }
+    cluster.until("the founding", |cluster| cluster.nodes().all(|node| node.reads().readiness().ready)).await;
+    cluster.stop(2).await;
+    cluster.until("the backup to go", |cluster| !cluster.folder(1).join("restore").exists()).await;
+    // After another start nothing on node 1 says any more who founded.
+    cluster.stop(1).await;
+    cluster.start(1, true).await;
+    // Neither gives it the word that a founder waits for.
+    let peers = peer_client_of_2(&cluster, begun);
+    for id in [1, 3] {
+        let answer = peers.found(id, Found { cluster_id: begun }, WRITE).await;
+        let refused =
+            matches!(&answer, Err(PeerError::Refused(refusal)) if refusal.code == RefusalCode::Unavailable);
+        assert!(refused, "node {id}: {answer:?}");
+    }
+    fs::remove_dir_all(cluster.folder(2)).expect("removed");
+    copy(missed.path(), &cluster.folder(2));
+    let mut config = cluster.config(2, true);
+    config.waits.question_pause = Duration::from_millis(1);
+    let late = cluster.launch(config).await;
+    cluster.until("it to be taken in", |_| late.reads().readiness().ready).await;
+    assert_eq!(late.published().state.cluster_id(), Some(begun));
+    assert_eq!(late.published().state.revision(), header.revision + 1, "the backup, and the restore");
+    assert!(late.failed().now_or_never().is_none());
+}
+
+/// A client that speaks for node 2.
+fn peer_client_of_2(cluster: &Cluster, cluster_id: ClusterId) -> PeerClient {
+    let members = cluster.node(3).raft_status().members;
+    let config = cluster.config(2, false);
+    let secret = fs::read(config.peers.secret_file.expect("there is one")).expect("reads");
+    let options = PeerOptions {
+        node_id: 2,
+        uid: members[&2].meta.uid.clone(),
+        cluster_id: Some(cluster_id),
+        group: GROUP,
+        secret: Some(PeerSecret::new(secret).expect("long enough")),
+        peers: config.peers.members,
+        versions: VersionRange::OURS,
+    };
+    PeerClient::new(options).expect("a client")
+}
+
+/// Copies what is in a folder.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("made");
+    for entry in fs::read_dir(from).expect("lists") {
+        let entry = entry.expect("lists");
+        let target = to.join(entry.file_name());
+        match entry.file_type().expect("known").is_dir() {
+            true => copy(&entry.path(), &target),
+            false => drop(fs::copy(entry.path(), target).expect("copied")),
+        }
+    }
 }

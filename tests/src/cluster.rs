@@ -25,7 +25,7 @@ use crate::{
     metrics::Metrics,
     ports,
     process::Process,
-    wait,
+    settings, wait,
 };
 
 /// How long a cluster may take to be founded and ready. Generous: a busy machine must not fail a test that is about
@@ -43,12 +43,13 @@ pub struct Setup {
     links: bool,
     disks: Option<DiskSpec>,
     args: Vec<String>,
+    backup: Option<PathBuf>,
 }
 
 impl Setup {
     /// This many members, with default settings.
     pub fn of(members: u64) -> Self {
-        Self { members, links: false, disks: None, args: Vec::new() }
+        Self { members, links: false, disks: None, args: Vec::new(), backup: None }
     }
 
     /// With a proxy on every link between members.
@@ -72,6 +73,13 @@ impl Setup {
         self
     }
 
+    /// On the catalog and audit log of this backup.
+    #[must_use]
+    pub fn on_backup(mut self, backup: impl Into<PathBuf>) -> Self {
+        self.backup = Some(backup.into());
+        self
+    }
+
     /// Starts it and waits until every node is ready.
     ///
     /// # Panics
@@ -92,7 +100,19 @@ impl Setup {
         panic!("another program took one of the chosen ports {TRIES} times");
     }
 
+    /// Starts it without waiting for anything. The first owner's token is not known then: [`Cluster::learn_admin`].
+    pub fn launch_only(self) -> Cluster {
+        self.launch()
+    }
+
     fn launch(&self) -> Cluster {
+        let mut cluster = self.clone().prepare();
+        cluster.launch_all();
+        cluster
+    }
+
+    /// Makes its folders and chooses its ports, and starts nothing.
+    pub fn prepare(self) -> Cluster {
         let folder = TempDir::with_prefix("flagraft-test-").expect("a temporary folder");
         let secret = folder.path().join("peer-secret");
         // What it holds is of no importance here, but its length is.
@@ -144,12 +164,25 @@ impl Setup {
             })
             .collect();
         let extra_args = self.args.clone();
-        let mut cluster = Cluster { nodes, links, admin: String::new(), extra_args, folder };
-        for id in cluster.ids() {
-            cluster.spawn(id);
+        let cluster = Cluster { nodes, links, admin: String::new(), extra_args, folder };
+        if let Some(backup) = &self.backup {
+            restore(backup, cluster.data(1));
         }
         cluster
     }
+}
+
+/// Restores a backup into a folder, as an operator would.
+fn restore(backup: &Path, data: &Path) {
+    let restored = std::process::Command::new(settings::binary())
+        .arg("restore")
+        .arg(backup)
+        .arg("--data")
+        .arg(data)
+        .args(["--operator", "the tests", "--reason", "a restore for a test"])
+        .output()
+        .expect("the binary starts");
+    assert!(restored.status.success(), "{}", String::from_utf8_lossy(&restored.stderr));
 }
 
 #[derive(Debug)]
@@ -228,10 +261,25 @@ impl Cluster {
             }
             wait::pace(Duration::from_millis(20)).await;
         }
+        self.learn_admin();
+        Ok(self)
+    }
+
+    /// Starts all nodes, without waiting for them.
+    pub fn launch_all(&mut self) {
+        for id in self.ids() {
+            self.spawn(id);
+        }
+    }
+
+    /// Learns the first owner's token, once the cluster is founded.
+    ///
+    /// # Panics
+    /// There is none yet.
+    pub fn learn_admin(&mut self) {
         let file = self.folder.path().join("bootstrap-token");
         let token = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         self.admin = token.trim().to_owned();
-        Ok(self)
     }
 
     fn lost_a_port(&self) -> bool {

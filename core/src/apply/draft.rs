@@ -120,6 +120,8 @@ impl Draft {
             Operation::MemberAdmit(fields) => self.member_admit(authority, fields)?,
             Operation::MemberPromote(fields) => self.member_promote(authority, fields)?,
             Operation::MemberRemove(fields) => self.member_remove(authority, fields)?,
+            Operation::SystemRestore(fields) => self.restore(authority, fields)?,
+            Operation::SystemRecover(fields) => self.recover(authority, fields)?,
         };
         self.recorded.push((self.room.keep(before), self.room.keep(after)));
         Ok(())

@@ -1,11 +1,11 @@
 //! The operations on the cluster's members: what the seats are changed to. Raft's membership follows them.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     canonical::Canonical,
     limits::SEATS_MAX,
-    operation::{MemberAdmit, MemberInvite, MemberPromote, MemberRemove},
+    operation::{Member, MemberAdmit, MemberInvite, MemberPromote, MemberRemove},
     rejection::Rejection,
     rows::RowId,
     seat::{self, Invitation, JoinFault, Occupant, Removal, Seat, SeatRole},
@@ -124,6 +124,29 @@ impl Draft {
         let removal = Some(Removal { successor: fields.successor });
         let seat = Seat { invitation: None, removal, revision: self.revision, ..(*before).clone() };
         Ok(self.put_seat(node_id, Some(&before), seat))
+    }
+
+    /// A catalog that was restored begins with the seats of its founders alone: the others were about nodes of the
+    /// cluster that was backed up.
+    pub(super) fn clear_seats(&mut self) {
+        let seats = std::mem::take(&mut self.state.seats);
+        self.wrote(seats.keys().copied().map(RowId::Seat));
+    }
+
+    /// The survivors of a lost quorum are the only members, and vote. All others are removed: their ids stand in
+    /// memberships of the log, so they are not given away again.
+    pub(super) fn leave_alone(&mut self, survivors: &BTreeMap<u64, Member>) {
+        let seats: Vec<(u64, Arc<Seat>)> = self.state.seats().collect();
+        for (node_id, before) in seats {
+            let changed = Seat { revision: self.revision, ..(*before).clone() };
+            let seat = if survivors.contains_key(&node_id) {
+                Seat { role: SeatRole::Voter, removal: None, ..changed }
+            } else {
+                let removal = changed.removal.or(Some(Removal { successor: None }));
+                Seat { invitation: None, removal, ..changed }
+            };
+            self.put_seat(node_id, Some(&before), seat);
+        }
     }
 
     fn seat_in_use(&self, node_id: u64) -> Result<Arc<Seat>, Rejection> {

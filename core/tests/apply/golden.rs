@@ -185,10 +185,62 @@ fn replies_and_rejections_are_frozen() {
 /// The same entries of the log make the same rows, records and roots as they made when they were frozen.
 #[test]
 fn a_log_makes_what_it_always_made() {
-    let mut state = State::empty();
+    let made = replay(State::empty(), LOG, 1);
+    compare("records", &made.records, include_str!("../fixtures/records.jsonl"));
+    compare("rows", &made.rows(), include_str!("../fixtures/rows.txt"));
+    assert_eq!(made.root(), include_str!("../fixtures/audit_root.txt").trim_end());
+    // Each operation that changes the state has been through it, or through the one below.
+    let logs = [LOG, WAY_BACK_LOG].concat();
+    let seen: BTreeSet<&str> = Operation::NAMES
+        .iter()
+        .copied()
+        .filter(|name| logs.contains(&format!("\"op\":\"{name}\"")))
+        .collect();
+    assert_eq!(seen.len(), Operation::NAMES.len(), "the logs hold every operation");
+}
+
+/// A log whose catalog is backed up and restored; and later the restored cluster loses its quorum.
+#[test]
+fn the_way_back_makes_what_it_always_made() {
+    let (before, after) = WAY_BACK_LOG.split_at(restored_at());
+    let backed_up = replay(State::empty(), before, 1);
+    let made = replay(backed_up.state.without_founding(), after, 4);
+    let records = [backed_up.records, made.records.clone()].concat();
+    compare("records", &records, include_str!("../fixtures/way_back_records.jsonl"));
+    compare("rows", &made.rows(), include_str!("../fixtures/way_back_rows.txt"));
+    assert_eq!(made.root(), include_str!("../fixtures/way_back_audit_root.txt").trim_end());
+    assert_eq!(made.state.revision(), 7, "each entry was accepted");
+}
+
+/// Where the entry begins that restores.
+fn restored_at() -> usize {
+    let before = WAY_BACK_LOG.lines().take_while(|entry| !entry.contains("system.restore"));
+    before.map(|entry| entry.len() + 1).sum()
+}
+
+const LOG: &str = include_str!("../fixtures/log.jsonl");
+const WAY_BACK_LOG: &str = include_str!("../fixtures/way_back_log.jsonl");
+
+/// What a log made.
+struct Made {
+    state: State,
+    records: String,
+}
+
+impl Made {
+    fn rows(&self) -> String {
+        let rows = self.state.rows();
+        rows.map(|(key, value)| format!("{} {}\n", readable(&key), readable(&value))).collect()
+    }
+
+    fn root(&self) -> String {
+        hex::encode(self.state.audit_root())
+    }
+}
+
+fn replay(mut state: State, log: &str, first_index: u64) -> Made {
     let mut records = String::new();
-    let log = include_str!("../fixtures/log.jsonl");
-    for (entry, index) in log.lines().zip(1..) {
+    for (entry, index) in log.lines().zip(first_index..) {
         let proposal = Proposal::decode(entry.as_bytes()).expect(entry);
         let applied = apply(&state, &proposal, LogPosition { term: 7, index });
         if let Some(record) = applied.record {
@@ -197,15 +249,7 @@ fn a_log_makes_what_it_always_made() {
         }
         state = applied.state;
     }
-    compare("records", &records, include_str!("../fixtures/records.jsonl"));
-    let rows: String =
-        state.rows().map(|(key, value)| format!("{} {}\n", readable(&key), readable(&value))).collect();
-    compare("rows", &rows, include_str!("../fixtures/rows.txt"));
-    assert_eq!(hex::encode(state.audit_root()), include_str!("../fixtures/audit_root.txt").trim_end());
-    // Each operation that changes the state has been through it.
-    let seen: BTreeSet<&str> =
-        Operation::NAMES.iter().copied().filter(|name| log.contains(&format!("\"op\":\"{name}\""))).collect();
-    assert_eq!(seen.len(), Operation::NAMES.len(), "the log holds every operation");
+    Made { state, records }
 }
 
 fn compare(what: &str, got: &str, frozen: &str) {

@@ -17,4 +17,5 @@ mod rejections;
 mod rows;
 mod static_faults;
 mod tokens;
+mod way_back;
 mod world;

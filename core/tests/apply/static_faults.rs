@@ -193,7 +193,21 @@ fn rows() -> Vec<(Value, &'static str, &'static str)> {
             "/members/2/peer_address",
             "257",
         ),
+        (way_back("system.restore", json!({"operator": " "})), "/operator", "say who"),
+        (way_back("system.restore", json!({"members": {"2": odd_member}})), "/members/2/peer_address", "257"),
+        (way_back("system.recover", json!({"operator": long(257)})), "/operator", "257"),
+        (way_back("system.recover", json!({"members": {"2": odd_member}})), "/members/2/peer_address", "257"),
     ]
+}
+
+/// The frozen operation of this name with other fields.
+fn way_back(name: &str, fields: Value) -> Value {
+    let mut all = golden::operations().map(|literal| serde_json::from_str::<Value>(literal).expect(literal));
+    let mut operation = all.find(|operation| operation["op"] == name).expect(name);
+    for (field, value) in fields.as_object().expect("fields") {
+        operation[field] = value.clone();
+    }
+    operation
 }
 
 #[test]

@@ -224,6 +224,10 @@ impl View {
         &self.published.state
     }
 
+    pub(super) fn published(&self) -> Arc<Published> {
+        Arc::clone(&self.published)
+    }
+
     /// Answers from this state, whether well or not: every answer says which state it is about.
     pub(super) fn answer<T: IntoResponse>(
         &self,

@@ -3,6 +3,7 @@
 
 mod audit;
 mod auth;
+mod backup;
 mod changes;
 mod cluster;
 mod consistency;
@@ -56,6 +57,7 @@ struct App {
     client_rate: Arc<RateLimit>,
     /// Look-ups of unknown tokens in a confirmed state: few at once, for anybody can cause them.
     unknown_tokens: Arc<Semaphore>,
+    backups: Arc<Semaphore>,
     in_flight: Arc<Semaphore>,
 }
 
@@ -65,6 +67,7 @@ impl App {
             node,
             client_rate: Arc::new(RateLimit::new(options.client_rate, options.limited_callers_max)),
             unknown_tokens: Arc::new(Semaphore::new(options.unknown_tokens_max)),
+            backups: Arc::new(Semaphore::new(options.backups_max)),
             in_flight: Arc::new(Semaphore::new(options.requests_max)),
             options: Arc::new(options),
         }
@@ -226,6 +229,9 @@ pub fn table() -> Vec<Route> {
             .says("Read the audit log, a JSON record per line; the header Flagraft-Next says where the next page begins")
             .query(&["from", "limit", "project", "kind"])
             .gives("Record"),
+        get("/api/v1/backup", backup::get, "backup")
+            .says("A backup: the catalog at one revision and the whole audit log, for `flagraft restore`")
+            .gives("Backup"),
         get("/api/v1/requests/{id}", requests::get, "getRequest")
             .says("What became of a request whose answer was lost")
             .gives("Request"),

@@ -123,6 +123,9 @@ fn responses(route: &Route) -> Value {
         Some(schema @ ("Record" | "Member")) => {
             json!({"description": "One per line", "content": {"application/x-ndjson": {"schema": reference(schema)}}})
         }
+        Some("Backup") => {
+            json!({"description": "The backup, as it is made", "content": {"application/octet-stream": {"schema": reference("Backup")}}})
+        }
         Some(schema) => {
             json!({"description": "Done", "content": {"application/json": {"schema": reference(schema)}}})
         }

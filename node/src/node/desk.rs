@@ -36,6 +36,8 @@ pub(super) struct Desk {
     /// Whether this node was started to join a cluster, so that no other one is founded with it.
     pub(super) joins: bool,
     pub(super) clock: WallClock,
+    /// Whether a backup waits in this node's folder, so that no cluster is founded here but on that.
+    pub(super) restores: bool,
     /// How long a follower's question for a read index is worth answering.
     pub(super) read_timeout: Duration,
     /// How long a member may let another one wait for an entry.
@@ -62,7 +64,19 @@ impl PeerHandler for Desk {
                 let why = "this node was started with --join, to come into a cluster that runs";
                 return Err(Refusal::new(RefusalCode::Unavailable, why));
             }
+            // Whatever the id: it may have told it to others before it was cut short, and none of them may found under
+            // it beside this node, an empty catalog beside the one that was backed up.
+            _ if self.restores => {
+                let why =
+                    "a backup was restored into this node's folder, so this node is the one that founds";
+                return Err(Refusal::new(RefusalCode::Unavailable, why));
+            }
             Some(ours) if ours != found.cluster_id => return Ok(FoundReply::KnowsAnother(ours)),
+            // Whoever missed the founding founds nothing: it is taken in by whichever node leads.
+            Some(_) if self.replica.published().state.history().is_some() => {
+                let why = "this cluster is founded already, and takes its members in by itself";
+                return Err(Refusal::new(RefusalCode::Unavailable, why));
+            }
             Some(_) => {}
             None => {
                 tracing::info!(cluster = %found.cluster_id, by = from, "this node was found and joins a cluster")

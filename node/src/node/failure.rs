@@ -3,6 +3,7 @@
 use std::{io, net::SocketAddr, path::PathBuf};
 
 use crate::{
+    backup::StageError,
     config::ConfigError,
     peer::{PeerError, WeakSecret},
     raft,
@@ -41,6 +42,9 @@ pub enum StartError {
     /// The data folder can't be used.
     #[error("the data folder can't be used: {0}")]
     Storage(#[from] StorageError),
+    /// A backup was restored into the folder, and can't be used.
+    #[error(transparent)]
+    Backup(#[from] StageError),
     /// Raft could not start.
     #[error(transparent)]
     Raft(#[from] raft::StartError),

@@ -4,6 +4,9 @@
 //! Founding, on the node with `--bootstrap`: all configured peers say who they are, and that they know no cluster;
 //! the cluster's id is minted and kept; the peers are told; Raft is initialized with all of them; and the first
 //! entry brings the catalog's history and the owner's token. Cut short anywhere, it goes on after a restart.
+//!
+//! In a folder where a backup waits ([`crate::backup::Staged`]) it is the same, but that Raft begins with the backup's
+//! catalog in place of an empty one, and that the first entry is the restore.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,8 +17,9 @@ use std::{
 
 use flagraft_core::{
     identity::{ClusterId, History},
-    operation::{Member, Operation, SystemBootstrap, TokenCreate},
+    operation::{Member, Operation, SystemBootstrap, SystemRestore, TokenCreate},
     proposal::{Body, Change, RequestId},
+    state::State,
     token::{ActorType, Grant, Role, Secret, TokenActor, TokenKind, TokenSpec},
     version::ClusterVersion,
 };
@@ -28,9 +32,11 @@ use super::{
     submit::{Credentials, Submission, Writes},
 };
 use crate::{
+    backup::{StageError, Staged},
+    clock::wall_ms,
     config::PeerWaits,
     peer::{Found, FoundReply, HelloReply, PeerClient, PeerError, RefusalCode},
-    raft::{NodeMeta, Replica},
+    raft::{NodeMeta, Replica, RestoreError, RestoredCatalog},
     random::random,
     storage::Storage,
 };
@@ -50,6 +56,8 @@ pub(super) struct Newcomer {
     pub(super) writes: Arc<Writes>,
     /// The secret of the first owner's token, on the node that founds.
     pub(super) founder: Option<Secret>,
+    /// The backup that waits in the folder for the founding.
+    pub(super) staged: Option<Staged>,
     /// On a node that is to come into a cluster that runs.
     pub(super) joiner: Option<Joiner>,
     pub(super) waits: PeerWaits,
@@ -69,15 +77,40 @@ impl Newcomer {
             return joiner.join().await;
         }
         let Some(secret) = &self.founder else {
-            return if self.replica.is_initialized().await { Ok(()) } else { self.wait_to_be_found().await };
+            return match &self.staged {
+                None if self.belongs().await => Ok(()),
+                None => self.wait_to_be_found().await,
+                Some(staged) if self.replica.published().state.history().is_some() => {
+                    remove(staged);
+                    Ok(())
+                }
+                // Only a founder writes the entry without which the catalog takes nothing.
+                Some(_) => Err(Failure(
+                    "a backup was restored into this data folder, and waits for a new cluster to be founded on it: \
+                     start this node with --bootstrap, and the others without it"
+                        .to_owned(),
+                )),
+            };
         };
-        if self.replica.is_initialized().await {
+        if self.belongs().await {
             tracing::info!("--bootstrap is ignored: this node belongs to a cluster already");
         } else {
-            self.found().await?;
+            self.found(secret).await?;
         }
         self.write_first_entry(secret).await;
+        if let Some(staged) = &self.staged {
+            remove(staged);
+        }
         Ok(())
+    }
+
+    /// Whether this node belongs to a cluster.
+    async fn belongs(&self) -> bool {
+        match &self.staged {
+            // The vote under which a backup is installed is kept before the backup is: it alone says nothing yet.
+            Some(_) => self.replica.published().position.is_some(),
+            None => self.replica.is_initialized().await,
+        }
     }
 
     async fn wait_to_be_found(&self) -> Result<(), Failure> {
@@ -125,7 +158,14 @@ impl Newcomer {
         Ok(())
     }
 
-    async fn found(&self) -> Result<(), Failure> {
+    async fn found(&self, secret: &Secret) -> Result<(), Failure> {
+        let unfounded =
+            |error: &dyn std::error::Error| Failure(format!("the cluster can't be founded: {error}"));
+        // Before anybody is told of a cluster that could not be founded then.
+        let catalog = match self.staged.clone() {
+            None => None,
+            Some(staged) => Some(self.read_in(staged, secret).await.map_err(|error| unfounded(&error))?),
+        };
         let metas = self.meet_all().await?;
         let cluster_id = match self.storage.identity().cluster_id {
             Some(begun) => begun,
@@ -137,13 +177,34 @@ impl Newcomer {
             .await
             .map_err(|error| Failure(format!("the cluster's id can't be kept: {error}")))?;
         self.peers.set_cluster_id(cluster_id);
-        self.tell_all(cluster_id).await?;
-        self.replica
-            .initialize(metas)
-            .await
-            .map_err(|error| Failure(format!("the cluster can't be founded: {error}")))?;
+        if !self.tell_all(cluster_id).await? {
+            tracing::warn!(
+                "--bootstrap is ignored: another node, which was started with --bootstrap too, has founded a cluster \
+                 with this node"
+            );
+            return Ok(());
+        }
+        match catalog {
+            None => self.replica.initialize(metas).await.map_err(|error| unfounded(&error))?,
+            Some(catalog) => {
+                let restored = self.replica.initialize_restored(metas, catalog).await;
+                restored.map_err(|error| unfounded(&error))?;
+            }
+        }
         tracing::info!(cluster = %cluster_id, members = self.configured.len(), "a new cluster is founded");
         Ok(())
+    }
+
+    async fn read_in(&self, staged: Staged, secret: &Secret) -> Result<RestoredCatalog, RestoreError> {
+        let header = staged.header();
+        tracing::info!(
+            history = %header.history,
+            revision = header.revision,
+            audit_size = header.audit_size,
+            "a backup is restored"
+        );
+        let secret = secret.clone();
+        self.replica.load_restored(staged, move |state| check_owner(state, &secret)).await
     }
 
     /// Waits until all configured peers have answered, and none of them belongs to another cluster.
@@ -155,6 +216,15 @@ impl Newcomer {
             let mut silent = Vec::new();
             for (id, reply) in self.hello().await {
                 match reply {
+                    Ok(HelloReply { cluster_id: Some(theirs), .. })
+                        if Some(theirs) != ours && self.staged.is_some() =>
+                    {
+                        return Err(Failure(format!(
+                            "node {id} belongs to cluster {theirs} already, so no cluster is founded with it on the \
+                             backup that was restored here, which stays as it is. If it was started with --bootstrap \
+                             too, start it without, with an empty folder: only this node founds"
+                        )));
+                    }
                     Ok(HelloReply { cluster_id: Some(theirs), .. }) if Some(theirs) != ours => {
                         return Err(Failure(format!(
                             "node {id} belongs to cluster {theirs} already, so no new cluster is founded with it. To \
@@ -197,13 +267,16 @@ impl Newcomer {
         )))
     }
 
-    /// Tells all peers which cluster they belong to, until all know.
-    async fn tell_all(&self, cluster_id: ClusterId) -> Result<(), Failure> {
+    /// Tells all peers which cluster they belong to, until all know. `false`: one of them has founded it meanwhile, with
+    /// this node.
+    async fn tell_all(&self, cluster_id: ClusterId) -> Result<bool, Failure> {
         let mut untold: BTreeSet<u64> = self.others().collect();
+        let mut mention = Mention::new();
         while !untold.is_empty() {
             let told = untold.iter().map(async |id| {
                 (*id, self.peers.found(*id, Found { cluster_id }, self.waits.question_timeout).await)
             });
+            let mut refusals = Vec::new();
             for (id, reply) in join_all(told).await {
                 match reply {
                     Ok(FoundReply::Joined) => drop(untold.remove(&id)),
@@ -212,23 +285,28 @@ impl Newcomer {
                             "node {id} belongs to cluster {theirs} already; two nodes were started with --bootstrap"
                         )));
                     }
-                    Err(error) => {
-                        tracing::debug!(node = id, %error, "a member was not told of its cluster yet")
-                    }
+                    Err(error) => refusals.push(format!("node {id}: {error}")),
                 }
             }
             if !untold.is_empty() {
+                if self.belongs().await {
+                    return Ok(false);
+                }
+                if mention.is_due() {
+                    let untold = refusals.join("; ");
+                    tracing::info!(untold, "the new cluster waits for all its members to be told of it");
+                }
                 sleep(self.waits.question_pause).await;
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Brings the history and the owner's token into the log, unless they are there.
     async fn write_first_entry(&self, secret: &Secret) {
-        let change = |cluster, members| first_change(cluster, members, secret);
         loop {
-            if self.replica.published().state.history().is_some() {
+            let published = self.replica.published();
+            if published.state.history().is_some() {
                 return;
             }
             let members = self.replica.status().members;
@@ -239,9 +317,15 @@ impl Newcomer {
                     let meta = member.meta;
                     (id, Member { uid: meta.uid, peer_address: meta.peer_addr, voter: member.voter })
                 });
+                let change = match &self.staged {
+                    None => first_change(cluster, members.collect(), secret),
+                    Some(staged) => {
+                        restoring_change(cluster, members.collect(), secret, staged, &published.state)
+                    }
+                };
                 let submission = Submission {
                     credentials: Credentials::Member(self.node_id),
-                    body: Body::Change(change(cluster, members.collect())),
+                    body: Body::Change(change),
                     asks_sha256: None,
                     request: RequestId { id: format!("bootstrap-{cluster}"), client_given: true },
                     caused_by: None,
@@ -250,6 +334,9 @@ impl Newcomer {
                 match self.writes.submit(&submission, self.waits.first_entry_timeout).await {
                     // A refusal too says that there is a history; the state will show it.
                     Ok(submitted) => match submitted.reply.outcome.rejection() {
+                        None if self.staged.is_some() => {
+                            tracing::info!("the catalog is restored and ready, in a history of its own")
+                        }
                         None => {
                             tracing::info!("the catalog is empty and ready; the owner's token is in its file")
                         }
@@ -294,8 +381,80 @@ pub(super) async fn failure_of(newcomer: Newcomer) -> Failure {
     }
 }
 
+/// Removes a backup that is in the log.
+fn remove(staged: &Staged) {
+    if let Err(error) = staged.remove() {
+        tracing::warn!(%error, "the backup that was restored is still in the data folder, and may be removed");
+    }
+}
+
+/// The first entry of an empty catalog.
 fn first_change(cluster: ClusterId, members: BTreeMap<u64, Member>, secret: &Secret) -> Change {
-    let history = History(u64::from_be_bytes(random()));
+    let bootstrap = SystemBootstrap {
+        cluster,
+        history: random_history(),
+        cluster_version: ClusterVersion::NEWEST,
+        members,
+        if_revision: None,
+    };
+    Change {
+        project: None,
+        operations: vec![Operation::SystemBootstrap(bootstrap), owner_token(secret)],
+        reason: "the cluster was founded".to_owned(),
+        ticket: None,
+        expect_revision: None,
+    }
+}
+
+/// The first entry of a catalog that came from a backup. The owner's token is made unless it is in there.
+fn restoring_change(
+    cluster: ClusterId,
+    members: BTreeMap<u64, Member>,
+    secret: &Secret,
+    staged: &Staged,
+    restored: &State,
+) -> Change {
+    let words = staged.words();
+    let restore = SystemRestore {
+        cluster,
+        history: random_history(),
+        members,
+        from: staged.header().origin(),
+        operator: words.operator.clone(),
+        if_revision: None,
+    };
+    let mut operations = vec![Operation::SystemRestore(restore)];
+    if restored.token_by_secret(&secret.sha256()).is_none() {
+        operations.push(owner_token(secret));
+    }
+    Change {
+        project: None,
+        operations,
+        reason: words.reason.clone(),
+        ticket: words.ticket.clone(),
+        expect_revision: None,
+    }
+}
+
+/// Refuses a backup that knows the bootstrap token as one that owns nothing: it could not be made anew.
+fn check_owner(restored: &State, secret: &Secret) -> Result<(), StageError> {
+    let known = restored.token_by_secret(&secret.sha256());
+    match known.filter(|token| token.check(wall_ms()).is_err() || !token.spec.allows_everywhere(Role::Owner))
+    {
+        None => Ok(()),
+        Some(_) => Err(StageError::Words(
+            "the bootstrap token is in the backup, and owns nothing there any more; name another file with \
+             --bootstrap-token-file, to have a new one made"
+                .to_owned(),
+        )),
+    }
+}
+
+fn random_history() -> History {
+    History(u64::from_be_bytes(random()))
+}
+
+fn owner_token(secret: &Secret) -> Operation {
     let token = TokenSpec {
         id: format!("tok_{}", hex::encode(random::<16>())).into(),
         name: "first owner".to_owned(),
@@ -305,22 +464,7 @@ fn first_change(cluster: ClusterId, members: BTreeMap<u64, Member>, secret: &Sec
         context: BTreeMap::new(),
         expires_at_ms: None,
     };
-    Change {
-        project: None,
-        operations: vec![
-            Operation::SystemBootstrap(SystemBootstrap {
-                cluster,
-                history,
-                cluster_version: ClusterVersion::NEWEST,
-                members,
-                if_revision: None,
-            }),
-            Operation::TokenCreate(TokenCreate { token, secret_sha256: secret.sha256(), if_revision: None }),
-        ],
-        reason: "the cluster was founded".to_owned(),
-        ticket: None,
-        expect_revision: None,
-    }
+    Operation::TokenCreate(TokenCreate { token, secret_sha256: secret.sha256(), if_revision: None })
 }
 
 /// Says when waiting should be mentioned again.

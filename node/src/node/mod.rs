@@ -26,7 +26,7 @@ use std::{
 
 use flagraft_core::reply::Reply;
 use tokio::{
-    sync::watch,
+    sync::{OwnedSemaphorePermit, watch},
     task::{AbortHandle, JoinHandle},
 };
 
@@ -42,6 +42,8 @@ pub use self::{
 };
 pub use crate::disk::{DiskReport, DiskState};
 use crate::{
+    backup::{BackupStream, Header, NotFounded},
+    clock::wall_ms,
     config::NodeConfig,
     disk::Disk,
     leadership::known_leader,
@@ -89,7 +91,7 @@ pub struct Node {
     disk: Arc<Disk>,
     /// Whether the disk, which had refused a write, takes writes again.
     disk_is_back: watch::Receiver<bool>,
-    /// Tells the reporter of refused credentials to write its last record.
+    /// Tells the reporter of refused credentials to write its last record, and backups to end.
     stop: watch::Sender<bool>,
     reporter: Mutex<Option<JoinHandle<()>>>,
     /// Set when the node was let go: whatever ends after that is no reason to end the process.
@@ -223,6 +225,23 @@ impl Node {
         let storage = Arc::clone(&self.storage);
         let read = tokio::task::spawn_blocking(move || storage.audit_range(from, limit));
         read.await.map_err(|error| StorageError::Failed(error.to_string()))?
+    }
+
+    /// Starts a backup of a published state. Whoever takes nothing of it for `stall` is given up; `permit` is kept until
+    /// it ends.
+    ///
+    /// # Errors
+    /// When the state belongs to no cluster yet.
+    pub fn backup(
+        &self,
+        published: Arc<Published>,
+        stall: Duration,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<(Header, BackupStream), NotFounded> {
+        let header = Header::of(&published, self.id(), wall_ms())?;
+        let (storage, stop) = (Arc::clone(&self.storage), self.stop.subscribe());
+        let stream = BackupStream::start(header.clone(), published, storage, stall, stop, permit);
+        Ok((header, stream))
     }
 
     /// Returns when this node can't go on and has to be stopped: its configuration and its cluster contradict.

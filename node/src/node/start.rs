@@ -26,6 +26,7 @@ use super::{
     submit::{Writes, WritesParts},
 };
 use crate::{
+    backup::Staged,
     config::NodeConfig,
     disk::Disk,
     files,
@@ -71,6 +72,7 @@ impl Node {
         }
         let peers_max = files::shares(&config.connections)?.peers;
         let secret = config.peers.secret_file.as_deref().map(secrets::peer_secret).transpose()?;
+        let staged = Staged::find(&config.data_dir)?;
         let metrics = Metrics::new()?;
         let let_go = Arc::new(AtomicBool::new(false));
         let storage = open_storage(&config, &metrics, Arc::clone(&let_go)).await?;
@@ -155,6 +157,7 @@ impl Node {
             steward: Arc::clone(&steward),
             joins: join.is_some(),
             clock: config.clock,
+            restores: staged.is_some(),
             read_timeout: config.reads.try_timeout,
             await_published_max: config.waits.await_published_max,
         });
@@ -180,6 +183,7 @@ impl Node {
             peers: peers.clone(),
             writes: Arc::clone(&writes),
             founder,
+            staged,
             joiner,
             waits: config.waits.clone(),
         };

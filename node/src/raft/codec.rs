@@ -43,6 +43,8 @@ pub enum Kind {
     PeerRequest = 17,
     /// What a peer answers.
     PeerReply = 18,
+    /// The header of a backup.
+    Backup = 32,
 }
 
 /// Why bytes are not what they should be.

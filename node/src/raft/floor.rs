@@ -28,6 +28,11 @@ impl Synced {
         let bytes = storage.floor().latest();
         if bytes.is_empty() { Ok(Self::default()) } else { Ok(decode_floor(&bytes)?) }
     }
+
+    /// Makes this the folder's floor, durably. All of it must be synced already. This blocks.
+    pub(super) fn keep(&self, storage: &Storage) -> Result<(), io::Error> {
+        Ok(storage.floor().write(encode_floor(self)?)?)
+    }
 }
 
 /// Notes what becomes durable.
@@ -45,8 +50,8 @@ struct Marks {
 impl Watermark {
     /// Goes on from what is durable now. This blocks.
     pub(super) fn new(storage: &Storage, synced: Synced) -> Result<Self, io::Error> {
+        synced.keep(storage)?;
         let floor = storage.floor().clone();
-        floor.write(encode_floor(&synced)?)?;
         Ok(Self { floor, marks: Mutex::new(Marks { synced, cuts: 0 }) })
     }
 

@@ -16,6 +16,9 @@ mod incoming_tests;
 mod install;
 mod log_size;
 mod log_store;
+mod lost_quorum;
+#[cfg(test)]
+mod lost_quorum_tests;
 mod membership;
 mod message;
 #[cfg(test)]
@@ -27,6 +30,7 @@ mod recent;
 mod recover;
 #[cfg(test)]
 mod recover_tests;
+mod restore;
 mod snapshot;
 #[cfg(test)]
 mod snapshot_tests;
@@ -75,8 +79,10 @@ use self::{
     types::{Command, TypeConfig},
 };
 pub use self::{
+    lost_quorum::{FolderReport, RecoverError, Recovery, inspect, recover_alone},
     membership::{MembershipChange, MembershipChangeError, MembershipView},
     message::{RaftMessage, RaftReply},
+    restore::{RestoreError, RestoredCatalog},
     transfer_metrics::TransferMetrics,
     tuning::RaftTuning,
     types::{
@@ -210,6 +216,7 @@ pub struct Replica {
 
 struct Inner {
     node_id: u64,
+    storage: Arc<Storage>,
     raft: Raft<TypeConfig, StateMachine>,
     publisher: Publisher,
     incoming: Arc<Incoming>,
@@ -247,7 +254,7 @@ impl Replica {
         let transfer_timeout =
             Duration::from_millis(tuning.election_timeout_max_ms) * TRANSFER_ELECTION_TIMEOUTS;
         let incoming = Arc::new(Incoming::new(Arc::clone(&storage), publisher.clone(), transfers));
-        let inner = Inner { node_id, raft, publisher, incoming, leader, transfer_timeout, stopping };
+        let inner = Inner { node_id, storage, raft, publisher, incoming, leader, transfer_timeout, stopping };
         Ok(Self { inner: Arc::new(inner) })
     }
 

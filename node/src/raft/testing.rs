@@ -79,12 +79,16 @@ pub(super) fn entry(term: u64, index: u64) -> Entry {
 }
 
 pub(super) fn membership_entry(term: u64, index: u64) -> Entry {
+    membership_of(term, index, &[1])
+}
+
+/// A membership of these voters.
+pub(super) fn membership_of(term: u64, index: u64, voters: &[u64]) -> Entry {
     let meta = NodeMeta { peer_addr: "127.0.0.1:1".to_owned(), uid: "0".repeat(32), ..NodeMeta::default() };
-    let membership = Membership::new(
-        vec![[1].into()],
-        [(1, meta)].into_iter().collect::<std::collections::BTreeMap<_, _>>(),
-    );
-    Entry { log_id: log_id(term, index), payload: EntryPayload::Membership(membership.expect("one voter")) }
+    let nodes: std::collections::BTreeMap<u64, NodeMeta> =
+        voters.iter().map(|id| (*id, meta.clone())).collect();
+    let membership = Membership::new(vec![voters.iter().copied().collect()], nodes);
+    Entry { log_id: log_id(term, index), payload: EntryPayload::Membership(membership.expect("voters")) }
 }
 
 /// What start-up says to a disk.

@@ -164,9 +164,10 @@ impl Reads {
         if is_other(&published) {
             return Err(RevisionUnavailable::OtherHistory);
         }
+        // A restored catalog has the revisions of another history until its first entry gives it its own.
         match waited {
-            Ok(()) => Ok(published),
-            Err(_) => {
+            Ok(()) if published.state.history().is_some() => Ok(published),
+            Ok(()) | Err(_) => {
                 Err(RevisionUnavailable::NotYet { wanted: revision, published: published.state.revision() })
             }
         }

@@ -5,7 +5,8 @@ use rocksdb::WriteBatch;
 use super::{
     Storage,
     error::StorageError,
-    schema::{AUDIT, MetaKey, RAFT_META, STATE, end_of, numbered, prefixed},
+    identity::{self, Identity},
+    schema::{AUDIT, MetaKey, RAFT_LOG, RAFT_META, STATE, end_of, numbered, prefixed},
 };
 
 /// A batch of writes, see [`Storage::batch`].
@@ -59,6 +60,17 @@ impl<'a> Batch<'a> {
     /// Puts an audit record that no state counts yet.
     pub(super) fn staged_record(&mut self, sequence: u64, bytes: &[u8]) {
         self.writes.put_cf(self.storage.family(AUDIT), numbered(self.storage.group, sequence), bytes);
+    }
+
+    /// Puts an entry of the Raft log.
+    pub fn entry(&mut self, index: u64, bytes: &[u8]) {
+        self.writes.put_cf(self.storage.family(RAFT_LOG), numbered(self.storage.group, index), bytes);
+    }
+
+    /// Puts who the folder belongs to. For a folder that nobody serves from: one that is open goes on under the
+    /// identity that it was opened with.
+    pub fn identity(&mut self, identity: &Identity) {
+        identity::put(&mut self.writes, self.storage.family(RAFT_META), identity);
     }
 
     /// Removes the audit records from `end` on.

@@ -26,6 +26,12 @@ pub enum StorageError {
     /// The folder belongs to another node, another cluster or another version.
     #[error("{0}")]
     Identity(String),
+    /// Another process has the folder open.
+    #[error("the data folder {0} is in use by another process; stop the node that runs on it first")]
+    InUse(PathBuf),
+    /// There is no data folder of a node.
+    #[error("{0} is no data folder of a node; name the folder that the node was started with as --data")]
+    Missing(PathBuf),
     /// An earlier sync failed; nothing is acknowledged any more.
     #[error("the disk failed earlier: {0}")]
     Failed(String),

@@ -48,13 +48,28 @@ pub fn random_uid() -> Result<String, StorageError> {
 
 /// Reads the folder's identity and checks it, or mints one for a folder that has none.
 pub(super) fn load_or_mint(db: &DB, meta: &ColumnFamily, node_id: u64) -> Result<Identity, StorageError> {
-    let read = |name: &str| db.get_cf(meta, key(name));
-    let Some(format) = read("format")? else {
+    let Some(identity) = load(db, meta)? else {
         let identity = Identity { node_id, member_uid: random_uid()?, cluster_id: None };
-        store(db, meta, &identity)?;
+        let mut batch = WriteBatch::default();
+        put(&mut batch, meta, &identity);
+        db.write(batch)?;
         db.flush_wal(true)?;
         return Ok(identity);
     };
+    if identity.node_id != node_id {
+        return Err(StorageError::Identity(format!(
+            "this data folder belongs to node {}, not to node {node_id}; \
+             give the node its own --data folder or its own --node-id",
+            identity.node_id
+        )));
+    }
+    Ok(identity)
+}
+
+/// Reads the folder's identity; `None` for a folder that has none yet.
+pub(super) fn load(db: &DB, meta: &ColumnFamily) -> Result<Option<Identity>, StorageError> {
+    let read = |name: &str| db.get_cf(meta, key(name));
+    let Some(format) = read("format")? else { return Ok(None) };
     let format = u32::from_be_bytes(exactly("format", &format)?);
     if format != FORMAT {
         return Err(StorageError::Identity(format!(
@@ -62,15 +77,9 @@ pub(super) fn load_or_mint(db: &DB, meta: &ColumnFamily, node_id: u64) -> Result
              start the version that wrote it, or one that can convert it"
         )));
     }
-    let stored =
+    let node_id =
         read("node_id")?.ok_or_else(|| StorageError::corrupt("the folder has a format but no node id"))?;
-    let stored = u64::from_be_bytes(exactly("node_id", &stored)?);
-    if stored != node_id {
-        return Err(StorageError::Identity(format!(
-            "this data folder belongs to node {stored}, not to node {node_id}; \
-             give the node its own --data folder or its own --node-id"
-        )));
-    }
+    let node_id = u64::from_be_bytes(exactly("node_id", &node_id)?);
     let member_uid = read("member_uid")?
         .and_then(|bytes| String::from_utf8(bytes).ok())
         .filter(|uid| uid.len() == 32 && uid.bytes().all(|b| b.is_ascii_hexdigit()))
@@ -78,19 +87,17 @@ pub(super) fn load_or_mint(db: &DB, meta: &ColumnFamily, node_id: u64) -> Result
     let cluster_id = read("cluster_id")?
         .map(|bytes| exactly("cluster_id", &bytes).map(|bytes| ClusterId(u128::from_be_bytes(bytes))))
         .transpose()?;
-    Ok(Identity { node_id, member_uid, cluster_id })
+    Ok(Some(Identity { node_id, member_uid, cluster_id }))
 }
 
-/// Writes the identity. Durable after the next sync.
-pub(super) fn store(db: &DB, meta: &ColumnFamily, identity: &Identity) -> Result<(), StorageError> {
-    let mut batch = WriteBatch::default();
+/// Puts the identity into a batch.
+pub(super) fn put(batch: &mut WriteBatch, meta: &ColumnFamily, identity: &Identity) {
     batch.put_cf(meta, key("format"), FORMAT.to_be_bytes());
     batch.put_cf(meta, key("node_id"), identity.node_id.to_be_bytes());
     batch.put_cf(meta, key("member_uid"), &identity.member_uid);
     if let Some(ClusterId(cluster_id)) = identity.cluster_id {
         batch.put_cf(meta, key("cluster_id"), cluster_id.to_be_bytes());
     }
-    Ok(db.write(batch)?)
 }
 
 fn key(name: &str) -> Vec<u8> {

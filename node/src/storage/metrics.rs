@@ -35,4 +35,12 @@ impl StorageMetrics {
         registry.register(Box::new(metrics.sync_entries.clone()))?;
         Ok(metrics)
     }
+
+    /// Histograms that nobody reads: for work on a folder that no node runs on.
+    ///
+    /// # Errors
+    /// As [`StorageMetrics::register`].
+    pub fn detached() -> Result<Self, prometheus::Error> {
+        Self::register(&Registry::new())
+    }
 }

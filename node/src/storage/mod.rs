@@ -101,7 +101,38 @@ impl Storage {
     /// # Errors
     /// When the folder can't be used, is open in another process, is damaged, or belongs to another node or format.
     pub fn open(options: StorageOptions) -> Result<Arc<Self>, StorageError> {
-        let StorageOptions { dir, node_id, fatal, metrics, fail_sync_after } = options;
+        let node_id = options.node_id;
+        Self::open_as(options, |db, meta| identity::load_or_mint(db, meta, node_id))
+    }
+
+    /// Opens the folder of whichever node it is, for one who looks at it or mends it while the node does not run.
+    /// Nothing is made. This blocks.
+    ///
+    /// # Errors
+    /// When there is no folder of a node, or as [`Storage::open`].
+    pub fn open_existing(
+        dir: impl Into<PathBuf>,
+        metrics: StorageMetrics,
+    ) -> Result<Arc<Self>, StorageError> {
+        let dir = dir.into();
+        if !dir.join("db").join("CURRENT").is_file() {
+            return Err(StorageError::Missing(dir));
+        }
+        let options = StorageOptions {
+            dir: dir.clone(),
+            node_id: 0,
+            fatal: exit_process(),
+            metrics,
+            fail_sync_after: None,
+        };
+        Self::open_as(options, |db, meta| identity::load(db, meta)?.ok_or(StorageError::Missing(dir)))
+    }
+
+    fn open_as(
+        options: StorageOptions,
+        identify: impl FnOnce(&DB, &ColumnFamily) -> Result<Identity, StorageError>,
+    ) -> Result<Arc<Self>, StorageError> {
+        let StorageOptions { dir, node_id: _, fatal, metrics, fail_sync_after } = options;
         for folder in [dir.clone(), dir.join("db"), dir.join("snapshots"), dir.join("incoming")] {
             fs::create_dir_all(&folder).map_err(StorageError::file(&folder))?;
         }
@@ -117,9 +148,10 @@ impl Storage {
         // RocksDB names the newest of its manifests in `CURRENT`; without it there never was a database.
         let is_new = !dir.join("db").join("CURRENT").exists();
         let floor = Floor::open(&dir, is_new)?;
-        let db = Arc::new(DB::open_cf_descriptors(&schema::options(), dir.join("db"), schema::families())?);
+        let opened = DB::open_cf_descriptors(&schema::options(), dir.join("db"), schema::families());
+        let db = Arc::new(opened.map_err(|error| not_opened(&dir, error))?);
         let meta = db.cf_handle(RAFT_META).ok_or_else(|| missing_family(RAFT_META))?;
-        let identity = identity::load_or_mint(&db, meta, node_id)?;
+        let identity = identify(&db, meta)?;
 
         let syncing = Arc::clone(&db);
         let mut left = fail_sync_after;
@@ -162,7 +194,9 @@ impl Storage {
         cluster_id: flagraft_core::identity::ClusterId,
     ) -> Result<(), StorageError> {
         let identity = self.identity().joined_to(cluster_id)?;
-        identity::store(&self.db, self.family(RAFT_META), &identity)?;
+        let mut batch = self.batch();
+        batch.identity(&identity);
+        batch.commit()?;
         self.sync().await?;
         self.identity.store(Arc::new(identity));
         Ok(())
@@ -365,6 +399,15 @@ impl std::fmt::Debug for Storage {
 /// When the folder can't be opened or synced.
 pub(crate) fn sync_dir(dir: &Path) -> Result<(), StorageError> {
     fs::File::open(dir).and_then(|folder| folder.sync_all()).map_err(StorageError::file(dir))
+}
+
+/// RocksDB says of a folder that another process has open only which lock it could not take.
+fn not_opened(dir: &Path, error: rocksdb::Error) -> StorageError {
+    let said = error.to_string();
+    match said.contains("lock") && said.contains("LOCK") {
+        true => StorageError::InUse(dir.to_owned()),
+        false => StorageError::Database(error),
+    }
 }
 
 fn missing_family(name: &str) -> StorageError {

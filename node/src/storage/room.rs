@@ -54,6 +54,8 @@ pub(super) fn is_refusal(error: &StorageError) -> bool {
         ),
         StorageError::Corrupt(_)
         | StorageError::Identity(_)
+        | StorageError::InUse(_)
+        | StorageError::Missing(_)
         | StorageError::Failed(_)
         | StorageError::Random(_) => false,
     }

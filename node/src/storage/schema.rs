@@ -28,7 +28,8 @@ const WAL_BYTES_MAX: u64 = 256 * 1024 * 1024;
 pub enum MetaKey {
     /// The vote: term, candidate and whether a quorum granted it.
     Vote,
-    /// The last log id known to be committed.
+    /// Where a restart applies up to at once, written by a recovery alone: a node that runs keeps with its state how far
+    /// it has applied.
     Committed,
     /// The last log id removed from the front of the log.
     LastPurged,

@@ -226,7 +226,9 @@ fn is_for_members(state: &State, body: &Body) -> bool {
     match body {
         Body::Denials(_) => true,
         Body::Change(Change { operations, .. }) => match operations.as_slice() {
-            [Operation::SystemBootstrap(_), ..] => state.history().is_none(),
+            // A catalog without a history that has something in it came from a backup.
+            [Operation::SystemBootstrap(_), ..] => state.history().is_none() && state.revision() == 0,
+            [Operation::SystemRestore(_), ..] => state.history().is_none() && state.revision() > 0,
             [Operation::MemberAdmit(_)] => true,
             _ => false,
         },
