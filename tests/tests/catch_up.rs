@@ -188,7 +188,8 @@ async fn a_node_far_behind_catches_up_through_cuts_and_a_new_leader() {
     let rate = records as f64 / took;
     measured("catch-up: records made to be behind by, a second", format!("{records}, {rate:.0}"));
 
-    let sample = shop.cluster.admin(leader).get("/api/v1/audit?from=5000&limit=500").ok().await;
+    let sample =
+        shop.cluster.admin(leader).get(&format!("/api/v1/audit?from={}&limit=500", records / 4)).ok().await;
     let record_bytes = sample.body.as_str().map_or(0, str::len) / 500;
     let piece = usize::try_from(records).expect("a count") * record_bytes / (CUTS as usize + 1);
 
@@ -207,6 +208,7 @@ async fn a_node_far_behind_catches_up_through_cuts_and_a_new_leader() {
     shop.cluster.launch(behind);
     let mut sender = leader;
     let mut arrived = 0;
+    let mut peaks = Vec::new();
     for cut in 1..=CUTS {
         wait::until_true("the link to break", PATIENCE, || async {
             shop.cluster.links().is_broken(sender, behind)
@@ -215,6 +217,7 @@ async fn a_node_far_behind_catches_up_through_cuts_and_a_new_leader() {
         let seen = shop.cluster.metrics(behind).await.get("flagraft_snapshot_received_records_total");
         assert!(seen > arrived, "cut {cut}: {seen} records have arrived, {arrived} before");
         arrived = seen;
+        peaks.push(memory::of(shop.cluster.pid(behind)).peak);
         // Until the sender has noticed, it is no more than a pause.
         let noticed = broken_sends(&shop.cluster, sender).await + 1;
         wait::until_true("the transfer to break", PATIENCE, || async {
@@ -275,8 +278,16 @@ async fn a_node_far_behind_catches_up_through_cuts_and_a_new_leader() {
         );
     }
     measured(
-        "catch-up: MiB of the receiver at most, after",
-        format!("{}, {}", after[2].peak, after[2].resident),
+        "catch-up: MiB of the receiver at most, until each cut; in all; after",
+        format!("{peaks:?}; {}; {}", after[2].peak, after[2].resident),
+    );
+
+    shop.cluster.kill(behind);
+    let begun = Instant::now();
+    shop.cluster.restart(behind).await;
+    measured(
+        "catch-up: seconds until a node with so many records is ready again",
+        format!("{:.1}", begun.elapsed().as_secs_f64()),
     );
 }
 

@@ -76,7 +76,7 @@ use self::{
     publish::Publisher,
     snapshot::blocking,
     state_machine::StateMachine,
-    types::{Command, TypeConfig},
+    types::{Command, TypeConfig, Vote},
 };
 pub use self::{
     lost_quorum::{FolderReport, RecoverError, Recovery, inspect, recover_alone},
@@ -418,7 +418,7 @@ impl Replica {
 
     /// Checks the snapshot that has arrived and has Raft install it.
     async fn install(&self, message: SnapshotInstallV2) -> Result<RaftReply, RaftRefusal> {
-        let vote = message.vote.into();
+        let vote: Vote = message.vote.into();
         let (arrived, (meta, snapshot)) = self
             .receive(move |incoming| {
                 let arrived = incoming.begin_install(&message)?;
@@ -428,7 +428,10 @@ impl Replica {
             .await?;
         let snapshot = openraft::Snapshot { meta, snapshot };
         let installed = self.inner.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
-        arrived.installed();
+        // A leader that was deposed meanwhile is answered with the newer vote, and nothing is installed.
+        if installed.vote == vote {
+            arrived.installed();
+        }
         Ok(RaftReply::SnapshotInstall { vote: (&installed.vote).into() })
     }
 

@@ -99,7 +99,14 @@ impl Network {
         let sent = outgoing.send((&vote).into(), deadline).await;
         self.transfers.send_ended(sent.is_ok());
         match sent {
-            Ok(vote) => Ok(SnapshotResponse::new(vote.into())),
+            Ok(vote) => {
+                tracing::info!(
+                    node = self.target,
+                    entry = snapshot.meta.last_log_id.map(|id| id.index),
+                    "a snapshot has arrived"
+                );
+                Ok(SnapshotResponse::new(vote.into()))
+            }
             Err(SendError::Wire(error)) => Err(error.into()),
             Err(SendError::Answer(what)) => Err(Unreachable::from_string(what).into()),
             Err(SendError::Disk(error)) => Err(read_failure(&error)),
