@@ -18,6 +18,8 @@ use serde::{
 };
 use serde_json::{Error, Value, value::RawValue};
 
+use crate::parse::RESERVED_NAME;
+
 /// A JSON text in canonical form.
 #[derive(Clone, Debug)]
 pub struct Canonical(Box<RawValue>);
@@ -84,7 +86,7 @@ pub fn to_string<T: Serialize + ?Sized>(value: &T) -> Result<String, Error> {
 const USUAL_BYTES: usize = 1_024;
 
 /// The name under which serde_json hands out a [`RawValue`], as a struct of one field.
-const RAW: &str = "$serde_json::private::RawValue";
+const RAW: &str = RESERVED_NAME;
 
 /// Writes values one after the other.
 #[derive(Default)]

@@ -15,7 +15,7 @@ use crate::{
         AGE_MAX_MS, FLAG_DEFINITION_BYTES_MAX, INTEGER_MAX, LINKS_MAX, LONG_TEXT_BYTES_MAX, METADATA_MAX,
         SHORT_TEXT_BYTES_MAX, TAGS_MAX, TEST_CONTEXT_BYTES_MAX, TESTS_MAX, VALUE_BYTES_MAX, VARIANTS_MAX,
     },
-    parse::{check_depth, check_depth_of_attributes},
+    parse::{check_attributes, check_json, check_name},
     size::json_bytes,
     text::{check_text, is_rfc3339},
 };
@@ -238,7 +238,7 @@ impl FlagDefinition {
         }
         for (variant, value) in &mut spec.variants {
             // The depth comes first: what is deeper is not to be written out at all.
-            let checked = check_depth(value)
+            let checked = check_json(value)
                 .and_then(|()| normalise(spec.flag_type, value))
                 .and_then(|()| check_size(value));
             checked.map_err(|invalid| invalid.under(variant).under("variants"))?;
@@ -443,6 +443,7 @@ fn check_texts(spec: &FlagSpec) -> Result<(), Invalid> {
     count("/metadata", spec.metadata.len(), METADATA_MAX)?;
     for (name, value) in &spec.metadata {
         let fault = |message: String| Err(Invalid::here(message).under(name).under("metadata"));
+        check_name(name).map_err(|invalid| invalid.under(name).under("metadata"))?;
         if name.is_empty() || name.len() > SHORT_TEXT_BYTES_MAX {
             return fault(format!("a metadata name has 1 to {SHORT_TEXT_BYTES_MAX} bytes"));
         }
@@ -468,7 +469,7 @@ fn count(path: &str, count: usize, max: usize) -> Result<(), Invalid> {
 
 fn check_test(test: &FlagTest, variants: &BTreeMap<VariantKey, Value>) -> Result<(), Invalid> {
     check_text("the name", &test.name, SHORT_TEXT_BYTES_MAX).map_err(|invalid| invalid.under("name"))?;
-    check_depth_of_attributes(&test.context).map_err(|invalid| invalid.under("context"))?;
+    check_attributes(&test.context).map_err(|invalid| invalid.under("context"))?;
     if json_bytes(&test.context) > TEST_CONTEXT_BYTES_MAX {
         return Err(Invalid::new(
             "/context",

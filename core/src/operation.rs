@@ -673,8 +673,7 @@ impl Operation {
 
     /// The operation without what must not be shown, the hash of a new token's secret: what records keep.
     pub fn without_secrets(&self) -> Canonical {
-        let canonical = if matches!(self, Self::TokenCreate(_) | Self::MemberInvite(_) | Self::MemberAdmit(_))
-        {
+        let canonical = if self.carries_a_secret() {
             let mut value = serde_json::to_value(self).unwrap_or_default();
             if let Some(object) = value.as_object_mut() {
                 object.remove("secret_sha256");

@@ -12,7 +12,7 @@ use crate::{
     limits::{
         ENVIRONMENTS_MAX, GRANTS_MAX, SHORT_TEXT_BYTES_MAX, TOKEN_CONTEXT_BYTES_MAX, TOKEN_CONTEXT_MAX,
     },
-    parse::check_depth_of_attributes,
+    parse::check_attributes,
     size::json_bytes,
 };
 
@@ -237,7 +237,7 @@ impl TokenSpec {
                 "a service or client token has exactly one grant, with the role reader, a project and exactly one environment",
             ));
         }
-        check_depth_of_attributes(&self.context).map_err(|invalid| invalid.under("context"))?;
+        check_attributes(&self.context).map_err(|invalid| invalid.under("context"))?;
         if self.context.len() > TOKEN_CONTEXT_MAX || json_bytes(&self.context) > TOKEN_CONTEXT_BYTES_MAX {
             return Err(Invalid::new(
                 "/context",

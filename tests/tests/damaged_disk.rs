@@ -98,6 +98,7 @@ async fn a_node_with_a_damaged_disk_refuses_or_is_right_and_the_others_go_on() {
         copy(&data, sound.path());
         let file = rng.choice(data_files(&data)).expect("there is data");
         let what = damage(&file, &mut rng);
+        println!("turn {turn}, node {id}: {what}");
         let logged = shop.cluster.log(id).len();
         shop.cluster.launch(id);
 

@@ -1,8 +1,9 @@
-//! JSON as requests send it: no object names a field twice. Readers disagree on which of the two counts, so what a
+//! JSON as requests send it: no object names a field twice, or as serde_json names a text within a text. Readers disagree on which of the two counts, so what a
 //! proxy or a reviewer saw need not be what would be done.
 
 use std::fmt;
 
+use flagraft_core::parse::RESERVED_NAME;
 use serde::{
     Deserialize, Deserializer,
     de::{Error, MapAccess, SeqAccess, Visitor},
@@ -73,6 +74,9 @@ impl<'de> Visitor<'de> for StrictVisitor {
             if object.contains_key(&name) {
                 return Err(A::Error::custom(format!("the field {name:?} is given twice in one object")));
             }
+            if name == RESERVED_NAME {
+                return Err(A::Error::custom(format!("no field may be named {name:?}; choose another name")));
+            }
             let Strict(value) = fields.next_value()?;
             object.insert(name, value);
         }
@@ -103,6 +107,17 @@ mod tests {
         ] {
             let expected: Value = serde_json::from_str(text).expect(text);
             assert_eq!(parse(text.as_bytes()).expect(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_field_is_not_named_as_serde_json_names_a_text() {
+        for text in [
+            "{\"$serde_json::private::RawValue\": \"1\"}",
+            "[{\"a\": {\"\\u0024serde_json::private::RawValue\": \"[]\"}}]",
+        ] {
+            let error = parse(text.as_bytes()).expect_err(text).to_string();
+            assert!(error.contains("choose another name"), "{error}");
         }
     }
 

@@ -19,6 +19,7 @@ use flagraft_core::{
     identity::{ClusterId, History},
     operation::{Member, Operation, SystemBootstrap, SystemRestore, TokenCreate},
     proposal::{Body, Change, RequestId},
+    rejection::Rejection,
     state::State,
     token::{ActorType, Grant, Role, Secret, TokenActor, TokenKind, TokenSpec},
     version::ClusterVersion,
@@ -304,6 +305,7 @@ impl Newcomer {
 
     /// Brings the history and the owner's token into the log, unless they are there.
     async fn write_first_entry(&self, secret: &Secret) {
+        let mut mention = Mention::new();
         loop {
             let published = self.replica.published();
             if published.state.history().is_some() {
@@ -332,7 +334,7 @@ impl Newcomer {
                     dry_run: false,
                 };
                 match self.writes.submit(&submission, self.waits.first_entry_timeout).await {
-                    // A refusal too says that there is a history; the state will show it.
+                    // One for the founding itself says that there is a history; the state will show it.
                     Ok(submitted) => match submitted.reply.outcome.rejection() {
                         None if self.staged.is_some() => {
                             tracing::info!("the catalog is restored and ready, in a history of its own")
@@ -340,7 +342,13 @@ impl Newcomer {
                         None => {
                             tracing::info!("the catalog is empty and ready; the owner's token is in its file")
                         }
-                        Some(rejection) => tracing::debug!(%rejection, "the first entry was there already"),
+                        Some(rejection @ Rejection::Bootstrap { .. }) => {
+                            tracing::debug!(%rejection, "the first entry was there already")
+                        }
+                        Some(rejection) if mention.is_due() => {
+                            tracing::error!(%rejection, "the first entry of this cluster is refused; it is tried again")
+                        }
+                        Some(_) => {}
                     },
                     Err(error) => tracing::debug!(%error, "the first entry is not written yet"),
                 }

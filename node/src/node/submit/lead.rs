@@ -113,7 +113,8 @@ impl Lead {
     async fn propose(&self, proposal: Proposal, deadline: Instant) -> LeaderAnswer {
         let token = proposal.actor.token.clone();
         let may_be_repeated = proposal.request.client_given;
-        // System actors are not limited: nobody outside the cluster can make them be rejected.
+        // System actors are not limited: nobody outside the cluster can make them be rejected, for what is rejected before
+        // there is a history changes nothing.
         if let Some(token) = &token
             && !self.limiter.has_room(token)
             && self.would_be_recorded_as_rejected(&proposal).await
