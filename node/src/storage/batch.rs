@@ -1,5 +1,7 @@
 //! Writes that take effect together or not at all.
 
+use std::ops::Range;
+
 use rocksdb::WriteBatch;
 
 use super::{
@@ -65,6 +67,19 @@ impl<'a> Batch<'a> {
     /// Puts an entry of the Raft log.
     pub fn entry(&mut self, index: u64, bytes: &[u8]) {
         self.writes.put_cf(self.storage.family(RAFT_LOG), numbered(self.storage.group, index), bytes);
+    }
+
+    /// Removes the entries of `range` from the front of the Raft log, and notes the last purged log id; entries put
+    /// later in this batch stay.
+    pub fn purge_log(&mut self, range: Range<u64>, last_purged: &[u8]) {
+        if !range.is_empty() {
+            self.writes.delete_range_cf(
+                self.storage.family(RAFT_LOG),
+                numbered(self.storage.group, range.start),
+                numbered(self.storage.group, range.end),
+            );
+        }
+        self.meta(MetaKey::LastPurged, Some(last_purged));
     }
 
     /// Puts who the folder belongs to. For a folder that nobody serves from: one that is open goes on under the

@@ -106,7 +106,8 @@ impl Storage {
     }
 
     /// Opens the folder of whichever node it is, for one who looks at it or mends it while the node does not run.
-    /// Nothing is made. This blocks.
+    /// Where there is none, none is made. One that is there is opened as a node opens it, which writes to its files,
+    /// but what the catalog and the log say is left as it was. This blocks.
     ///
     /// # Errors
     /// When there is no folder of a node, or as [`Storage::open`].
