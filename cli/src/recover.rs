@@ -24,7 +24,8 @@ pub struct RecoverArgs {
     /// The survivor's data folder
     #[arg(long, env = "FLAGRAFT_DATA", value_name = "DIR")]
     data: PathBuf,
-    /// Only say what the folder holds, to find the survivor that has most
+    /// Only say what the folder holds, to find the survivor that has most. It is opened as its node opens it, so copy
+    /// it first
     #[arg(long, conflicts_with_all = ["i_accept_data_loss", "reason", "ticket"])]
     inspect: bool,
     /// Let this node go on alone. Takes the words that the command asks for, which say what is lost
@@ -51,7 +52,7 @@ pub fn run(args: &RecoverArgs, global: &Global) -> Result<(), Failure> {
     }
     let wanted = report.acceptance();
     if args.i_accept_data_loss.as_deref() != Some(wanted.as_str()) {
-        return Err(Failure::usage(format!("nothing was changed\n{}", describe(&report))).next(format!(
+        return Err(Failure::usage(format!("nothing was recovered\n{}", describe(&report))).next(format!(
             "look at the folders of all survivors first (--inspect), and recover on the one whose last entry is the \
              newest. Make sure that no other member of this cluster ever runs again. To let this node go on alone, \
              give the same command with\n  --i-accept-data-loss \"{wanted}\""
@@ -80,7 +81,9 @@ fn open(args: &RecoverArgs) -> Result<Arc<Storage>, Failure> {
 fn not_recovered(error: RecoverError) -> Failure {
     match error {
         RecoverError::Words(_) => Failure::usage(error.to_string()),
-        RecoverError::Nothing(_) => Failure::new(Exit::Rejected, error.to_string()),
+        RecoverError::Nothing(_) | RecoverError::Refused(_) => {
+            Failure::new(Exit::Rejected, error.to_string())
+        }
         RecoverError::Disk(_) => Failure::new(Exit::VerificationFailed, error.to_string())
             .next("choose another survivor, or restore a backup"),
     }

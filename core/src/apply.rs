@@ -98,9 +98,9 @@ pub fn apply(state: &State, proposal: &Proposal, at: LogPosition) -> Applied {
             };
             (verdict, outcome)
         }
-        // A catalog that belongs to no history keeps nothing of what it refuses: a record or a remembered request would be
-        // of no history, and would make a restored one another than its backup says.
-        Err(rejection) if state.founding().is_none() => return refused(state, proposal, rejection),
+        // A catalog from a backup keeps nothing of what it refuses until it has a history: one more record, or a remembered
+        // request, and it would not be what the backup says any more.
+        Err(rejection) if state.is_restored() => return refused(state, proposal, rejection),
         Err(rejection) => {
             (Verdict::of_rejection(&rejection, texts.len(), &next), Outcome::Rejected { rejection, sequence })
         }
@@ -148,7 +148,7 @@ pub fn apply(state: &State, proposal: &Proposal, at: LogPosition) -> Applied {
     };
     let record = Record {
         version: RECORD_VERSION,
-        // Only the entry that founds the cluster is recorded before there is a history, and it brings one.
+        // Only the entry that founds the cluster is accepted before there is a history, and it brings one.
         history: next.history().unwrap_or(History(0)),
         group: proposal.group,
         sequence,

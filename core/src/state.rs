@@ -153,6 +153,11 @@ impl State {
         self.meta.founding.as_deref()
     }
 
+    /// Whether it came from a backup and belongs to no history yet: see [`State::without_founding`].
+    pub fn is_restored(&self) -> bool {
+        self.meta.founding.is_none() && self.meta.revision > 0
+    }
+
     /// The catalog without its founding: what a backup restores. All that is in it stays, but it belongs to no
     /// cluster and no history, so nothing can be changed until an entry of a new cluster gives it both.
     #[must_use]

@@ -20,7 +20,7 @@ pub struct NodeConfig {
     /// the log, when the folder belongs to a cluster already.
     pub bootstrap: Option<BootstrapConfig>,
     /// Ask the members of a cluster that runs to be taken in, once. `--join`, default none. Ignored, with a line in the
-    /// log, when the folder belongs to a cluster already.
+    /// log, when the folder belongs to a cluster already; refused where a backup waits in it.
     pub join: Option<JoinConfig>,
     /// Where the node stands.
     pub placement: Placement,

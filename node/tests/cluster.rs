@@ -5,6 +5,7 @@ mod common;
 
 use std::{
     fs,
+    net::TcpListener,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -19,7 +20,8 @@ use flagraft_core::{
 };
 use flagraft_node::{
     backup::{Header, Words, stage},
-    node::{MemberState, NotEntered, Submission, SubmitError},
+    config::JoinConfig,
+    node::{MemberState, Node, NotEntered, Submission, SubmitError},
     peer::{Found, PeerClient, PeerError, PeerOptions, PeerSecret, RefusalCode},
     raft::VersionRange,
     reads::Unconfirmed,
@@ -520,6 +522,43 @@ async fn who_missed_the_founding_founds_nothing() {
     assert_eq!(late.published().state.cluster_id(), Some(begun));
     assert_eq!(late.published().state.revision(), header.revision + 1, "the backup, and the restore");
     assert!(late.failed().now_or_never().is_none());
+}
+
+/// Whoever gives --join wants another cluster, and would leave the backup behind unseen.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_does_not_join_beside_a_backup_that_waits() {
+    let cluster = Cluster::prepare(2);
+    stage_backup(&cluster).await;
+    let mut config = cluster.config(1, false);
+    let members = config.peers.members.clone();
+    config.join = Some(JoinConfig { members, token_file: cluster.folder(1).join("no-token") });
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let error = Node::start_on(config, listener).await.err().expect("refused").to_string();
+    assert!(error.contains("--join") && error.contains("--bootstrap in place of"), "{error}");
+    assert!(cluster.folder(1).join("restore").join("backup").is_file(), "it still waits");
+}
+
+/// What nobody has restored is not thrown away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_the_catalog_was_not_founded_on_is_left() {
+    let mut cluster = Cluster::prepare(1);
+    stage_backup(&cluster).await;
+    let (waiting, away) = (cluster.folder(1).join("restore"), tempfile::tempdir().expect("a folder"));
+    copy(&waiting, away.path());
+    fs::remove_dir_all(&waiting).expect("removed");
+    cluster.start(1, true).await;
+    cluster.until("the founding", |cluster| cluster.node(1).reads().readiness().ready).await;
+    cluster.stop(1).await;
+    copy(away.path(), &waiting);
+    for bootstrap in [true, false] {
+        // By the time that it has elected itself it has long looked after the backup.
+        let node = cluster.start(1, bootstrap).await;
+        cluster.until("it to be ready", |cluster| cluster.node(1).reads().readiness().ready).await;
+        assert!(node.failed().now_or_never().is_none());
+        drop(node);
+        cluster.stop(1).await;
+        assert!(waiting.join("backup").is_file(), "it is left");
+    }
 }
 
 /// A client that speaks for node 2.

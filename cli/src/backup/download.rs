@@ -71,7 +71,12 @@ impl Target {
             Self::File { path, temporary, file } => {
                 file.sync_all().map_err(|e| failed(temporary, e))?;
                 // A link in place of a renaming: it fails where a file has come to be meanwhile.
-                fs::hard_link(&*temporary, &*path).map_err(|e| failed(path, e))?;
+                match fs::hard_link(&*temporary, &*path) {
+                    Ok(()) => {}
+                    Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Err(failed(path, e)),
+                    // Not every file system has links, and a good backup is not thrown away for that.
+                    Err(_) => rename_to_absent(temporary, path)?,
+                }
                 let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
                 let folder = folder.unwrap_or(Path::new("."));
                 File::open(folder).and_then(|folder| folder.sync_all()).map_err(|e| failed(folder, e))
@@ -87,6 +92,14 @@ impl Drop for Target {
             _ = fs::remove_file(temporary).is_ok();
         }
     }
+}
+
+/// Renames a file unless there is one of that name. Between the look and the renaming another program could make one,
+/// and would lose it: whatever can be linked is not put in place like this.
+fn rename_to_absent(from: &Path, to: &Path) -> Result<(), Failure> {
+    require_absent(to)?;
+    fs::rename(from, to)
+        .map_err(|e| Failure::new(Exit::Other, format!("could not write {}: {e}", to.display())))
 }
 
 fn require_absent(path: &Path) -> Result<(), Failure> {
@@ -177,5 +190,26 @@ impl Read for Pieces {
                 None => return Ok(0),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::tempdir;
+
+    use super::*;
+
+    #[test]
+    fn where_there_are_no_links_a_file_is_not_written_over_either() {
+        let folder = tempdir().expect("a temporary folder");
+        let (from, to) = (folder.path().join("backup.1.tmp"), folder.path().join("backup"));
+        fs::write(&from, "whole").expect("written");
+        fs::write(&to, "precious").expect("written");
+        let failure = rename_to_absent(&from, &to).expect_err("it is there");
+        assert!(failure.to_string().contains("exists already"), "{failure}");
+        assert_eq!(fs::read_to_string(&to).expect("there"), "precious");
+        fs::remove_file(&to).expect("removed");
+        rename_to_absent(&from, &to).expect("it is gone");
+        assert_eq!(fs::read_to_string(&to).expect("there"), "whole");
     }
 }

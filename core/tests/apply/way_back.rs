@@ -28,7 +28,7 @@ fn restored_with(operations: &[Value]) -> (World, Value) {
         "digest": state.digest().to_string(), "audit_size": state.sequence(),
         "audit_root": hex::encode(state.audit_root()), "made_at_ms": 1,
     });
-    world.state = world.state.clone().without_founding();
+    world.take_over(world.state.clone().without_founding());
     let restore = json!({
         "op": "system.restore", "cluster": "ffeeddccbbaa99887766554433221100", "history": "fedcba9876543210",
         "members": bootstrap()["members"], "from": from, "operator": "ann",

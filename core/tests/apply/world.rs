@@ -318,6 +318,12 @@ impl World {
     }
 
     /// Asks for what must be rejected.
+    /// Goes on with a state that did not come of `apply`.
+    pub fn take_over(&mut self, state: State) {
+        self.stored = state.rows().collect();
+        self.state = state;
+    }
+
     pub fn refuse(&mut self, ask: Ask) -> Rejection {
         let shown = ask.operations.to_string();
         match self.ask(ask).reply.outcome {

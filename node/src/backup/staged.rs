@@ -5,8 +5,9 @@
 //! first entry of the new history is written, the staged backup goes.
 
 use std::{
-    fs::{self, File},
+    fs::{self, DirBuilder, File, OpenOptions},
     io::{self, BufReader, Read, Write},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -41,6 +42,24 @@ pub struct Words {
     pub ticket: Option<String>,
 }
 
+impl Words {
+    /// What the log would refuse is refused here, where somebody can put it right.
+    ///
+    /// # Errors
+    /// Says which word is no good, and why.
+    pub(crate) fn validate(&self) -> Result<(), String> {
+        let change = Change {
+            project: None,
+            // Any one that is good in itself.
+            operations: vec![Operation::SystemLeadership(SystemLeadership { to: 1, if_revision: None })],
+            reason: self.reason.clone(),
+            ticket: self.ticket.clone(),
+            expect_revision: None,
+        };
+        change.validate().and_then(|()| check_operator(&self.operator)).map_err(|invalid| invalid.message)
+    }
+}
+
 /// Why a backup was not staged.
 #[derive(Debug, thiserror::Error)]
 pub enum StageError {
@@ -63,7 +82,10 @@ pub enum StageError {
     #[error("{0}: a restore into this folder was cut short; remove the folder and restore again")]
     Unfinished(PathBuf),
     /// A staged backup can't be used.
-    #[error("the restored backup in {path} can't be used: {why}; remove the data folder and restore again")]
+    #[error(
+        "the restored backup in {path} can't be used: {why}; if the cluster was founded on it already, remove that \
+         folder alone; if not, remove the data folder and restore again"
+    )]
     Damaged {
         /// Where it is.
         path: PathBuf,
@@ -90,12 +112,13 @@ pub fn stage(
     words: Words,
     step: impl FnMut(&Part<'_>),
 ) -> Result<Header, StageError> {
-    validate(&words)?;
-    let made = !data_dir.exists();
+    words.validate().map_err(StageError::Words)?;
+    let made = !exists(data_dir)?;
     fs::create_dir_all(data_dir).map_err(StorageError::file(data_dir))?;
     require_empty(data_dir)?;
     let unfinished = data_dir.join(UNFINISHED);
-    fs::create_dir(&unfinished).map_err(StorageError::file(&unfinished))?;
+    // It holds every rule, and rules name customers: the folder and what is in it are for their owner's eyes.
+    DirBuilder::new().mode(0o700).create(&unfinished).map_err(StorageError::file(&unfinished))?;
     let staged = fill(backup, &unfinished, &words, step).and_then(|header| {
         let dir = data_dir.join(DIR);
         fs::rename(&unfinished, &dir).map_err(StorageError::file(&dir))?;
@@ -122,13 +145,13 @@ fn fill(
     step: impl FnMut(&Part<'_>),
 ) -> Result<Header, StageError> {
     let path = dir.join(BACKUP);
-    let mut copy = File::create_new(&path).map_err(StorageError::file(&path))?;
+    let mut copy = create_private(&path).map_err(StorageError::file(&path))?;
     let mut tee = Tee { from: backup, to: &mut copy };
     let (header, _) = load(BufReader::with_capacity(256 * 1024, &mut tee), |_, _| Ok(()), step)?;
     copy.sync_all().map_err(StorageError::file(&path))?;
     let path = dir.join(WORDS);
     let write = || {
-        let mut file = File::create_new(&path)?;
+        let mut file = create_private(&path)?;
         file.write_all(&serde_json::to_vec(words).map_err(io::Error::other)?)?;
         file.sync_all()
     };
@@ -137,20 +160,14 @@ fn fill(
     Ok(header)
 }
 
-/// What the log would refuse is refused here, where somebody can put it right.
-fn validate(words: &Words) -> Result<(), StageError> {
-    let change = Change {
-        project: None,
-        // Any one that is good in itself.
-        operations: vec![Operation::SystemLeadership(SystemLeadership { to: 1, if_revision: None })],
-        reason: words.reason.clone(),
-        ticket: words.ticket.clone(),
-        expect_revision: None,
-    };
-    change
-        .validate()
-        .and_then(|()| check_operator(&words.operator))
-        .map_err(|invalid| StageError::Words(invalid.message))
+fn create_private(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// Whether there is something at this path. That it can't be told is an error: a backup that is not seen would be an
+/// empty catalog that is founded in its place.
+fn exists(path: &Path) -> Result<bool, StorageError> {
+    path.try_exists().map_err(StorageError::file(path))
 }
 
 fn require_empty(dir: &Path) -> Result<(), StageError> {
@@ -170,15 +187,16 @@ impl Staged {
     /// # Errors
     /// When a restore was cut short there, or what it left can't be read.
     pub fn find(data_dir: &Path) -> Result<Option<Self>, StageError> {
-        if data_dir.join(UNFINISHED).exists() {
-            return Err(StageError::Unfinished(data_dir.join(UNFINISHED)));
+        let unfinished = data_dir.join(UNFINISHED);
+        if exists(&unfinished)? {
+            return Err(StageError::Unfinished(unfinished));
         }
         let done = data_dir.join(DONE);
-        if done.exists() {
+        if exists(&done)? {
             fs::remove_dir_all(&done).map_err(StorageError::file(&done))?;
         }
         let dir = data_dir.join(DIR);
-        if !dir.exists() {
+        if !exists(&dir)? {
             return Ok(None);
         }
         let damaged = |why: String| StageError::Damaged { path: dir.clone(), why };
@@ -187,6 +205,11 @@ impl Staged {
         let words = fs::read(dir.join(WORDS)).map_err(|error| damaged(error.to_string()))?;
         let words = serde_json::from_slice(&words).map_err(|error| damaged(error.to_string()))?;
         Ok(Some(Self { dir, header, words }))
+    }
+
+    /// The folder that it is in.
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// What the backup says of itself.
@@ -219,9 +242,12 @@ impl Staged {
     /// # Errors
     /// When it can't be removed.
     pub fn remove(&self) -> Result<(), StorageError> {
-        // Renamed first: half of it would be refused at the next start.
+        // Renamed first, and that durably: half of it would be refused at the next start.
         let going = self.dir.with_file_name(DONE);
         fs::rename(&self.dir, &going).map_err(StorageError::file(&self.dir))?;
+        if let Some(data_dir) = self.dir.parent() {
+            sync_dir(data_dir)?;
+        }
         fs::remove_dir_all(&going).map_err(StorageError::file(&going))
     }
 }

@@ -36,8 +36,9 @@ pub struct BackupStream {
 }
 
 impl BackupStream {
-    /// Starts to make a backup on a thread of its own, no faster than the receiver takes it. One that takes nothing
-    /// for `stall` is given up, and so is every one when `stop` says so. `permit` is kept until the end.
+    /// Starts to make a backup on a thread of its own, no faster than the receiver takes it. One that does not
+    /// take another piece within `stall` is given up, and so is every one when `stop` says so. `permit` is kept until
+    /// the end, however late that is.
     pub(crate) fn start(
         header: Header,
         published: Arc<Published>,

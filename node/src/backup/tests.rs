@@ -1,6 +1,6 @@
 //! Backups written, read back, damaged in every way there is, and staged.
 
-use std::{fs, io::Cursor, sync::Arc, time::Duration};
+use std::{fs, io::Cursor, os::unix::fs::PermissionsExt as _, sync::Arc, time::Duration};
 
 use flagraft_core::{
     apply::apply,
@@ -214,6 +214,11 @@ fn a_backup_is_staged_into_an_empty_folder_only_and_found_there() {
     let header = stage(Cursor::new(&bytes), &data, words(), |_| ()).expect("staged");
     let staged = Staged::find(&data).expect("looks").expect("it waits");
     assert_eq!((staged.header(), staged.words()), (&header, &words()));
+    let mode = |name: &str| {
+        let path = staged.dir().join(name);
+        fs::metadata(&path).expect("it is there").permissions().mode() & 0o777
+    };
+    assert_eq!((mode(""), mode("backup"), mode("words.json")), (0o700, 0o600, 0o600), "for nobody else");
     let mut records = 0;
     let state = staged
         .load(|_, _| {
@@ -259,6 +264,9 @@ fn a_restore_that_was_cut_short_is_never_taken_for_an_empty_folder() {
     let error = Staged::find(&data).expect_err("unfinished");
     assert!(error.to_string().contains("restore again"), "{error}");
     fs::rename(data.join("restore.tmp"), data.join("restore")).expect("renamed");
+    // Nor is one that can't be looked into. A file can't, whoever looks.
+    let error = Staged::find(&data.join("restore").join("backup")).expect_err("no folder");
+    assert!(matches!(error, StageError::Storage(_)), "{error}");
 
     let file = data.join("restore").join("backup");
     let mut damaged = fs::read(&file).expect("reads");

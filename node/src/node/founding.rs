@@ -19,6 +19,7 @@ use flagraft_core::{
     identity::{ClusterId, History},
     operation::{Member, Operation, SystemBootstrap, SystemRestore, TokenCreate},
     proposal::{Body, Change, RequestId},
+    record::{Record, RecordOutcome},
     rejection::Rejection,
     state::State,
     token::{ActorType, Grant, Role, Secret, TokenActor, TokenKind, TokenSpec},
@@ -82,7 +83,7 @@ impl Newcomer {
                 None if self.belongs().await => Ok(()),
                 None => self.wait_to_be_found().await,
                 Some(staged) if self.replica.published().state.history().is_some() => {
-                    remove(staged);
+                    self.remove(staged).await;
                     Ok(())
                 }
                 // Only a founder writes the entry without which the catalog takes nothing.
@@ -100,7 +101,7 @@ impl Newcomer {
         }
         self.write_first_entry(secret).await;
         if let Some(staged) = &self.staged {
-            remove(staged);
+            self.remove(staged).await;
         }
         Ok(())
     }
@@ -357,6 +358,44 @@ impl Newcomer {
         }
     }
 
+    /// Removes a backup that this node's catalog was founded on. Any other one is left: nobody has restored it.
+    async fn remove(&self, staged: &Staged) {
+        let folder = staged.dir().display();
+        match self.is_founded_on(staged).await {
+            Ok(true) => {
+                if let Err(error) = staged.remove() {
+                    tracing::warn!(
+                        %error,
+                        "the backup that was restored is still in the data folder, and may be removed"
+                    );
+                }
+            }
+            Ok(false) => tracing::warn!(
+                %folder,
+                "a backup waits in the data folder, and this node's catalog was not founded on it; it is left there: \
+                 restore it elsewhere, and remove the folder"
+            ),
+            Err(error) => tracing::warn!(
+                %error,
+                %folder,
+                "the backup is left in the data folder: whether this node's catalog was founded on it can't be told"
+            ),
+        }
+    }
+
+    /// Whether a restore of this backup is in the audit log, where no other record can be: behind those of the backup.
+    async fn is_founded_on(&self, staged: &Staged) -> Result<bool, String> {
+        let from = staged.header().origin();
+        let (storage, sequence) = (Arc::clone(&self.storage), from.audit_size);
+        let read = tokio::task::spawn_blocking(move || storage.audit_range(sequence, 1)).await;
+        let rows = read.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        let Some(row) = rows.first() else { return Ok(false) };
+        let record: Record = serde_json::from_slice(&row.bytes).map_err(|error| error.to_string())?;
+        let first = record.operations.first().map(|first| Operation::from_value(first.operation.clone()));
+        Ok(record.outcome == RecordOutcome::Accepted
+            && matches!(first, Some(Ok(Operation::SystemRestore(restore))) if restore.from == from))
+    }
+
     async fn hello(&self) -> Vec<(u64, Result<HelloReply, PeerError>)> {
         join_all(self.others().map(async |id| (id, self.peers.hello(id, self.waits.question_timeout).await)))
             .await
@@ -386,13 +425,6 @@ pub(super) async fn failure_of(newcomer: Newcomer) -> Failure {
     tokio::select! {
         failure = settled => failure,
         failure = told => failure,
-    }
-}
-
-/// Removes a backup that is in the log.
-fn remove(staged: &Staged) {
-    if let Err(error) = staged.remove() {
-        tracing::warn!(%error, "the backup that was restored is still in the data folder, and may be removed");
     }
 }
 

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     backup::Staged,
-    config::NodeConfig,
+    config::{ConfigError, NodeConfig},
     disk::Disk,
     files,
     metrics::Metrics,
@@ -73,6 +73,14 @@ impl Node {
         let peers_max = files::shares(&config.connections)?.peers;
         let secret = config.peers.secret_file.as_deref().map(secrets::peer_secret).transpose()?;
         let staged = Staged::find(&config.data_dir)?;
+        if let Some(staged) = staged.as_ref().filter(|_| config.join.is_some()) {
+            return Err(ConfigError(format!(
+                "--join comes into a cluster that runs, and a backup was restored into {}, for a new one: start this \
+                 node with --bootstrap in place of --join to found that, or with --join and an empty folder",
+                staged.dir().display()
+            ))
+            .into());
+        }
         let metrics = Metrics::new()?;
         let let_go = Arc::new(AtomicBool::new(false));
         let storage = open_storage(&config, &metrics, Arc::clone(&let_go)).await?;

@@ -7,7 +7,10 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use flagraft_core::digest::Digest;
@@ -22,6 +25,8 @@ use crate::storage::{MetaKey, Storage};
 
 /// Repeats a run's choices when set; printed by every run.
 const SEED: &str = "FLAGRAFT_TEST_SEED";
+/// How many entries there are before those of a test.
+const EARLY: u64 = 20;
 /// How many bits are flipped.
 const FLIPS: u64 = 1_000;
 
@@ -43,15 +48,25 @@ impl Sound {
     /// The same, with entries that wait to be applied if they are not to be `applied`.
     async fn with(tail: u64, applied: bool) -> Self {
         let dir = tempdir().expect("a temporary folder");
-        let early = 20;
         // What one process has written is in tables for the next one.
-        drop(filled(dir.path(), early).await);
+        drop(filled(dir.path(), EARLY).await);
         let storage = open(dir.path());
+        Self::of(dir, storage, tail, applied).await
+    }
+
+    /// A folder of a node that has not been started again: all it holds is in one write-ahead log, and a snapshot.
+    async fn fresh(tail: u64) -> Self {
+        let dir = tempdir().expect("a temporary folder");
+        let storage = filled(dir.path(), EARLY).await;
+        Self::of(dir, storage, tail, true).await
+    }
+
+    async fn of(dir: TempDir, storage: Arc<Storage>, tail: u64, applied: bool) -> Self {
         log_store(&storage, usize::MAX).save_vote(&Vote::new_committed(3, 1)).await.expect("saved");
         let mut machine = state_machine(&storage);
         machine.get_snapshot_builder().await.build_snapshot().await.expect("built");
-        let mut digests = BTreeMap::from([(early, machine.publisher().current().state.digest())]);
-        for index in early + 1..=early + tail {
+        let mut digests = BTreeMap::from([(EARLY, machine.publisher().current().state.digest())]);
+        for index in EARLY + 1..=EARLY + tail {
             append(&storage, vec![entry(3, index)]).await.expect("appended");
             if applied {
                 apply(&mut machine, vec![entry(3, index)]).await.expect("applied");
@@ -220,6 +235,43 @@ async fn a_log_that_was_cut_anywhere_is_refused_once_something_synced_is_gone() 
     let refused = refused.into_inner();
     println!("{} cuts: {refused} refused", whole.len());
     assert!(refused > 0, "a log that is all gone has lost what was synced");
+}
+
+/// The manifest says which column families there are, and which files hold what of each. One whose end is gone gives
+/// some of them back older than others, or makes them anew, empty.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_that_was_cut_anywhere_is_repaired_or_refused() {
+    for (kind, sound) in [("restarted", Sound::new(5).await), ("fresh", Sound::fresh(5).await)] {
+        for name in ["MANIFEST", "CURRENT"] {
+            let file =
+                sound.files().into_iter().rfind(|file| file.to_string_lossy().contains(name)).expect(name);
+            let whole = sound.read(&file);
+            let cuts: Vec<usize> = (0..whole.len()).collect();
+            let refused = AtomicU64::new(0);
+            on_two_threads(&cuts, |cut| {
+                let what = format!("{name} of a {kind} node, cut at {cut} of {}", whole.len());
+                let said = sound.start_with(&file, &whole[..*cut], &what);
+                refused.fetch_add(u64::from(said.is_some()), Ordering::Relaxed);
+            });
+            let refused = refused.into_inner();
+            println!("{name} of a {kind} node: {} cuts, {refused} refused", whole.len());
+            assert!(refused > 0);
+        }
+    }
+}
+
+/// Column families can be lost apart: a position that is kept without the state that it is of is none to go on from.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_that_is_older_than_its_position_is_refused() {
+    let dir = tempdir().expect("a temporary folder");
+    let storage = filled(dir.path(), 5).await;
+    recover(&storage).expect("sound");
+    let mut batch = storage.batch();
+    batch.clear_state();
+    batch.trim_audit(0);
+    batch.commit().expect("written");
+    let error = recover(&storage).map(drop).expect_err("the state is gone").to_string();
+    assert!(error.contains("is not the one that was kept at entry"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

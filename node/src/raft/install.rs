@@ -5,6 +5,7 @@ use std::{io, ops::ControlFlow};
 use flagraft_core::merkle::Frontier;
 
 use super::{
+    applied,
     catalog_file::{self, Catalog},
     snapshot::{self, CatalogFile, SnapshotData},
     types::SnapshotMeta,
@@ -125,7 +126,7 @@ pub(super) fn install(
         batch.row(&key, Some(&value));
     }
     batch.take_in_staged(catalog.state.sequence());
-    batch.meta(MetaKey::LastApplied, last_log_id.as_deref());
+    applied::put(&mut batch, catalog.meta.last_log_id.as_ref(), &catalog.state)?;
     batch.meta(MetaKey::LastInstalled, last_log_id.as_deref());
     batch.meta(MetaKey::Membership, Some(&encode_membership(&catalog.meta.last_membership)?));
     batch.commit()?;

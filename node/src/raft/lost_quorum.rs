@@ -82,7 +82,8 @@ pub struct Recovery {
     pub from: RecoveredFrom,
 }
 
-/// Why a folder is not recovered on. It is as it was.
+/// Why a folder is not recovered on. Unless it is the disk that failed, what the catalog and the log say is left as it
+/// was.
 #[derive(Debug, thiserror::Error)]
 pub enum RecoverError {
     /// The folder can't be trusted.
@@ -94,6 +95,9 @@ pub enum RecoverError {
     /// The words can't be recorded.
     #[error("{0}")]
     Words(String),
+    /// The catalog takes no recovery, whatever the words.
+    #[error("the recovery would be refused: {0}")]
+    Refused(String),
 }
 
 impl From<StorageError> for RecoverError {
@@ -102,7 +106,8 @@ impl From<StorageError> for RecoverError {
     }
 }
 
-/// Checks a folder as the start of a node does, and says what it holds. This blocks.
+/// Checks a folder as the start of a node does, and says what it holds. As at a start, what snapshots that were cut
+/// short have left is removed; what the catalog and the log say is left as it was. This blocks.
 ///
 /// # Errors
 /// When it can't be trusted: another survivor has to be chosen, or a backup.
@@ -114,8 +119,10 @@ pub fn inspect(storage: &Storage) -> Result<FolderReport, RecoverError> {
 /// wall clock. This blocks.
 ///
 /// # Errors
-/// When the folder can't be trusted or has nothing to recover; it is left as it was.
+/// When the words can't be recorded, the folder can't be trusted or has nothing to recover, or the disk fails. See
+/// [`RecoverError`].
 pub fn recover_alone(storage: &Storage, words: &Words, now_ms: i64) -> Result<Recovery, RecoverError> {
+    words.validate().map_err(RecoverError::Words)?;
     let survivor = Survivor::read(storage)?;
     let identity = &survivor.identity;
     let node_id = identity.node_id;
@@ -159,7 +166,8 @@ pub fn recover_alone(storage: &Storage, words: &Words, now_ms: i64) -> Result<Re
     });
     let proposal = Proposal {
         group: GROUP,
-        request: RequestId { id: format!("recover-{cluster}"), client_given: true },
+        // Nobody sends it again. Where many requests are remembered, this one just is not.
+        request: RequestId { id: format!("recover-{cluster}"), client_given: false },
         body: Body::Change(Change {
             project: None,
             operations: vec![operation],
@@ -187,19 +195,19 @@ pub fn recover_alone(storage: &Storage, words: &Words, now_ms: i64) -> Result<Re
     match apply(&survivor.state, &proposal, position(&end)).reply.outcome {
         Outcome::Accepted { .. } => {}
         Outcome::Rejected { rejection, .. } | Outcome::Refused { rejection } => {
-            return Err(RecoverError::Words(rejection.to_string()));
+            return Err(RecoverError::Refused(rejection.to_string()));
         }
         Outcome::Unchanged { .. } => {
-            return Err(RecoverError::Words("the recovery would change nothing".to_owned()));
+            return Err(RecoverError::Refused("it would change nothing".to_owned()));
         }
     }
+    let command = Command(proposal.encode().map_err(|error| RecoverError::Refused(error.to_string()))?);
+    let mut batch = storage.batch();
     if let Some(installed) = survivor.beyond_its_log {
         // Raft would do so when it starts. The entries that follow must not stand behind a hole.
         let upto = encode_log_id(&installed).map_err(io::Error::from)?;
-        storage.purge_log(0..installed.index.saturating_add(1), &upto)?;
+        batch.purge_log(0..installed.index.saturating_add(1), &upto);
     }
-    let command = Command(proposal.encode().map_err(|error| RecoverError::Words(error.to_string()))?);
-    let mut batch = storage.batch();
     for entry in [
         Entry { log_id: at(1), payload: EntryPayload::Membership(membership) },
         Entry { log_id: end, payload: EntryPayload::Normal(command) },

@@ -3,6 +3,7 @@
 //! Invariant: nothing here reads a clock, or decides anything about flags. Entries carry proposals as bytes, and
 //! `flagraft_core::apply` says what they do.
 
+mod applied;
 mod catalog_file;
 pub mod codec;
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::{io, ops::ControlFlow};
 use flagraft_core::{merkle::Frontier, rows::Loader, state::State};
 
 use super::{
+    applied,
     floor::Synced,
     log_size::LogSize,
     log_store::{hole, last_entry, read_log_id},
@@ -36,7 +37,7 @@ pub(super) struct Recovered {
 pub(super) fn recover(storage: &Storage, log_bytes_max: u64) -> Result<Recovered, io::Error> {
     let vote = storage.meta(MetaKey::Vote)?.map(|bytes| decode_vote(&bytes)).transpose()?;
     read_log_id(storage, MetaKey::Committed)?;
-    let last_applied = read_log_id(storage, MetaKey::LastApplied)?;
+    let last_applied = applied::position(storage)?;
     let membership = storage.meta(MetaKey::Membership)?.map(|bytes| decode_membership(&bytes)).transpose()?;
 
     check_floor(storage, vote)?;
@@ -44,6 +45,7 @@ pub(super) fn recover(storage: &Storage, log_bytes_max: u64) -> Result<Recovered
     check_log(storage, last_applied, &mut log_size)?;
     check_membership(membership.as_ref(), last_applied)?;
     let state = check_state(storage)?;
+    applied::check(storage, &state)?;
     check_snapshots(storage, last_applied)?;
     Ok(Recovered { state, last_applied, membership: membership.unwrap_or_default(), log_size })
 }

@@ -11,13 +11,13 @@ use openraft::{
 };
 
 use super::{
-    install,
+    applied, install,
     log_size::LogSize,
     publish::Publisher,
     recover::Recovered,
     snapshot::{self, SnapshotBuilder, SnapshotData, blocking},
     types::{Answer, LogId, Published, SnapshotMeta, StoredMembership, TypeConfig, position},
-    wire::{encode_log_id, encode_membership},
+    wire::encode_membership,
 };
 use crate::storage::{MetaKey, Storage, StorageError};
 
@@ -87,7 +87,7 @@ impl StateMachine {
         }
 
         if let Some(id) = &last_applied {
-            batch.meta(MetaKey::LastApplied, Some(&encode_log_id(id)?));
+            applied::put(&mut batch, Some(id), &state)?;
         }
         if let Some(membership) = &membership {
             batch.meta(MetaKey::Membership, Some(&encode_membership(membership)?));

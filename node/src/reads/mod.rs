@@ -154,7 +154,8 @@ impl Reads {
     ) -> Result<Arc<Published>, RevisionUnavailable> {
         let deadline = deadline.min(self.config.deadline_max);
         let RevisionToken { history, revision } = wanted;
-        // A state without a history yet (revision 0) is one that waits to be caught up, not another history.
+        // A state without a history yet waits to be caught up, or, where it came from a backup, for the entry that gives
+        // it one: it is not another history.
         let is_other = |published: &Published| published.state.history().is_some_and(|ours| ours != history);
         if is_other(&self.replica.published()) {
             return Err(RevisionUnavailable::OtherHistory);

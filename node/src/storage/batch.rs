@@ -1,5 +1,7 @@
 //! Writes that take effect together or not at all.
 
+use std::ops::Range;
+
 use rocksdb::WriteBatch;
 
 use super::{
@@ -67,6 +69,19 @@ impl<'a> Batch<'a> {
         self.writes.put_cf(self.storage.family(RAFT_LOG), numbered(self.storage.group, index), bytes);
     }
 
+    /// Removes the entries of `range` from the front of the Raft log, and notes the last purged log id; entries put
+    /// later in this batch stay.
+    pub fn purge_log(&mut self, range: Range<u64>, last_purged: &[u8]) {
+        if !range.is_empty() {
+            self.writes.delete_range_cf(
+                self.storage.family(RAFT_LOG),
+                numbered(self.storage.group, range.start),
+                numbered(self.storage.group, range.end),
+            );
+        }
+        self.meta(MetaKey::LastPurged, Some(last_purged));
+    }
+
     /// Puts who the folder belongs to. For a folder that nobody serves from: one that is open goes on under the
     /// identity that it was opened with.
     pub fn identity(&mut self, identity: &Identity) {
@@ -74,7 +89,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Removes the audit records from `end` on.
-    pub(super) fn trim_audit(&mut self, end: u64) {
+    pub fn trim_audit(&mut self, end: u64) {
         self.writes.delete_range_cf(
             self.storage.family(AUDIT),
             numbered(self.storage.group, end).as_slice(),

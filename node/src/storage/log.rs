@@ -7,7 +7,7 @@ use rocksdb::WriteBatch;
 use super::{
     Storage,
     error::StorageError,
-    schema::{MetaKey, RAFT_LOG, RAFT_META, end_of, number_of, numbered},
+    schema::{RAFT_LOG, end_of, number_of, numbered},
 };
 
 impl Storage {
@@ -92,15 +92,8 @@ impl Storage {
     /// # Errors
     /// When the database fails.
     pub fn purge_log(&self, range: Range<u64>, last_purged: &[u8]) -> Result<(), StorageError> {
-        let mut batch = WriteBatch::default();
-        if !range.is_empty() {
-            batch.delete_range_cf(
-                self.family(RAFT_LOG),
-                numbered(self.group, range.start),
-                numbered(self.group, range.end),
-            );
-        }
-        batch.put_cf(self.family(RAFT_META), MetaKey::LastPurged.key(self.group), last_purged);
-        self.write(batch)
+        let mut batch = self.batch();
+        batch.purge_log(range, last_purged);
+        batch.commit()
     }
 }

@@ -106,7 +106,8 @@ impl Storage {
     }
 
     /// Opens the folder of whichever node it is, for one who looks at it or mends it while the node does not run.
-    /// Nothing is made. This blocks.
+    /// Where there is none, none is made. One that is there is opened as a node opens it, which writes to its files,
+    /// but what the catalog and the log say is left as it was. This blocks.
     ///
     /// # Errors
     /// When there is no folder of a node, or as [`Storage::open`].
@@ -148,6 +149,9 @@ impl Storage {
         // RocksDB names the newest of its manifests in `CURRENT`; without it there never was a database.
         let is_new = !dir.join("db").join("CURRENT").exists();
         let floor = Floor::open(&dir, is_new)?;
+        if !is_new && !floor.latest().is_empty() {
+            require_all_families(&dir)?;
+        }
         let opened = DB::open_cf_descriptors(&schema::options(), dir.join("db"), schema::families());
         let db = Arc::new(opened.map_err(|error| not_opened(&dir, error))?);
         let meta = db.cf_handle(RAFT_META).ok_or_else(|| missing_family(RAFT_META))?;
@@ -410,6 +414,18 @@ fn not_opened(dir: &Path, error: rocksdb::Error) -> StorageError {
     }
 }
 
+/// RocksDB would make a family that its manifest does not have, empty, and drop what its write-ahead log holds for it. It
+/// made all of them before anything was kept.
+fn require_all_families(dir: &Path) -> Result<(), StorageError> {
+    let listed = DB::list_cf(&schema::options(), dir.join("db")).map_err(|error| not_opened(dir, error))?;
+    match schema::FAMILIES.iter().find(|name| !listed.iter().any(|listed| listed == *name)) {
+        None => Ok(()),
+        Some(name) => Err(missing_family(name)),
+    }
+}
+
 fn missing_family(name: &str) -> StorageError {
-    StorageError::corrupt(format!("the database has no column family {name}"))
+    StorageError::corrupt(format!(
+        "the database has no column family {name}, which it had: the end of its manifest is damaged or gone"
+    ))
 }

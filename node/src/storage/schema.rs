@@ -19,6 +19,9 @@ pub(super) const STATE: &str = "state";
 /// Audit records: group, then sequence (u64 big-endian).
 pub(super) const AUDIT: &str = "audit";
 
+/// All families.
+pub(super) const FAMILIES: [&str; 4] = [RAFT_LOG, RAFT_META, STATE, AUDIT];
+
 /// Bytes of write-ahead log after which RocksDB flushes the column family that holds the oldest of it back.
 /// Without a bound a rarely written family (`raft_meta`) would pin old log files for ever.
 const WAL_BYTES_MAX: u64 = 256 * 1024 * 1024;
@@ -35,6 +38,8 @@ pub enum MetaKey {
     LastPurged,
     /// The last log id whose effect is in the state.
     LastApplied,
+    /// The hash of the state at [`MetaKey::LastApplied`], which lies in another column family: the two can be lost apart.
+    AppliedState,
     /// The membership in force at [`MetaKey::LastApplied`].
     Membership,
     /// The last log id of the last snapshot that came from another member.
@@ -50,6 +55,7 @@ impl MetaKey {
             Self::Committed => "committed",
             Self::LastPurged => "last_purged",
             Self::LastApplied => "last_applied",
+            Self::AppliedState => "applied_state",
             Self::Membership => "membership",
             Self::LastInstalled => "last_installed",
             Self::AuditStaging => "audit_staging",
@@ -116,7 +122,7 @@ pub(super) fn options() -> Options {
 
 /// The column families.
 pub(super) fn families() -> Vec<ColumnFamilyDescriptor> {
-    [RAFT_LOG, RAFT_META, STATE, AUDIT]
+    FAMILIES
         .into_iter()
         .map(|name| {
             let mut table = BlockBasedOptions::default();
@@ -146,6 +152,7 @@ mod tests {
             (MetaKey::Committed, "committed"),
             (MetaKey::LastPurged, "last_purged"),
             (MetaKey::LastApplied, "last_applied"),
+            (MetaKey::AppliedState, "applied_state"),
             (MetaKey::Membership, "membership"),
             (MetaKey::LastInstalled, "last_installed"),
             (MetaKey::AuditStaging, "audit_staging"),

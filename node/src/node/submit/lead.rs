@@ -113,8 +113,8 @@ impl Lead {
     async fn propose(&self, proposal: Proposal, deadline: Instant) -> LeaderAnswer {
         let token = proposal.actor.token.clone();
         let may_be_repeated = proposal.request.client_given;
-        // System actors are not limited: nobody outside the cluster can make them be rejected, for what is rejected before
-        // there is a history changes nothing.
+        // System actors are not limited: nobody outside the cluster can make them be rejected, for what a restored
+        // catalog refuses before it has a history changes nothing.
         if let Some(token) = &token
             && !self.limiter.has_room(token)
             && self.would_be_recorded_as_rejected(&proposal).await
@@ -227,9 +227,8 @@ fn is_for_members(state: &State, body: &Body) -> bool {
     match body {
         Body::Denials(_) => true,
         Body::Change(Change { operations, .. }) => match operations.as_slice() {
-            // A catalog without a history that has something in it came from a backup.
-            [Operation::SystemBootstrap(_), ..] => state.history().is_none() && state.revision() == 0,
-            [Operation::SystemRestore(_), ..] => state.history().is_none() && state.revision() > 0,
+            [Operation::SystemBootstrap(_), ..] => state.history().is_none() && !state.is_restored(),
+            [Operation::SystemRestore(_), ..] => state.is_restored(),
             [Operation::MemberAdmit(_)] => true,
             _ => false,
         },
