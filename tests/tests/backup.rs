@@ -5,6 +5,10 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -316,8 +320,8 @@ async fn a_backup_is_made_for_those_who_may_and_is_never_written_over_another() 
     offline(&["backup", "verify", text(&other)]).expect_exit(0);
 }
 
-/// The node that founds on a backup is killed at any moment: the founding goes on, and neither founds an empty catalog
-/// nor restores twice.
+/// The node that founds on a backup is killed at any moment, while clients of the old cluster write with their old tokens:
+/// the founding goes on, and neither founds an empty catalog nor restores twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restore_goes_on_after_the_founder_was_killed() {
     let turns = rounds(3, 20);
@@ -325,8 +329,22 @@ async fn a_restore_goes_on_after_the_founder_was_killed() {
     let shop = Shop::open(Setup::of(1), &[counter("probe", 7, false)]).await;
     let (file, said) = back_up(&shop.cluster, "backup").await;
     let size = said["audit"]["size"].as_u64().expect("a size");
+    let owner = shop.cluster.admin(1).token().expect("an owner's").to_owned();
     for _ in 0..turns {
         let mut new = Setup::of(3).on_backup(&file).launch_only();
+        let stop = Arc::new(AtomicBool::new(false));
+        let early = new.ids().into_iter().map(|id| {
+            let (node, stop) = (new.with_token(id, &owner), Arc::clone(&stop));
+            tokio::spawn(async move {
+                while !stop.load(Ordering::SeqCst) {
+                    let change = node.change(PROJECT, "early", vec![put(&counter("early", 1, false))]);
+                    // Whatever becomes of it.
+                    drop(change.send().await);
+                    wait::pace(Duration::from_millis(5)).await;
+                }
+            })
+        });
+        let early: Vec<_> = early.collect();
         for _ in 0..3 {
             wait::pace(Duration::from_millis(rng.u64(0..900))).await;
             new.kill(1);
@@ -334,6 +352,10 @@ async fn a_restore_goes_on_after_the_founder_was_killed() {
         }
         for id in new.ids() {
             new.ready(id).await;
+        }
+        stop.store(true, Ordering::SeqCst);
+        for writer in early {
+            writer.await.expect("no panic");
         }
         new.learn_admin();
         let print = new.agreed().await;
