@@ -12,6 +12,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{settings, wait};
 
+/// The exit code of a node that can't go on, be it for its disk or for its Raft.
+pub const FATAL_EXIT_CODE: i32 = 70;
+
 /// A child process with a log file. Dies with this value.
 ///
 /// It stays in the process group of the test, so that whoever ends the test (a runner at its time limit, Ctrl-C) ends

@@ -11,6 +11,7 @@ use flagraft_tests::{
     cluster::{Cluster, Setup},
     disk::{Disk, DiskSpec},
     load::{Readers, Writers},
+    process::FATAL_EXIT_CODE,
     settings::measured,
     wait,
 };
@@ -26,8 +27,6 @@ const DISK: DiskSpec = DiskSpec::of_mib(384);
 const RESERVE: u64 = 64 * MIB;
 const LOW: u64 = 48 * MIB;
 const FULL: u64 = 16 * MIB;
-/// The exit code of a node whose disk failed.
-const DISK_FAILED: i32 = 70;
 /// The age at which the nodes of these tests stop to be ready.
 const READY_AGE: Duration = Duration::from_secs(3);
 /// Within this a node notices that its disk is full, or has room again.
@@ -122,7 +121,7 @@ async fn a_sync_that_fails_once_ends_the_node_although_the_next_would_succeed() 
     }
     assert!(acknowledged < 200, "invalid run: no sync failed");
     let status = shop.cluster.ended(1, Duration::from_secs(10)).await;
-    assert_eq!(status.code(), Some(DISK_FAILED), "{status}");
+    assert_eq!(status.code(), Some(FATAL_EXIT_CODE), "{status}");
     assert!(
         shop.cluster.log(1).contains("syncing the write-ahead log failed"),
         "its log does not say why it ended"

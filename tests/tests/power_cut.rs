@@ -9,6 +9,7 @@ use flagraft_tests::{
     cluster::{Cluster, Setup},
     disk::{Disk, DiskSpec},
     load::Writers,
+    process::FATAL_EXIT_CODE,
     settings::{measured, rng, rounds},
     wait,
 };
@@ -21,8 +22,6 @@ const DISK: DiskSpec = DiskSpec::of_mib(256);
 const RESERVE: u64 = 16 * 1024 * 1024;
 /// Clients that write, each as fast as it is answered.
 const CLIENTS: u64 = 16;
-/// The exit code of a node whose disk failed.
-const DISK_FAILED: i32 = 70;
 /// How long a node without power may take to find out.
 const FINDS_OUT_WITHIN: Duration = Duration::from_secs(3);
 /// How long a load may take to go on.
@@ -95,7 +94,11 @@ async fn nothing_acknowledged_is_lost_when_power_is_cut_while_clients_write() {
 async fn found_out_or_killed(cluster: &mut Cluster, id: u64) -> bool {
     match cluster.ends_within(id, FINDS_OUT_WITHIN).await {
         Some(status) => {
-            assert_eq!(status.code(), Some(DISK_FAILED), "node {id} had no power, and ended with {status}");
+            assert_eq!(
+                status.code(),
+                Some(FATAL_EXIT_CODE),
+                "node {id} had no power, and ended with {status}"
+            );
             true
         }
         None => {
@@ -126,7 +129,7 @@ async fn a_node_without_power_acknowledges_nothing_and_ends() {
         }
     }
     let status = shop.cluster.ended(1, Duration::from_secs(10)).await;
-    assert_eq!(status.code(), Some(DISK_FAILED), "{status}");
+    assert_eq!(status.code(), Some(FATAL_EXIT_CODE), "{status}");
 
     shop.cluster.power_on(1);
     shop.cluster.restart(1).await;
