@@ -83,12 +83,10 @@ async fn a_lagging_member_catches_up_by_snapshot() {
     cluster.start(lagging).await;
     cluster.assert_same().await;
     // Raft cuts its log back a moment after what was installed is published.
-    let by_snapshot = async {
-        while cluster.members[&lagging].replica.status().purged.is_none_or(|purged| purged <= behind) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+    let by_snapshot = |cluster: &Cluster| {
+        cluster.members[&lagging].replica.status().purged.is_some_and(|purged| purged > behind)
     };
-    tokio::time::timeout(PATIENCE, by_snapshot).await.expect("by snapshot, not by entries");
+    cluster.until("by snapshot, not by entries", by_snapshot).await;
 
     // What was installed stands up to the checks at start-up, and Raft goes on from it.
     cluster.stop(lagging).await;
@@ -201,12 +199,8 @@ async fn a_failing_disk_ends_the_node_and_loses_nothing_acknowledged() {
     let failure = tokio::time::timeout(PATIENCE, failure).await.expect("in time");
     assert_eq!(failure, ProposeError::OutcomeUnknown);
     // The writers are told first; then the process would end.
-    let told = async {
-        while member.fatal.lock().expect("unpoisoned").is_empty() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, told).await.expect("the fatal hook is called");
+    let told = |_: &Cluster| !member.fatal.lock().expect("unpoisoned").is_empty();
+    cluster.until("the fatal hook is called", told).await;
     for number in 5_000..5_010 {
         assert!(member.replica.propose(proposal(number)).await.is_err(), "nothing is acknowledged after");
     }

@@ -16,7 +16,7 @@ use crate::{
     catalog::{PROJECT, counter, put},
     cluster::{Cluster, Liveness},
     lost_answers::LostAnswers,
-    wait::pace,
+    wait::{self, pace},
 };
 
 /// How long one attempt of a write may take before it is tried on the next node. Above a node's own deadline.
@@ -114,6 +114,14 @@ impl Writers {
     /// How many writes were acknowledged so far, by all clients.
     pub fn acknowledged(&self) -> u64 {
         self.acknowledged.load(Ordering::SeqCst)
+    }
+
+    /// Waits until more than `count` writes were acknowledged, by all clients.
+    ///
+    /// # Panics
+    /// They are not within `limit`.
+    pub async fn beyond(&self, count: u64, limit: Duration) {
+        wait::until_true("the load to go on", limit, || async { self.acknowledged() > count }).await;
     }
 
     /// Lets each client finish its write, and gives what all came to.

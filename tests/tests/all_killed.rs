@@ -9,7 +9,6 @@ use flagraft_tests::{
     cluster::Setup,
     load::Writers,
     settings::{measured, rng, rounds},
-    wait,
 };
 
 mod common;
@@ -24,10 +23,7 @@ async fn nothing_acknowledged_is_lost_when_all_nodes_are_killed_at_once() {
     for _ in 0..turns {
         let before = writers.acknowledged();
         let some = rng.u64(3..30);
-        wait::until_true("the load to run", Duration::from_secs(30), || async {
-            writers.acknowledged() > before + some
-        })
-        .await;
+        writers.beyond(before + some, Duration::from_secs(30)).await;
         shop.cluster.kill_all();
         let acknowledged = writers.acknowledged();
         for id in shop.cluster.ids() {
@@ -36,10 +32,7 @@ async fn nothing_acknowledged_is_lost_when_all_nodes_are_killed_at_once() {
         for id in shop.cluster.ids() {
             shop.cluster.ready(id).await;
         }
-        wait::until_true("the load to go on", Duration::from_secs(30), || async {
-            writers.acknowledged() > acknowledged
-        })
-        .await;
+        writers.beyond(acknowledged, Duration::from_secs(30)).await;
     }
     let written = writers.finish().await;
     let print = shop.cluster.agreed().await;

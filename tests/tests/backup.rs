@@ -83,10 +83,7 @@ async fn a_backup_under_load_is_restored_elsewhere_as_it_was() {
     for turn in 0..turns {
         let before = writers.acknowledged();
         let some = rng.u64(20..60);
-        wait::until_true("the load to run", Duration::from_secs(30), || async {
-            writers.acknowledged() > before + some
-        })
-        .await;
+        writers.beyond(before + some, Duration::from_secs(30)).await;
         let begun = Instant::now();
         let (file, said) = back_up(old, &format!("backup-{turn}")).await;
         slowest_backup = slowest_backup.max(begun.elapsed());

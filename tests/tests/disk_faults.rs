@@ -161,9 +161,7 @@ async fn a_follower_whose_disk_is_full_lags_and_costs_the_others_nothing() {
     until_too_old(&shop, follower).await;
     // Long enough for several elections, had there been occasion for one.
     let revision = shop.cluster.fingerprint(follower).await.revision;
-    let wrote = writers.acknowledged();
-    wait::until_true("the load to go on", HEALED_WITHIN, || async { writers.acknowledged() > wrote + 100 })
-        .await;
+    writers.beyond(writers.acknowledged() + 100, HEALED_WITHIN).await;
     assert_eq!(shop.cluster.fingerprint(follower).await.revision, revision, "it took entries");
     assert_eq!((shop.cluster.leader().await, term(&shop.cluster, leader).await), (leader, before));
     let critical = shop.reader(follower).evaluate("gate", &json!({})).ok().await;
@@ -220,11 +218,7 @@ async fn a_leader_whose_disk_is_full_hands_over_once() {
     .await;
     let handed_over = filled.elapsed();
     let go_on = || async {
-        let wrote = writers.acknowledged();
-        wait::until_true("the load to go on", HEALED_WITHIN, || async {
-            writers.acknowledged() > wrote + 200
-        })
-        .await;
+        writers.beyond(writers.acknowledged() + 200, HEALED_WITHIN).await;
     };
     go_on().await;
     // What is low still follows; what is full does not.

@@ -56,11 +56,7 @@ async fn reads_and_writes_go_on_when_the_leader_is_killed() {
     let mut slowest = Duration::ZERO;
     for turn in 1..=turns {
         let leader = shop.cluster.leader().await;
-        let before = writers.acknowledged();
-        wait::until_true("the load to run", Duration::from_secs(20), || async {
-            writers.acknowledged() > before + 5
-        })
-        .await;
+        writers.beyond(writers.acknowledged() + 5, Duration::from_secs(20)).await;
 
         shop.cluster.kill(leader);
         let killed = Instant::now();

@@ -37,10 +37,7 @@ async fn the_survivor_of_a_lost_quorum_goes_on_as_the_runbook_says() {
         let mut shop = Shop::open(Setup::of(3), &[counter("probe", 7, false), switch("gate", true)]).await;
         let writers = Writers::start(&shop.cluster, 3, None).await;
         let some = rng.u64(20..80);
-        wait::until_true("the load to run", Duration::from_secs(30), || async {
-            writers.acknowledged() > some
-        })
-        .await;
+        writers.beyond(some, Duration::from_secs(30)).await;
         // All stop in the middle of it, and two of the folders are lost: any two, so that what the survivor has may
         // not be all that was acknowledged.
         shop.cluster.kill_all();

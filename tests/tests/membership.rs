@@ -72,8 +72,7 @@ async fn ends_saying(cluster: &mut Cluster, id: u64, why: &str) {
 }
 
 async fn goes_on(writers: &Writers) {
-    let before = writers.acknowledged();
-    wait::until_true("the load to go on", PATIENCE, || async { writers.acknowledged() > before + 5 }).await;
+    writers.beyond(writers.acknowledged() + 5, PATIENCE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

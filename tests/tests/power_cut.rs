@@ -48,10 +48,7 @@ async fn nothing_acknowledged_is_lost_when_power_is_cut_while_clients_write() {
         rng.shuffle(&mut ids);
         ids.truncate(count);
         let (before, some) = (writers.acknowledged(), rng.u64(20..400));
-        wait::until_true("the load to run", GOES_ON_WITHIN, || async {
-            writers.acknowledged() > before + some
-        })
-        .await;
+        writers.beyond(before + some, GOES_ON_WITHIN).await;
 
         shop.cluster.cut_power(&ids);
         if rng.bool() {
@@ -72,10 +69,7 @@ async fn nothing_acknowledged_is_lost_when_power_is_cut_while_clients_write() {
         for id in &ids {
             shop.cluster.ready(*id).await;
         }
-        wait::until_true("the load to go on", GOES_ON_WITHIN, || async {
-            writers.acknowledged() > acknowledged
-        })
-        .await;
+        writers.beyond(acknowledged, GOES_ON_WITHIN).await;
     }
     let written = writers.finish().await;
     let print = shop.cluster.agreed().await;

@@ -9,10 +9,7 @@ use std::io;
 use flagraft_core::state::State;
 use sha2::{Digest as _, Sha256};
 
-use super::{
-    types::LogId,
-    wire::{decode_log_id, encode_log_id},
-};
+use super::{types::LogId, wire::encode_log_id};
 use crate::storage::{Batch, MetaKey, Storage, StorageError};
 
 /// Puts into a batch that the state of the batch is the one after the entry `last`.
@@ -23,18 +20,12 @@ pub(super) fn put(batch: &mut Batch<'_>, last: Option<&LogId>, state: &State) ->
     Ok(())
 }
 
-/// The position that is kept.
-pub(super) fn position(storage: &Storage) -> Result<Option<LogId>, io::Error> {
-    let bytes = storage.meta(MetaKey::LastApplied)?;
-    Ok(bytes.map(|bytes| decode_log_id(&bytes)).transpose()?)
-}
-
-/// Refuses a state that is another than the one of the position.
+/// Refuses a state that is another than the one that was kept with the position `last`.
 ///
 /// # Errors
 /// [`StorageError::Corrupt`].
-pub(super) fn check(storage: &Storage, state: &State) -> Result<(), io::Error> {
-    let Some(last) = position(storage)? else { return Ok(()) };
+pub(super) fn check(storage: &Storage, last: Option<LogId>, state: &State) -> Result<(), io::Error> {
+    let Some(last) = last else { return Ok(()) };
     if storage.meta(MetaKey::AppliedState)?.as_deref() == Some(hash(state).as_slice()) {
         return Ok(());
     }

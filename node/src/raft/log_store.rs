@@ -54,7 +54,7 @@ impl LogStore {
     ) -> Result<Self, io::Error> {
         let purged = read_log_id(&storage, MetaKey::LastPurged)?;
         let first = Arc::new(AtomicU64::new(purged.map_or(0, |id| id.index.saturating_add(1))));
-        let vote = storage.meta(MetaKey::Vote)?.map(|bytes| decode_vote(&bytes)).transpose()?;
+        let vote = read_vote(&storage)?;
         let watermark = Watermark::new(&storage, Synced { vote, last: last_entry(&storage)?.or(purged) })?;
         Ok(Self {
             storage,
@@ -130,8 +130,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
-        let bytes = self.storage.meta(MetaKey::Vote)?;
-        Ok(bytes.map(|bytes| decode_vote(&bytes)).transpose()?)
+        read_vote(&self.storage)
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, io::Error> {
@@ -217,6 +216,11 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         self.size().purge(log_id.index);
         Ok(())
     }
+}
+
+/// Reads the stored vote.
+pub(super) fn read_vote(storage: &Storage) -> Result<Option<Vote>, io::Error> {
+    Ok(storage.meta(MetaKey::Vote)?.map(|bytes| decode_vote(&bytes)).transpose()?)
 }
 
 /// Reads a stored log id.

@@ -20,12 +20,12 @@ use openraft::{EntryPayload, vote::RaftLeaderId};
 
 use super::{
     floor::Synced,
-    log_store::{last_entry, read_log_id},
+    log_store::{last_entry, read_log_id, read_vote},
     recover::recover as start_up,
     types::{
         Command, Entry, LeaderId, LogId, MemberRole, Membership, NodeMeta, VersionRange, Vote, position,
     },
-    wire::{decode_entry, decode_vote, encode_entry, encode_log_id, encode_vote},
+    wire::{decode_entry, encode_entry, encode_log_id, encode_vote},
 };
 use crate::{
     backup::Words,
@@ -245,13 +245,13 @@ impl Survivor {
     fn read(storage: &Storage) -> Result<Self, RecoverError> {
         let recovered = start_up(storage, u64::MAX)?;
         let applied = recovered.last_applied;
-        let vote = storage.meta(MetaKey::Vote)?.map(|bytes| decode_vote(&bytes)).transpose();
+        let vote = read_vote(storage)?;
         let known = read_log_id(storage, MetaKey::Committed)?;
         let purged = read_log_id(storage, MetaKey::LastPurged)?;
         let log_end = last_entry(storage)?.or(purged);
         let mut survivor = Self {
             identity: storage.identity(),
-            vote: vote.map_err(io::Error::from)?,
+            vote,
             last: purged.max(applied),
             committed: known.max(applied),
             applied,

@@ -11,10 +11,10 @@ use super::{
     applied,
     floor::Synced,
     log_size::LogSize,
-    log_store::{hole, last_entry, read_log_id},
+    log_store::{hole, last_entry, read_log_id, read_vote},
     snapshot,
     types::{LogId, StoredMembership, Vote},
-    wire::{decode_entry, decode_membership, decode_vote},
+    wire::{decode_entry, decode_membership},
 };
 use crate::storage::{MetaKey, Storage, StorageError};
 
@@ -35,9 +35,9 @@ pub(super) struct Recovered {
 /// # Errors
 /// When the disk fails, or holds what no node can have written.
 pub(super) fn recover(storage: &Storage, log_bytes_max: u64) -> Result<Recovered, io::Error> {
-    let vote = storage.meta(MetaKey::Vote)?.map(|bytes| decode_vote(&bytes)).transpose()?;
+    let vote = read_vote(storage)?;
     read_log_id(storage, MetaKey::Committed)?;
-    let last_applied = applied::position(storage)?;
+    let last_applied = read_log_id(storage, MetaKey::LastApplied)?;
     let membership = storage.meta(MetaKey::Membership)?.map(|bytes| decode_membership(&bytes)).transpose()?;
 
     check_floor(storage, vote)?;
@@ -45,7 +45,7 @@ pub(super) fn recover(storage: &Storage, log_bytes_max: u64) -> Result<Recovered
     check_log(storage, last_applied, &mut log_size)?;
     check_membership(membership.as_ref(), last_applied)?;
     let state = check_state(storage)?;
-    applied::check(storage, &state)?;
+    applied::check(storage, last_applied, &state)?;
     check_snapshots(storage, last_applied)?;
     Ok(Recovered { state, last_applied, membership: membership.unwrap_or_default(), log_size })
 }

@@ -228,6 +228,16 @@ impl Cluster {
         tokio::time::timeout(PATIENCE, writes).await.expect("written in time");
     }
 
+    /// Waits until it is so.
+    pub async fn until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
+        let reached = async {
+            while !is_so(self) {
+                tokio::time::sleep(POLL).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, reached).await.unwrap_or_else(|_| panic!("in vain: {what}"));
+    }
+
     /// The index that the leader confirms, whoever leads by then.
     async fn confirmed_index(&self) -> u64 {
         loop {
