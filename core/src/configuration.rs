@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::{
+    bucketing::{Divider, Method},
     condition::Condition,
     flag::{FlagDefinition, check_variant, targeting_key},
     invalid::Invalid,
@@ -126,9 +127,9 @@ pub struct Rollout {
     pub seed: String,
     /// The variants and their shares, in the order in which they divide the buckets.
     pub weights: Vec<WeightedVariant>,
-    /// Another system's way to bucket, for imported rollouts. Kept for a later version.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub method: Option<String>,
+    /// How the users are divided: another system's way, for imported rollouts. Default: ours.
+    #[serde(default, skip_serializing_if = "Method::is_default")]
+    pub method: Method,
 }
 
 /// A variant and its share of a rollout.
@@ -319,18 +320,33 @@ impl Rollout {
         total(&self.weights)
     }
 
+    /// The division made ready to be asked. The places of its choices are those of the weights.
+    pub fn divider(&self) -> Divider {
+        Divider::new(self.method, &self.seed, self.weights.iter().map(|weighted| weighted.weight))
+    }
+
     fn check(&self, variants: Variants<'_>) -> Result<(), Invalid> {
         check_attribute("the attribute", &self.by, ATTRIBUTE_BYTES_MAX)
             .map_err(|invalid| invalid.under("by"))?;
-        check_attribute("the seed", &self.seed, ATTRIBUTE_BYTES_MAX)
-            .map_err(|invalid| invalid.under("seed"))?;
-        if self.method.as_deref().is_some_and(|method| method != "murmur3") {
-            return Err(Invalid::new(
-                "/method",
-                "this version buckets by murmur3 only; leave the method out",
-            ));
+        if !(self.seed.is_empty() && self.method.may_lack_seed()) {
+            check_attribute("the seed", &self.seed, ATTRIBUTE_BYTES_MAX)
+                .map_err(|invalid| invalid.under("seed"))?;
         }
-        check_weights_of(&self.weights, variants).map_err(|invalid| invalid.under("weights"))
+        check_weights_of(&self.weights, variants)
+            .and_then(|()| self.check_total())
+            .map_err(|invalid| invalid.under("weights"))
+    }
+
+    /// Some methods count their buckets by themselves. The path is relative to the weights.
+    fn check_total(&self) -> Result<(), Invalid> {
+        let total = self.total();
+        match self.method.total() {
+            Some(needed) if total != u64::from(needed) => Err(Invalid::here(format!(
+                "the weights add up to {total}; the method {} divides {needed} buckets, so make them add up to {needed}",
+                self.method
+            ))),
+            _ => Ok(()),
+        }
     }
 }
 

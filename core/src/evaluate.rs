@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    bucketing::{bucket, hash_input},
+    bucketing::HashInput,
     configuration::{Prerequisite, Rollout, Serve},
     context::EvaluationContext,
     flag::FlagEnvironment,
@@ -85,7 +85,8 @@ impl<'a> Evaluation<'a, '_> {
             match &rule.serve {
                 Serve::Variant(variant) => return resolve(flag, Some(variant), Reason::TargetingMatch),
                 Serve::Rollout(rollout) => {
-                    // Without the attribute to divide by, the rule says nothing: the next one may.
+                    // Without the attribute to divide by, and beyond the weights of some methods, the rule says nothing:
+                    // the next one may.
                     if let Some(variant) = roll_out(rollout, self.context) {
                         return resolve(flag, Some(variant), Reason::Split);
                     }
@@ -150,8 +151,8 @@ fn off_variant<'a>(flag: &'a Flag, configuration: &'a FlagEnvironment) -> Option
 
 fn target<'a>(configuration: &'a FlagEnvironment, context: &EvaluationContext) -> Option<&'a VariantKey> {
     let lists = |by: &str, values: &[String]| {
-        let value = context.get(by).and_then(hash_input);
-        value.is_some_and(|value| values.iter().any(|listed| *listed == *value))
+        let value = context.get(by).and_then(HashInput::of);
+        value.is_some_and(|value| values.iter().any(|listed| listed == value.as_str()))
     };
     configuration
         .targets
@@ -161,13 +162,9 @@ fn target<'a>(configuration: &'a FlagEnvironment, context: &EvaluationContext) -
 }
 
 fn roll_out<'a>(rollout: &'a Rollout, context: &EvaluationContext) -> Option<&'a VariantKey> {
-    let value = context.get(&rollout.by).and_then(hash_input)?;
-    let bucket = u64::from(bucket(&rollout.seed, &value, u32::try_from(rollout.total()).ok()?));
-    let mut upper: u64 = 0;
-    rollout.weights.iter().find_map(|weighted| {
-        upper = upper.saturating_add(u64::from(weighted.weight));
-        (bucket < upper).then_some(&weighted.variant)
-    })
+    let value = context.get(&rollout.by).and_then(HashInput::of)?;
+    let index = rollout.divider().choose(value.as_str()).index?;
+    rollout.weights.get(index).map(|weighted| &weighted.variant)
 }
 
 /// What is served of a flag when nobody can be sure: its safe variant. A flag that is critical only by what it depends

@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 use serde_json::{Number, Value};
 
 use crate::{
-    bucketing::{bucket, hash_input},
+    bucketing::{BucketRange, HashInput},
     condition::{AttributeCondition, Bucket, Condition, Operator},
     context::{EvaluationContext, TARGETING_KEY},
     evaluate::Evaluation,
@@ -48,8 +48,8 @@ fn work_out_member(evaluation: &mut Evaluation<'_, '_>, key: &SegmentKey, segmen
     let listed = evaluation
         .context
         .get(TARGETING_KEY)
-        .and_then(hash_input)
-        .and_then(|key| stored.segment.lists(view.environment, &key));
+        .and_then(HashInput::of)
+        .and_then(|key| stored.segment.lists(view.environment, key.as_str()));
     listed.unwrap_or_else(|| {
         let when = stored.segment.when(view.environment);
         when.is_some_and(|condition| matches(evaluation, condition, segments_left))
@@ -57,8 +57,8 @@ fn work_out_member(evaluation: &mut Evaluation<'_, '_>, key: &SegmentKey, segmen
 }
 
 fn is_in_bucket(range: &Bucket, context: &EvaluationContext) -> bool {
-    let Some(value) = context.get(&range.by).and_then(hash_input) else { return false };
-    (range.from..range.to).contains(&bucket(&range.seed, &value, range.of))
+    let Some(value) = context.get(&range.by).and_then(HashInput::of) else { return false };
+    BucketRange::new(&range.seed, range.from..range.to, range.of).holds(value.as_str())
 }
 
 fn attribute_matches(condition: &AttributeCondition, context: &EvaluationContext) -> bool {
