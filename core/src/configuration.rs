@@ -127,9 +127,10 @@ pub struct Rollout {
     pub seed: String,
     /// The variants and their shares, in the order in which they divide the buckets.
     pub weights: Vec<WeightedVariant>,
-    /// How the users are divided: another system's way, for imported rollouts. Default: ours.
-    #[serde(default, skip_serializing_if = "Method::is_default")]
-    pub method: Method,
+    /// How the users are divided: another system's way, for imported rollouts. Default: ours. Who states ours finds it
+    /// stated: what was written with it is frozen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<Method>,
 }
 
 /// A variant and its share of a rollout.
@@ -320,15 +321,20 @@ impl Rollout {
         total(&self.weights)
     }
 
-    /// The division made ready to be asked. The places of its choices are those of the weights.
+    /// How the users are divided.
+    pub fn method(&self) -> Method {
+        self.method.unwrap_or_default()
+    }
+
+    /// The division made ready to be asked; it counts the weights as they stand.
     pub fn divider(&self) -> Divider {
-        Divider::new(self.method, &self.seed, self.weights.iter().map(|weighted| weighted.weight))
+        Divider::new(self.method(), &self.seed, self.weights.iter().map(|weighted| weighted.weight))
     }
 
     fn check(&self, variants: Variants<'_>) -> Result<(), Invalid> {
         check_attribute("the attribute", &self.by, ATTRIBUTE_BYTES_MAX)
             .map_err(|invalid| invalid.under("by"))?;
-        if !(self.seed.is_empty() && self.method.may_lack_seed()) {
+        if !(self.seed.is_empty() && self.method().may_lack_seed()) {
             check_attribute("the seed", &self.seed, ATTRIBUTE_BYTES_MAX)
                 .map_err(|invalid| invalid.under("seed"))?;
         }
@@ -340,10 +346,10 @@ impl Rollout {
     /// Some methods count their buckets by themselves. The path is relative to the weights.
     fn check_total(&self) -> Result<(), Invalid> {
         let total = self.total();
-        match self.method.total() {
+        match self.method().total() {
             Some(needed) if total != u64::from(needed) => Err(Invalid::here(format!(
                 "the weights add up to {total}; the method {} divides {needed} buckets, so make them add up to {needed}",
-                self.method
+                self.method()
             ))),
             _ => Ok(()),
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use flagraft_core::{
     document::FlagDocument,
-    flag::{FlagDefinition, FlagEnvironment},
+    flag::{FlagDefinition, FlagEnvironment, Serve},
     invalid::Invalid,
     key::EnvironmentKey,
     parse,
@@ -329,7 +329,13 @@ fn configurations() {
             "/environments/production/rules/1/serve/rollout/method",
             json!("sha1"),
             "/environments/production/rules/1/serve/rollout/method",
-            "murmur3",
+            "give one of murmur3, unleash, ",
+        ),
+        (
+            "/environments/production/rules/1/serve/rollout/method",
+            json!("launchdarkly"),
+            weights,
+            "make them add up to 100000",
         ),
         (
             "/environments/production/rules/1/serve/rollout/seed",
@@ -377,6 +383,49 @@ fn configurations() {
         ),
     ]);
     assert!(flag().pointer(P).is_some());
+}
+
+/// What a method asks of the weights and the seed: each pair is what it takes, and what it refuses with the path.
+#[test]
+fn rollouts_of_other_systems() {
+    let rollout = |method: &str, seed: &str, on: u32, off: u32| {
+        let weights = json!([{"variant": "on", "weight": on}, {"variant": "off", "weight": off}]);
+        let serve = parse::from_value::<Serve>(
+            json!({"rollout": {"method": method, "seed": seed, "weights": weights}}),
+        );
+        serve.and_then(|serve| serve.validate()).map_err(|invalid| invalid.path)
+    };
+    for (method, total) in [("launchdarkly", 100_000), ("flipt", 1_000), ("flipt_threshold", 100)] {
+        assert_eq!(rollout(method, "s", 1, total - 1), Ok(()), "{method}");
+        for off in [0, total - 2, total] {
+            let refused = Err("/rollout/weights".to_owned());
+            assert_eq!(rollout(method, "s", 1, off), refused, "{method} {off}");
+        }
+    }
+    for method in [
+        "murmur3",
+        "unleash",
+        "unleash_variant",
+        "flagd",
+        "flagd_percent",
+        "go_feature_flag",
+        "growthbook_v1",
+        "growthbook_v2",
+    ] {
+        assert_eq!(rollout(method, "s", 1, 2_147_483_646), Ok(()), "{method}");
+    }
+    for method in ["murmur3", "unleash", "unleash_variant"] {
+        assert_eq!(rollout(method, "", 50, 50), Err("/rollout/seed".to_owned()), "{method}");
+    }
+    assert_eq!(rollout("launchdarkly", "", 50_000, 50_000), Err("/rollout/seed".to_owned()));
+    assert_eq!(rollout("flipt", "", 500, 500), Ok(()));
+    for method in
+        ["flagd", "flagd_percent", "flipt_threshold", "go_feature_flag", "growthbook_v1", "growthbook_v2"]
+    {
+        assert_eq!(rollout(method, "", 50, 50), Ok(()), "{method}");
+        let too_long = "s".repeat(257);
+        assert_eq!(rollout(method, &too_long, 50, 50), Err("/rollout/seed".to_owned()), "{method}");
+    }
 }
 
 #[test]

@@ -152,6 +152,7 @@ macro_rules! vectors {
 
 vectors! {
     conditions: "conditions", at_least 70;
+    methods: "methods", at_least 80;
     prerequisites: "prerequisites", at_least 18;
     result_table: "result-table", at_least 30;
     rollouts: "rollouts", at_least 30;

@@ -120,7 +120,9 @@ impl Divider {
             Scale::Double { thresholds, .. } => (&[], &[], thresholds),
         };
         let whole = whole.iter().copied().map(Place::Whole);
-        whole.chain(single.iter().copied().map(Place::Single)).chain(double.iter().copied().map(Place::Double))
+        whole
+            .chain(single.iter().copied().map(Place::Single))
+            .chain(double.iter().copied().map(Place::Double))
     }
 }
 

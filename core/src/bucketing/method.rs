@@ -75,12 +75,6 @@ impl Method {
         }
     }
 
-    /// Whether it is ours, which is left out of JSON.
-    #[must_use]
-    pub fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-
     /// What the weights must add up to, where the method counts its buckets by itself.
     pub fn total(self) -> Option<u32> {
         match self {
@@ -163,7 +157,6 @@ mod tests {
         );
         for (method, name) in Method::ALL.into_iter().zip(names) {
             assert_eq!(serde_json::from_value::<Method>(name).expect("a method"), method);
-            assert_eq!(method.is_default(), method == Method::Murmur3);
         }
     }
 

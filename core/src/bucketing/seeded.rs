@@ -32,11 +32,23 @@ impl Scaled {
 #[derive(Clone, Debug)]
 pub(super) enum Whole {
     Scaled(Scaled),
-    Remainder { seeded: Murmur3, total: u32 },
-    Fnv1a { seeded: Fnv1a, total: u32 },
-    Crc32 { seeded: crc32fast::Hasher, total: u32 },
+    Remainder {
+        seeded: Murmur3,
+        total: u32,
+    },
+    Fnv1a {
+        seeded: Fnv1a,
+        total: u32,
+    },
+    Crc32 {
+        seeded: crc32fast::Hasher,
+        total: u32,
+    },
     /// The value is hashed before the seed, so there is nothing to hash beforehand.
-    Crc32Before { seed: Box<str>, total: u32 },
+    Crc32Before {
+        seed: Box<str>,
+        total: u32,
+    },
 }
 
 impl Whole {
