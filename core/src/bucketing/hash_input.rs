@@ -16,6 +16,7 @@ enum Text<'a> {
 impl<'a> HashInput<'a> {
     /// The text of a value. `None` of what counts as missing: `null`, arrays, objects, and numbers with a fraction or so
     /// great that a double does not tell them from their neighbours.
+    #[inline]
     pub fn of(value: &'a Value) -> Option<Self> {
         let text = match value {
             Value::String(text) => Text::Given(text),
@@ -34,6 +35,7 @@ impl<'a> HashInput<'a> {
     }
 
     /// The text.
+    #[inline]
     pub fn as_str(&self) -> &str {
         match &self.0 {
             Text::Given(text) => text,
@@ -53,7 +55,7 @@ fn whole(double: f64) -> Option<i64> {
 #[derive(Clone, Copy, Debug)]
 struct Decimal {
     bytes: [u8; 20],
-    length: usize,
+    length: u8,
 }
 
 impl Decimal {
@@ -61,13 +63,20 @@ impl Decimal {
         let mut digits = itoa::Buffer::new();
         let text = digits.format(integer).as_bytes();
         let mut bytes = [0; 20];
-        bytes.iter_mut().zip(text).for_each(|(to, from)| *to = *from);
-        Self { bytes, length: text.len() }
+        if let Some(room) = bytes.get_mut(..text.len()) {
+            room.copy_from_slice(text);
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "at most 20")]
+        let length = text.len() as u8;
+        Self { bytes, length }
     }
 
     fn as_str(&self) -> &str {
         // Digits and a sign: never the empty text.
-        self.bytes.get(..self.length).and_then(|bytes| str::from_utf8(bytes).ok()).unwrap_or_default()
+        self.bytes
+            .get(..usize::from(self.length))
+            .and_then(|bytes| str::from_utf8(bytes).ok())
+            .unwrap_or_default()
     }
 }
 
