@@ -101,7 +101,7 @@ impl<'t> Parser<'t> {
             Kind::Mark('(') => self.within(|parser| {
                 let open = parser.advance()?;
                 let inner = parser.condition()?;
-                parser.close(&open, ')')?;
+                parser.close_group(&open)?;
                 Ok(inner)
             }),
             Kind::Word if is_reserved(self.token.source) => Err(self.no_condition()),
@@ -152,7 +152,7 @@ impl<'t> Parser<'t> {
         let offset = self.token.offset;
         let key = self.text("a segment's key in double quotes")?;
         let key = SegmentKey::new(&key).map_err(|invalid| Fault::new(offset, invalid.message))?;
-        self.close(&open, ')')?;
+        self.close_call(&open, "one segment is named; write or between two of them")?;
         Ok(key)
     }
 
@@ -213,8 +213,9 @@ impl<'t> Parser<'t> {
             self.advance()?;
             let open = self.expect('(', "a version stands in semver(\"2.1.0\")")?;
             let version = self.text("one version in double quotes, such as \"2.1.0\",")?;
-            self.close(&open, ')')?;
-            return Ok((sign.of_versions(), vec![Value::String(version)]));
+            let op = sign.of_versions();
+            self.close_call(&open, &format!("one version is given; for several, write {op} [...]"))?;
+            return Ok((op, vec![Value::String(version)]));
         }
         let sign_is = sign.as_str();
         let value = match &self.token.kind {
@@ -368,13 +369,21 @@ impl<'t> Parser<'t> {
         Err(self.expected(word, form))
     }
 
-    /// The mark that closes `open`.
-    fn close(&mut self, open: &Token<'_>, mark: char) -> Result<(), Fault> {
+    /// The parenthesis after a condition.
+    fn close_group(&mut self, open: &Token<'_>) -> Result<(), Fault> {
         match self.token.kind {
-            Kind::Mark(found) if found == mark => self.advance().map(|_| ()),
-            Kind::End => Err(self.never_closed(open, mark)),
-            _ => Err(self.no_connection(&mark.to_string())),
+            Kind::Mark(')') => self.advance().map(|_| ()),
+            Kind::End => Err(self.never_closed(open, ')')),
+            _ => Err(self.no_connection(")")),
         }
+    }
+
+    /// The parenthesis after the one thing that a call takes.
+    fn close_call(&mut self, open: &Token<'_>, form: &str) -> Result<(), Fault> {
+        if self.token.kind == Kind::End {
+            return Err(self.never_closed(open, ')'));
+        }
+        self.expect(')', form).map(|_| ())
     }
 
     /// From the mark that opens to the mark that closes: items with commas between them.
