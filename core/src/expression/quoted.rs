@@ -6,8 +6,8 @@ use std::fmt::{self, Write};
 use super::error::Fault;
 use crate::text::{is_invisible, is_white_space};
 
-/// Writes `text` between two `quote`s, on one line. What nobody can see is escaped, so that no two texts look alike, and
-/// none turns the line around.
+/// Writes `text` between two `quote`s, on one line. What nobody can see is escaped: it is seen then, and turns no line
+/// around.
 pub(super) fn write(f: &mut fmt::Formatter<'_>, text: &str, quote: char) -> fmt::Result {
     f.write_char(quote)?;
     for c in text.chars() {
