@@ -26,6 +26,7 @@ pub mod configuration;
 pub mod context;
 pub mod document;
 pub mod evaluate;
+pub mod expression;
 pub mod flag;
 pub mod resolution;
 pub mod segment;

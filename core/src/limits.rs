@@ -31,6 +31,9 @@ pub const CONDITIONS_MAX: usize = 1_000;
 pub const CONDITION_DEPTH_MAX: usize = 16;
 /// Values of one condition.
 pub const CONDITION_VALUES_MAX: usize = 10_000;
+/// Bytes of a condition's text. Enough for the text of every condition that an entry can hold, so that each can be read
+/// back: a character that is one byte in JSON may be six in the text (`\u007f`).
+pub const EXPRESSION_BYTES_MAX: usize = 8 * ENTRY_BYTES_MAX;
 /// Values of all targets of one flag in one environment.
 pub const TARGET_VALUES_MAX: usize = 10_000;
 /// Prerequisites of one flag in one environment.
