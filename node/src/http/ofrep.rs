@@ -31,7 +31,7 @@ use flagraft_core::{
 use self::{
     answer::{Bulk, Single, flag_set, item},
     failure::Failure,
-    request::{Asked, minimum_from},
+    request::{Asked, Told, told},
 };
 use super::{
     App,
@@ -132,10 +132,12 @@ pub(super) async fn bulk(State(app): State<App>, RawQuery(query): RawQuery, requ
     let (parts, body) = request.into_parts();
     let answered = async {
         let none_match = etag::candidates(&parts.headers);
-        let asked = Asked::of(&app, parts, body).await?;
+        let mut asked = Asked::of(&app, parts, body).await?;
         asked.terms.arrive(&app).await?;
-        if let Some(minimum) = minimum_from(query.as_deref())? {
-            await_revision(&app, minimum, asked.terms.left()).await?;
+        match told(query.as_deref())? {
+            Some(Told::Revision(minimum)) => await_revision(&app, minimum, asked.terms.left()).await?,
+            Some(Told::SomethingElse) => asked.terms.linearizable = true,
+            None => {}
         }
         evaluate_all(&app, asked, none_match).await
     };
