@@ -6,12 +6,11 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize, Serializer};
-use serde_json::Value;
 
 use crate::{
     bucketing::{Divider, Method},
-    condition::Condition,
-    flag::{FlagDefinition, check_variant, targeting_key},
+    condition::{Condition, check_regexes},
+    flag::{FlagDefinition, Variants, check_variant, targeting_key},
     invalid::Invalid,
     key::{FlagKey, RuleId, SegmentKey, VariantKey},
     limits::{
@@ -176,9 +175,9 @@ impl Serialize for FlagEnvironment {
 }
 
 /// The variants that there are; `None` where the flag is not at hand, and every name passes.
-type Variants<'a> = Option<&'a BTreeMap<VariantKey, Value>>;
+type Known<'a> = Option<&'a Variants>;
 
-fn check_named(field: &str, variant: &VariantKey, variants: Variants<'_>) -> Result<(), Invalid> {
+fn check_named(field: &str, variant: &VariantKey, variants: Known<'_>) -> Result<(), Invalid> {
     variants.map_or(Ok(()), |variants| check_variant(field, Some(variant), variants))
 }
 
@@ -192,7 +191,7 @@ impl FlagEnvironmentSpec {
     }
 
     /// Checks the configuration; returns its size.
-    fn check(&self, flag: &FlagKey, variants: Variants<'_>) -> Result<usize, Invalid> {
+    fn check(&self, flag: &FlagKey, variants: Known<'_>) -> Result<usize, Invalid> {
         for (field, variant) in [("off_variant", &self.off_variant), ("safe_variant", &self.safe_variant)] {
             variant.as_ref().map_or(Ok(()), |variant| check_named(field, variant, variants))?;
         }
@@ -239,6 +238,11 @@ impl FlagEnvironment {
             Arc::make_mut(&mut switched.spec).enabled = enabled;
         }
         switched
+    }
+
+    /// Whether it is the very same one, shared.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.spec, &other.spec)
     }
 
     /// Its size: the bytes of its compact JSON, were it off.
@@ -289,7 +293,7 @@ impl Serve {
         self.check(None)
     }
 
-    fn check(&self, variants: Variants<'_>) -> Result<(), Invalid> {
+    fn check(&self, variants: Known<'_>) -> Result<(), Invalid> {
         match self {
             Self::Variant(variant) => check_named("variant", variant, variants),
             Self::Rollout(rollout) => rollout.check(variants).map_err(|invalid| invalid.under("rollout")),
@@ -306,7 +310,7 @@ impl Rule {
         self.check(None)
     }
 
-    fn check(&self, variants: Variants<'_>) -> Result<(), Invalid> {
+    fn check(&self, variants: Known<'_>) -> Result<(), Invalid> {
         check_text("the name", &self.name, SHORT_TEXT_BYTES_MAX).map_err(|invalid| invalid.under("name"))?;
         if let Some(when) = &self.when {
             when.validate().map_err(|invalid| invalid.under("when"))?;
@@ -331,7 +335,7 @@ impl Rollout {
         Divider::new(self.method(), &self.seed, self.weights.iter().map(|weighted| weighted.weight))
     }
 
-    fn check(&self, variants: Variants<'_>) -> Result<(), Invalid> {
+    fn check(&self, variants: Known<'_>) -> Result<(), Invalid> {
         check_attribute("the attribute", &self.by, ATTRIBUTE_BYTES_MAX)
             .map_err(|invalid| invalid.under("by"))?;
         if !(self.seed.is_empty() && self.method().may_lack_seed()) {
@@ -365,7 +369,7 @@ pub(crate) fn check_weights(weights: &[WeightedVariant]) -> Result<(), Invalid> 
     check_weights_of(weights, None)
 }
 
-fn check_weights_of(weights: &[WeightedVariant], variants: Variants<'_>) -> Result<(), Invalid> {
+fn check_weights_of(weights: &[WeightedVariant], variants: Known<'_>) -> Result<(), Invalid> {
     let mut seen = BTreeSet::new();
     for (index, weighted) in weights.iter().enumerate() {
         let at = |invalid: Invalid| invalid.under(index);
@@ -434,7 +438,7 @@ fn check_prerequisites(prerequisites: &[Prerequisite], own: &FlagKey) -> Result<
     Ok(())
 }
 
-fn check_targets(targets: &[Target], variants: Variants<'_>) -> Result<(), Invalid> {
+fn check_targets(targets: &[Target], variants: Known<'_>) -> Result<(), Invalid> {
     let count: usize = targets.iter().map(|target| target.values.len()).fold(0, usize::saturating_add);
     if count > TARGET_VALUES_MAX {
         return Err(Invalid::here(too_many_targets(count)));
@@ -457,12 +461,12 @@ fn check_targets(targets: &[Target], variants: Variants<'_>) -> Result<(), Inval
     Ok(())
 }
 
-fn check_rules(rules: &[Rule], variants: Variants<'_>) -> Result<(), Invalid> {
+fn check_rules(rules: &[Rule], variants: Known<'_>) -> Result<(), Invalid> {
     if rules.len() > RULES_MAX {
         return Err(Invalid::here(format!("there are {} rules; at most {RULES_MAX} are kept", rules.len())));
     }
     let mut seen = BTreeSet::new();
-    let mut conditions: usize = 0;
+    let (mut conditions, mut regexes): (usize, usize) = (0, 0);
     for (index, rule) in rules.iter().enumerate() {
         if !seen.insert(&rule.id) {
             return Err(Invalid::new(
@@ -472,11 +476,12 @@ fn check_rules(rules: &[Rule], variants: Variants<'_>) -> Result<(), Invalid> {
         }
         rule.check(variants).map_err(|invalid| invalid.under(index))?;
         conditions = conditions.saturating_add(rule.when.as_ref().map_or(0, Condition::count));
+        regexes = regexes.saturating_add(rule.when.as_ref().map_or(0, Condition::regexes));
     }
     if conditions > CONDITIONS_MAX {
         return Err(Invalid::here(format!(
             "the rules have {conditions} conditions; at most {CONDITIONS_MAX} are kept; use segments"
         )));
     }
-    Ok(())
+    check_regexes(regexes)
 }

@@ -142,9 +142,9 @@ fn rows() -> Vec<(Value, &'static str, &'static str)> {
             "1 to",
         ),
         (
-            rule(json!({"when": {"attribute": "a", "op": "matches", "values": ["x"]}})),
-            "/rule/when/op",
-            "not supported",
+            rule(json!({"when": {"attribute": "a", "op": "matches", "values": ["("]}})),
+            "/rule/when/values/0",
+            "regular expression",
         ),
         (
             rule(json!({"serve": weights(json!([{"variant": "on", "weight": 0}]))})),
