@@ -90,7 +90,7 @@ impl<'a, 'c, T: Trace> Evaluation<'a, 'c, T> {
             }
         }
         match &decision.default {
-            CompiledServe::Fixed(served) => flag.resolve(*served, decision.plain),
+            CompiledServe::Fixed(served) => flag.resolve(*served, Reason::Default),
             CompiledServe::Rollout(rollout) => match self.roll_out(rollout) {
                 Some(served) => flag.resolve(served, Reason::Split),
                 None => flag.resolve(decision.off, Reason::Default),
@@ -142,7 +142,7 @@ impl<'a, 'c, T: Trace> Evaluation<'a, 'c, T> {
 
     /// `segments_left` bounds how many segments deep it may go, and with it the stack, as `apply` bounds it too.
     fn holds(&mut self, condition: &'a CompiledCondition, segments_left: usize) -> bool {
-        self.trace.condition_begins(condition);
+        self.trace.condition_begins();
         let holds = match condition {
             CompiledCondition::All(inner) => inner.iter().all(|inner| self.holds(inner, segments_left)),
             CompiledCondition::Any(inner) => inner.iter().any(|inner| self.holds(inner, segments_left)),
@@ -182,7 +182,7 @@ impl<'a, 'c, T: Trace> Evaluation<'a, 'c, T> {
         let Some(segments_left) = segments_left.checked_sub(1) else { return false };
         let saw = self.context.get(&self.environment.targeting_key);
         let listed = saw.and_then(HashInput::of).and_then(|key| segment.lists(key.as_str()));
-        self.trace.segment(saw, listed);
+        self.trace.segment(segment, saw, listed);
         match listed {
             Some(list) => list == MemberList::Included,
             None => segment.when.as_ref().is_some_and(|condition| self.holds(condition, segments_left)),

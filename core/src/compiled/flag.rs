@@ -61,8 +61,6 @@ pub(super) struct Decision {
     pub targets: Box<[CompiledTarget]>,
     pub rules: Box<[CompiledRule]>,
     pub default: CompiledServe,
-    /// The reason for a default that is one variant.
-    pub plain: Reason,
     pub off: Served,
 }
 
@@ -194,7 +192,6 @@ impl Compiler<'_> {
             targets: configuration.targets.iter().map(|target| self.target(target)).collect(),
             rules: rules.collect(),
             default,
-            plain: Reason::Default,
             off,
         }))
     }
