@@ -6,7 +6,7 @@ use imbl::ordmap::DiffItem;
 
 use super::{
     attribute::AttributeName,
-    evaluation::Evaluation,
+    evaluation::evaluate,
     flag::CompiledFlag,
     segment::CompiledSegment,
     table::Table,
@@ -146,6 +146,7 @@ impl CompiledEnvironment {
     ///
     /// # Errors
     /// [`EvaluationError::FlagNotFound`] when there is no such flag, or it is archived or deleted.
+    #[inline]
     pub fn evaluate(
         &self,
         key: &str,
@@ -155,6 +156,7 @@ impl CompiledEnvironment {
     }
 
     /// The same, watched.
+    #[inline]
     pub(super) fn watch<'a, T: Trace>(
         &'a self,
         key: &str,
@@ -162,7 +164,7 @@ impl CompiledEnvironment {
         trace: &mut T,
     ) -> Result<Resolution<'a>, EvaluationError> {
         let flag = self.flags.get(key).ok_or(EvaluationError::FlagNotFound)?;
-        Ok(Evaluation::new(self, context, trace).run(flag))
+        Ok(evaluate(self, flag, context, trace))
     }
 
     /// What is served of a flag when nobody can be sure: its safe variant. A flag that is critical only by what it

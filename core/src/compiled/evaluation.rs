@@ -19,8 +19,35 @@ use crate::{
     segment::MemberList,
 };
 
+/// What a flag is for a context.
+#[inline]
+pub(super) fn evaluate<'a, T: Trace>(
+    environment: &'a CompiledEnvironment,
+    flag: &'a CompiledFlag,
+    context: &EvaluationContext,
+    trace: &mut T,
+) -> Resolution<'a> {
+    match &flag.plan {
+        // The answer that most flags have most of the time, and all that it takes.
+        Plan::Fixed(served, reason, _) => {
+            trace.flag_begins(flag);
+            let resolution = flag.resolve(*served, *reason);
+            trace.flag_ends(&resolution);
+            resolution
+        }
+        Plan::Decide(decision) => {
+            let mut evaluation =
+                Evaluation { environment, context, trace, served: Memo::new(), members: Memo::new() };
+            if !decision.prerequisites.is_empty() {
+                evaluation.served.put(flag, None);
+            }
+            evaluation.flag(flag, PREREQUISITE_DEPTH_MAX)
+        }
+    }
+}
+
 /// One evaluation under way.
-pub(super) struct Evaluation<'a, 'c, T> {
+struct Evaluation<'a, 'c, T> {
     environment: &'a CompiledEnvironment,
     context: &'c EvaluationContext,
     trace: &'c mut T,
@@ -31,25 +58,7 @@ pub(super) struct Evaluation<'a, 'c, T> {
     members: Memo<bool>,
 }
 
-impl<'a, 'c, T: Trace> Evaluation<'a, 'c, T> {
-    pub fn new(
-        environment: &'a CompiledEnvironment,
-        context: &'c EvaluationContext,
-        trace: &'c mut T,
-    ) -> Self {
-        Self { environment, context, trace, served: Memo::new(), members: Memo::new() }
-    }
-
-    /// What a flag is for the context.
-    pub fn run(mut self, flag: &'a CompiledFlag) -> Resolution<'a> {
-        if let Plan::Decide(decision) = &flag.plan
-            && !decision.prerequisites.is_empty()
-        {
-            self.served.put(flag, None);
-        }
-        self.flag(flag, PREREQUISITE_DEPTH_MAX)
-    }
-
+impl<'a, T: Trace> Evaluation<'a, '_, T> {
     /// `chain_left` bounds the chain of prerequisites, and with it the stack, as `apply` bounds it too.
     fn flag(&mut self, flag: &'a CompiledFlag, chain_left: usize) -> Resolution<'a> {
         self.trace.flag_begins(flag);
