@@ -4,12 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{
-    attribute::AttributeName,
-    condition::CompiledCondition,
-    table::{Named, Reference},
-    values::TextSet,
-};
+use super::{attribute::AttributeName, condition::CompiledCondition, table::Reference, values::TextSet};
 use crate::{
     bucketing::Divider,
     configuration::{Rollout, Serve, Target},
@@ -96,12 +91,6 @@ pub(super) struct CompiledRollout {
     pub divider: Divider,
     /// In the order of the weights.
     pub variants: Box<[Served]>,
-}
-
-impl Named for CompiledFlag {
-    fn name(&self) -> &str {
-        &self.flag.definition.key
-    }
 }
 
 impl CompiledFlag {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use imbl::OrdSet;
 
-use super::{condition::CompiledCondition, table::Named, values::TextSet};
+use super::{condition::CompiledCondition, values::TextSet};
 use crate::{key::EnvironmentKey, project::StoredSegment, segment::MemberList};
 
 /// A segment as it is in one environment.
@@ -32,12 +32,6 @@ impl Members {
             Self::Shared(set) => set.contains(member),
             Self::Own(set) => set.contains(member),
         }
-    }
-}
-
-impl Named for CompiledSegment {
-    fn name(&self) -> &str {
-        self.stored.segment.key()
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) fn explanation(seen: FlagSeen, environment: &EnvironmentKey) -> Expla
 }
 
 /// What was put, each with what was seen of it; what evaluation did not come to is at the end.
-fn beside<'s, P, S>(put: &'s [P], seen: Vec<S>) -> impl Iterator<Item = (&'s P, Option<S>)> {
+fn beside<P, S>(put: &[P], seen: Vec<S>) -> impl Iterator<Item = (&P, Option<S>)> {
     put.iter().zip(seen.into_iter().map(Some).chain(std::iter::repeat_with(|| None)))
 }
 
