@@ -21,6 +21,7 @@ use flagraft_tests::{
     cluster::Cluster,
     generate::{ENVIRONMENTS, World},
     naive::{Answer, Context, Coverage, Naive},
+    ofrep,
     settings::{measured, rng, rounds},
 };
 use serde_json::{Value, json};
@@ -134,23 +135,6 @@ fn the_engine_agrees_with_the_naive_interpreter() {
 /// Flags of a catalog that is put to a cluster: all are evaluated with one request.
 const FLAGS_OF_A_CLUSTER: usize = 100;
 
-fn bulk_answers(body: &Value) -> Vec<(String, Answer)> {
-    let text = |item: &Value, field: &str| {
-        item[field].as_str().unwrap_or_else(|| panic!("no {field}: {item}")).to_owned()
-    };
-    let flags = body["flags"].as_array().unwrap_or_else(|| panic!("no flags: {body}"));
-    let answers = flags.iter().map(|item| {
-        let answer = Answer {
-            variant: text(item, "variant"),
-            value: item.get("value").cloned(),
-            reason: text(item, "reason"),
-            detail: item["metadata"].get("detail").map(|_| text(&item["metadata"], "detail")),
-        };
-        (text(item, "key"), answer)
-    });
-    answers.collect()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn every_node_agrees_with_the_naive_interpreter_over_ofrep() {
     let wanted = u64::from(rounds(2_000, 100_000));
@@ -184,7 +168,7 @@ async fn every_node_agrees_with_the_naive_interpreter_over_ofrep() {
             expected.sort_by(|(one, _), (other, _)| one.cmp(other));
             for id in cluster.ids() {
                 let body = cluster.with_token(id, &token).evaluate_all(&json!(context)).ok().await.body;
-                let answers = bulk_answers(&body);
+                let answers = ofrep::bulk_answers(&body);
                 let keys = |answers: &[(String, Answer)]| {
                     answers.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>()
                 };

@@ -401,7 +401,7 @@ pub(super) fn network(rng: &mut Rng) -> String {
     let (base, lengths): (&[&str], &[u8]) = match rng.u8(0..10) {
         0..5 => (IPV4, &[0, 1, 7, 8, 9, 24, 25, 31, 32]),
         5..8 => (IPV6, &[0, 1, 31, 32, 33, 64, 96, 104, 127, 128]),
-        _ => (MAPPED, &[96, 97, 103, 104, 105, 127, 128]),
+        _ => (MAPPED, &[64, 90, 96, 97, 103, 104, 105, 127, 128]),
     };
     format!("{}/{}", pick(rng, base), pick(rng, lengths))
 }
