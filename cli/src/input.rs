@@ -5,9 +5,10 @@ use std::{
     io::{self, Read as _},
 };
 
-use serde_json::{Map, Value};
+use flagraft_core::expression;
+use serde_json::{Map, Value, json};
 
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 
 /// The text of a file, or of standard input for `-`.
 pub fn read(path: &str) -> Result<String, Failure> {
@@ -41,6 +42,28 @@ pub fn json_argument(option: &str, text: &str) -> Result<Value, Failure> {
     }
 }
 
+/// A condition on the command line, as its text or, where it begins with a brace, as JSON; `@FILE` reads it from a file and
+/// `-` from standard input. As JSON it goes to the node as it is: what a later version knows may be in it.
+pub fn condition_argument(option: &str, argument: &str) -> Result<Value, Failure> {
+    let path = argument.strip_prefix('@').or((argument == "-").then_some("-"));
+    let from_file = path.map(read).transpose()?;
+    let text = from_file.as_deref().unwrap_or(argument);
+    if text.trim_start().starts_with('{') {
+        return serde_json::from_str(text).map_err(|e| {
+            Failure::usage(format!("the value of {option} is not JSON: {e}"))
+                .next("quote it, or give @FILE to read a file")
+        });
+    }
+    let condition = expression::parse(text).map_err(|error| {
+        let pointed: String = error.pointed_at(text).lines().map(|line| format!("\n  {line}")).collect();
+        let mut failure = Failure::usage(format!("{option} is no condition: {error}{pointed}"));
+        failure.details = Some(Box::new(json!({"column": error.column, "offset": error.offset})));
+        failure
+    })?;
+    serde_json::to_value(condition)
+        .map_err(|e| Failure::new(Exit::Other, format!("{option} could not be written as JSON: {e}")))
+}
+
 /// `NAME=VALUE`.
 pub fn pair<'a>(option: &str, text: &'a str) -> Result<(&'a str, &'a str), Failure> {
     text.split_once('=')
@@ -56,7 +79,7 @@ pub fn weights(text: &str) -> Result<Value, Failure> {
             Failure::usage(format!("the weight of {variant} is {weight:?}"))
                 .next("give whole numbers, such as --weights on=10,off=90")
         })?;
-        Ok(serde_json::json!({"variant": variant.trim(), "weight": weight}))
+        Ok(json!({"variant": variant.trim(), "weight": weight}))
     };
     text.split(',').map(weight).collect::<Result<Vec<_>, _>>().map(Value::Array)
 }
@@ -90,8 +113,6 @@ pub fn context(
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -118,6 +139,32 @@ mod tests {
                 "targetingKey": "u1",
             })
         );
+    }
+
+    #[test]
+    fn a_condition_is_text_or_json_here_or_in_a_file() {
+        let when = json!({"attribute": "country", "op": "in", "values": ["DE"]});
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let at_file = format!("@{}", file.path().display());
+        for written in ["country in [\"DE\"]\n".to_owned(), format!(" {when}\n")] {
+            assert_eq!(condition_argument("--when", &written).expect("a condition"), when);
+            fs::write(file.path(), &written).expect("written");
+            assert_eq!(condition_argument("--when", &at_file).expect("a condition"), when);
+        }
+        let later = json!({"of_a_later_version": true});
+        assert_eq!(condition_argument("--when", &later.to_string()).expect("JSON"), later);
+        assert!(condition_argument("--when", "{").expect_err("half").to_string().contains("is not JSON"));
+    }
+
+    #[test]
+    fn a_slip_in_a_condition_is_pointed_at() {
+        let failure = condition_argument("--when", "country in \"DE\"").expect_err("no list");
+        assert_eq!(
+            failure.to_string(),
+            "--when is no condition: column 12: in takes a list: [\"DE\"]\n  country in \"DE\"\n             ^"
+        );
+        assert_eq!(failure.exit, Exit::Usage);
+        assert_eq!(failure.to_json()["error"]["details"]["column"], 12);
     }
 
     #[test]

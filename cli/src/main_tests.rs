@@ -112,6 +112,11 @@ async fn each_command_makes_its_operation() {
                 "rule": {"id": "vip", "when": {"segment": "vip"}, "serve": {"variant": "on"}}}),
         ),
         (
+            r#"rule put f vip --when segment("vip") --variant on +"#.to_owned(),
+            json!({"op": "rule.put", "flag": "f", "environment": "live",
+                "rule": {"id": "vip", "when": {"segment": "vip"}, "serve": {"variant": "on"}}}),
+        ),
+        (
             "rule delete f vip +".to_owned(),
             json!({"op": "rule.delete", "flag": "f", "environment": "live", "rule": "vip"}),
         ),

@@ -4,6 +4,8 @@ use std::io::{self, Write as _};
 
 use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets};
+use flagraft_core::condition::Condition;
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use crate::failure::{Exit, Failure};
@@ -91,6 +93,15 @@ pub fn cell(value: &Value) -> String {
     }
 }
 
+/// A condition as its text; `everyone` where there is none. One of a kind that only a later version knows stays JSON.
+pub fn condition(when: &Value) -> String {
+    if when.is_null() {
+        return "everyone".to_owned();
+    }
+    Condition::deserialize(when)
+        .map_or_else(|_| cell(&Value::String(when.to_string())), |known| known.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -111,6 +122,19 @@ mod tests {
         assert_eq!(&lines[2][column..=column], "-");
         assert!(lines.iter().all(|l| !l.ends_with(' ')), "no trailing spaces: {text:?}");
         assert_eq!(table(&["FLAG"], vec![], "no flags"), "no flags");
+    }
+
+    #[test]
+    fn conditions_are_shown_as_text() {
+        let rows = [
+            (json!(null), "everyone"),
+            (json!({"segment": "staff"}), r#"segment("staff")"#),
+            (json!({"attribute": "country", "op": "in", "values": ["DE"]}), r#"country in ["DE"]"#),
+            (json!({"of_a_later_version": true}), r#"{"of_a_later_version":true}"#),
+        ];
+        for (when, shown) in rows {
+            assert_eq!(condition(&when), shown);
+        }
     }
 
     #[test]

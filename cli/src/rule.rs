@@ -46,8 +46,9 @@ pub struct RuleWhy {
 pub struct PutArgs {
     #[command(flatten)]
     rule: RuleArg,
-    /// The condition as JSON, @FILE, or `-` for standard input; without it the rule is for everyone
-    #[arg(long, value_name = "JSON")]
+    /// The condition, such as 'country in ["DE"] and segment("beta")', or as JSON; @FILE reads it from a file, `-` from
+    /// standard input; without it the rule is for everyone
+    #[arg(long, value_name = "CONDITION")]
     when: Option<String>,
     #[command(flatten)]
     serve: ServeArgs,
@@ -66,7 +67,7 @@ pub async fn run(command: RuleCommand, global: &Global) -> Result<(), Failure> {
             let RuleArg { flag, rule: id, project, environment } = &args.rule;
             let mut rule = json!({"id": id, "serve": args.serve.to_json(flag)?});
             if let Some(when) = &args.when {
-                rule["when"] = input::json_argument("--when", when)?;
+                rule["when"] = input::condition_argument("--when", when)?;
             }
             let mut operation =
                 json!({"op": "rule.put", "flag": flag, "environment": environment.environment, "rule": rule});

@@ -9,7 +9,7 @@ use crate::{
     export,
     failure::Failure,
     input,
-    output::{cell, pretty, table},
+    output::{cell, condition, pretty, table},
     session::{Global, ProjectArg, Session, Why},
 };
 
@@ -143,8 +143,14 @@ pub async fn run(command: SegmentCommand, global: &Global) -> Result<(), Failure
 
 async fn list(session: &Session, project: &str) -> Result<(), Failure> {
     let segments = session.client.list(Call::get(["api", "v1", "projects", project, "segments"])).await?;
-    let row =
-        |segment: &Value| ["key", "name", "description", "when"].map(|field| cell(&segment[field])).to_vec();
+    let row = |segment: &Value| {
+        let [key, name, description] = ["key", "name", "description"].map(|field| cell(&segment[field]));
+        let when = match &segment["when"] {
+            Value::Null => "-".to_owned(),
+            when => condition(when),
+        };
+        vec![key, name, description, when]
+    };
     session.output.show(&json!({"items": segments}), |_| {
         let rows = segments.iter().map(row).collect();
         table(&["SEGMENT", "NAME", "DESCRIPTION", "WHEN"], rows, "no segments")

@@ -8,7 +8,13 @@ use crate::{
     key::SegmentKey,
     limits::{
         ATTRIBUTE_BYTES_MAX, CONDITION_DEPTH_MAX, CONDITION_VALUES_MAX, CONDITIONS_MAX,
-        MATCH_VALUE_BYTES_MAX, WEIGHT_TOTAL_MAX,
+        MATCH_VALUE_BYTES_MAX, REGEX_BYTES_MAX, REGEX_COMPILED_BYTES_MAX, REGEXES_MAX, WEIGHT_TOTAL_MAX,
+    },
+    operand::{
+        network::parse_network,
+        pattern::{self, PatternFault},
+        time,
+        version::Version,
     },
     text::check_attribute,
 };
@@ -76,7 +82,7 @@ pub enum Operator {
     EndsWith,
     /// Text contains.
     Contains,
-    /// Text matches a linear-time regular expression. Kept for a later version.
+    /// Text matches a linear-time regular expression.
     Matches,
     /// Number less than.
     Lt,
@@ -86,33 +92,68 @@ pub enum Operator {
     Gt,
     /// Number at least.
     Gte,
-    /// Time before. Kept for a later version.
+    /// Time before.
     Before,
-    /// Time after. Kept for a later version.
+    /// Time after.
     After,
-    /// Semantic version equal. Kept for a later version.
+    /// Semantic version equal.
     SemverEq,
-    /// Semantic version less than. Kept for a later version.
+    /// Semantic version less than.
     SemverLt,
-    /// Semantic version at most. Kept for a later version.
+    /// Semantic version at most.
     SemverLte,
-    /// Semantic version greater than. Kept for a later version.
+    /// Semantic version greater than.
     SemverGt,
-    /// Semantic version at least. Kept for a later version.
+    /// Semantic version at least.
     SemverGte,
-    /// IP address in a network. Kept for a later version.
+    /// IP address in a network.
     Cidr,
     /// The attribute is there and not `null`.
     Exists,
 }
 
 /// What an operator compares with.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Operand {
     Scalar,
     Text,
+    Pattern,
     Number,
+    Time,
+    Version,
+    Network,
     Nothing,
-    Later,
+}
+
+impl Operand {
+    /// What to give as a value.
+    fn example(self) -> &'static str {
+        match self {
+            Self::Scalar => "compare with a string, a number or a boolean",
+            Self::Text => "this operator compares text; give a string",
+            Self::Pattern => "give a regular expression, a string such as \"^[a-z]+$\"",
+            Self::Number => "this operator compares numbers; give a number",
+            Self::Time => "give an RFC 3339 time, a string such as \"2027-03-01T00:00:00Z\"",
+            Self::Version => "give a semantic version, a string such as \"2.1.0\" or \"2.1.0-rc.1\"",
+            Self::Network => {
+                "give a network or an address, a string such as \"10.0.0.0/8\" or \"2001:db8::1\""
+            }
+            Self::Nothing => "exists compares with nothing; leave the values out",
+        }
+    }
+
+    /// Whether a value is one to compare with.
+    fn takes(self, value: &Value) -> bool {
+        match (self, value) {
+            (Self::Scalar, Value::String(_) | Value::Number(_) | Value::Bool(_))
+            | (Self::Text | Self::Pattern, Value::String(_))
+            | (Self::Number, Value::Number(_)) => true,
+            (Self::Time, Value::String(text)) => time::parse(text).is_some(),
+            (Self::Version, Value::String(text)) => Version::parse(text).is_some(),
+            (Self::Network, Value::String(text)) => parse_network(text).is_some(),
+            _ => false,
+        }
+    }
 }
 
 impl Operator {
@@ -120,17 +161,14 @@ impl Operator {
         match self {
             Self::In | Self::Eq => Operand::Scalar,
             Self::StartsWith | Self::EndsWith | Self::Contains => Operand::Text,
+            Self::Matches => Operand::Pattern,
             Self::Lt | Self::Lte | Self::Gt | Self::Gte => Operand::Number,
+            Self::Before | Self::After => Operand::Time,
+            Self::SemverEq | Self::SemverLt | Self::SemverLte | Self::SemverGt | Self::SemverGte => {
+                Operand::Version
+            }
+            Self::Cidr => Operand::Network,
             Self::Exists => Operand::Nothing,
-            Self::Matches
-            | Self::Before
-            | Self::After
-            | Self::SemverEq
-            | Self::SemverLt
-            | Self::SemverLte
-            | Self::SemverGt
-            | Self::SemverGte
-            | Self::Cidr => Operand::Later,
         }
     }
 }
@@ -144,6 +182,7 @@ impl Condition {
                 "there are {count} conditions; at most {CONDITIONS_MAX} are kept; use a segment"
             )));
         }
+        check_regexes(self.regexes())?;
         self.validate_at(1)
     }
 
@@ -157,6 +196,18 @@ impl Condition {
             Self::Segment(_) | Self::Bucket(_) | Self::Attribute(_) => 0,
         };
         inner.saturating_add(1)
+    }
+
+    /// How many regular expressions there are.
+    pub fn regexes(&self) -> usize {
+        match self {
+            Self::All(inner) | Self::Any(inner) => {
+                inner.iter().map(Self::regexes).fold(0, usize::saturating_add)
+            }
+            Self::Not(inner) => inner.regexes(),
+            Self::Attribute(attribute) => attribute.patterns().len(),
+            Self::Segment(_) | Self::Bucket(_) => 0,
+        }
     }
 
     /// The segments that are named, in the order they stand.
@@ -193,6 +244,16 @@ impl Condition {
     }
 }
 
+/// Refuses more regular expressions than one flag and environment, or one segment, may have.
+pub(crate) fn check_regexes(count: usize) -> Result<(), Invalid> {
+    if count > REGEXES_MAX {
+        return Err(Invalid::here(format!(
+            "there are {count} regular expressions; at most {REGEXES_MAX} are kept; use starts_with, ends_with, contains or in"
+        )));
+    }
+    Ok(())
+}
+
 impl Bucket {
     fn validate(&self) -> Result<(), Invalid> {
         check_attribute("the attribute", &self.by, ATTRIBUTE_BYTES_MAX)
@@ -217,47 +278,60 @@ impl AttributeCondition {
         check_attribute("the attribute", &self.attribute, ATTRIBUTE_BYTES_MAX)
             .map_err(|invalid| invalid.under("attribute"))?;
         let operand = self.op.operand();
-        if matches!(operand, Operand::Later) {
-            let name = serde_json::to_value(self.op).unwrap_or_default();
-            return Err(Invalid::new(
-                "/op",
-                format!(
-                    "the operator {name} is not supported by this version; use in, eq, starts_with, ends_with, contains, lt, lte, gt, gte or exists"
-                ),
-            ));
-        }
-        if self.ignore_case && !matches!(operand, Operand::Text | Operand::Scalar) {
+        if self.ignore_case && !matches!(operand, Operand::Text | Operand::Scalar | Operand::Pattern) {
             return Err(Invalid::new("/ignore_case", "only operators on text can ignore case; leave it out"));
         }
-        match operand {
-            Operand::Nothing if !self.values.is_empty() => {
-                return Err(Invalid::new("/values", "exists compares with nothing; leave the values out"));
-            }
-            Operand::Scalar | Operand::Text | Operand::Number
-                if self.values.is_empty() || self.values.len() > CONDITION_VALUES_MAX =>
-            {
-                return Err(Invalid::new(
-                    "/values",
-                    format!("give 1 to {CONDITION_VALUES_MAX} values; for more, use a segment's members"),
-                ));
-            }
-            _ => {}
+        if operand == Operand::Nothing {
+            return match self.values.is_empty() {
+                true => Ok(()),
+                false => Err(Invalid::new("/values", operand.example())),
+            };
+        }
+        if self.values.is_empty() || self.values.len() > CONDITION_VALUES_MAX {
+            return Err(Invalid::new(
+                "/values",
+                format!("give 1 to {CONDITION_VALUES_MAX} values; for more, use a segment's members"),
+            ));
         }
         for (index, value) in self.values.iter().enumerate() {
             let at = |message: String| Err(Invalid::new(format!("/values/{index}"), message));
-            match (&operand, value) {
-                (Operand::Scalar, Value::String(_) | Value::Number(_) | Value::Bool(_))
-                | (Operand::Text, Value::String(_))
-                | (Operand::Number, Value::Number(_)) => {}
-                (Operand::Scalar, _) => return at("compare with a string, a number or a boolean".to_owned()),
-                (Operand::Text, _) => return at("this operator compares text; give a string".to_owned()),
-                _ => return at("this operator compares numbers; give a number".to_owned()),
-            }
             if value.as_str().is_some_and(|text| text.len() > MATCH_VALUE_BYTES_MAX) {
                 return at(format!("a value has at most {MATCH_VALUE_BYTES_MAX} bytes"));
             }
+            if !operand.takes(value) {
+                return at(operand.example().to_owned());
+            }
         }
-        Ok(())
+        if operand == Operand::Pattern { self.validate_patterns() } else { Ok(()) }
+    }
+
+    /// The regular expressions that it compares with.
+    pub(crate) fn patterns(&self) -> Vec<&str> {
+        let values = self.values.iter().filter(|_| self.op == Operator::Matches);
+        values.filter_map(Value::as_str).collect()
+    }
+
+    fn validate_patterns(&self) -> Result<(), Invalid> {
+        let fault = match pattern::compile(&self.patterns(), self.ignore_case) {
+            Ok(_) => return Ok(()),
+            Err(fault) => fault,
+        };
+        Err(match fault {
+            PatternFault::TooLong(place) => Invalid::new(
+                format!("/values/{place}"),
+                format!("a regular expression has at most {REGEX_BYTES_MAX} bytes"),
+            ),
+            PatternFault::Malformed(place) => Invalid::new(
+                format!("/values/{place}"),
+                "this is not a regular expression, or too large a one; give a linear-time one such as ^[a-z]+$, without look-around and back-references, and with small counts",
+            ),
+            PatternFault::TooLarge => Invalid::new(
+                "/values",
+                format!(
+                    "together these regular expressions take more than {REGEX_COMPILED_BYTES_MAX} bytes once compiled; give fewer or simpler ones"
+                ),
+            ),
+        })
     }
 }
 

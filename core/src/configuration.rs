@@ -6,11 +6,11 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize, Serializer};
-use serde_json::Value;
 
 use crate::{
-    condition::Condition,
-    flag::{FlagDefinition, check_variant, targeting_key},
+    bucketing::{Divider, Method},
+    condition::{Condition, check_regexes},
+    flag::{FlagDefinition, Variants, check_variant, targeting_key},
     invalid::Invalid,
     key::{FlagKey, RuleId, SegmentKey, VariantKey},
     limits::{
@@ -126,9 +126,10 @@ pub struct Rollout {
     pub seed: String,
     /// The variants and their shares, in the order in which they divide the buckets.
     pub weights: Vec<WeightedVariant>,
-    /// Another system's way to bucket, for imported rollouts. Kept for a later version.
+    /// How the users are divided: another system's way, for imported rollouts. Default: ours. Who states ours finds it
+    /// stated: what was written with it is frozen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub method: Option<String>,
+    pub method: Option<Method>,
 }
 
 /// A variant and its share of a rollout.
@@ -174,9 +175,9 @@ impl Serialize for FlagEnvironment {
 }
 
 /// The variants that there are; `None` where the flag is not at hand, and every name passes.
-type Variants<'a> = Option<&'a BTreeMap<VariantKey, Value>>;
+type Known<'a> = Option<&'a Variants>;
 
-fn check_named(field: &str, variant: &VariantKey, variants: Variants<'_>) -> Result<(), Invalid> {
+fn check_named(field: &str, variant: &VariantKey, variants: Known<'_>) -> Result<(), Invalid> {
     variants.map_or(Ok(()), |variants| check_variant(field, Some(variant), variants))
 }
 
@@ -190,7 +191,7 @@ impl FlagEnvironmentSpec {
     }
 
     /// Checks the configuration; returns its size.
-    fn check(&self, flag: &FlagKey, variants: Variants<'_>) -> Result<usize, Invalid> {
+    fn check(&self, flag: &FlagKey, variants: Known<'_>) -> Result<usize, Invalid> {
         for (field, variant) in [("off_variant", &self.off_variant), ("safe_variant", &self.safe_variant)] {
             variant.as_ref().map_or(Ok(()), |variant| check_named(field, variant, variants))?;
         }
@@ -237,6 +238,11 @@ impl FlagEnvironment {
             Arc::make_mut(&mut switched.spec).enabled = enabled;
         }
         switched
+    }
+
+    /// Whether it is the very same one, shared.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.spec, &other.spec)
     }
 
     /// Its size: the bytes of its compact JSON, were it off.
@@ -287,7 +293,7 @@ impl Serve {
         self.check(None)
     }
 
-    fn check(&self, variants: Variants<'_>) -> Result<(), Invalid> {
+    fn check(&self, variants: Known<'_>) -> Result<(), Invalid> {
         match self {
             Self::Variant(variant) => check_named("variant", variant, variants),
             Self::Rollout(rollout) => rollout.check(variants).map_err(|invalid| invalid.under("rollout")),
@@ -304,7 +310,7 @@ impl Rule {
         self.check(None)
     }
 
-    fn check(&self, variants: Variants<'_>) -> Result<(), Invalid> {
+    fn check(&self, variants: Known<'_>) -> Result<(), Invalid> {
         check_text("the name", &self.name, SHORT_TEXT_BYTES_MAX).map_err(|invalid| invalid.under("name"))?;
         if let Some(when) = &self.when {
             when.validate().map_err(|invalid| invalid.under("when"))?;
@@ -319,18 +325,38 @@ impl Rollout {
         total(&self.weights)
     }
 
-    fn check(&self, variants: Variants<'_>) -> Result<(), Invalid> {
+    /// How the users are divided.
+    pub fn method(&self) -> Method {
+        self.method.unwrap_or_default()
+    }
+
+    /// The division made ready to be asked; it counts the weights as they stand.
+    pub fn divider(&self) -> Divider {
+        Divider::new(self.method(), &self.seed, self.weights.iter().map(|weighted| weighted.weight))
+    }
+
+    fn check(&self, variants: Known<'_>) -> Result<(), Invalid> {
         check_attribute("the attribute", &self.by, ATTRIBUTE_BYTES_MAX)
             .map_err(|invalid| invalid.under("by"))?;
-        check_attribute("the seed", &self.seed, ATTRIBUTE_BYTES_MAX)
-            .map_err(|invalid| invalid.under("seed"))?;
-        if self.method.as_deref().is_some_and(|method| method != "murmur3") {
-            return Err(Invalid::new(
-                "/method",
-                "this version buckets by murmur3 only; leave the method out",
-            ));
+        if !(self.seed.is_empty() && self.method().may_lack_seed()) {
+            check_attribute("the seed", &self.seed, ATTRIBUTE_BYTES_MAX)
+                .map_err(|invalid| invalid.under("seed"))?;
         }
-        check_weights_of(&self.weights, variants).map_err(|invalid| invalid.under("weights"))
+        check_weights_of(&self.weights, variants)
+            .and_then(|()| self.check_total())
+            .map_err(|invalid| invalid.under("weights"))
+    }
+
+    /// Some methods count their buckets by themselves. The path is relative to the weights.
+    fn check_total(&self) -> Result<(), Invalid> {
+        let total = self.total();
+        match self.method().total() {
+            Some(needed) if total != u64::from(needed) => Err(Invalid::here(format!(
+                "the weights add up to {total}; the method {} divides {needed} buckets, so make them add up to {needed}",
+                self.method()
+            ))),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -343,7 +369,7 @@ pub(crate) fn check_weights(weights: &[WeightedVariant]) -> Result<(), Invalid> 
     check_weights_of(weights, None)
 }
 
-fn check_weights_of(weights: &[WeightedVariant], variants: Variants<'_>) -> Result<(), Invalid> {
+fn check_weights_of(weights: &[WeightedVariant], variants: Known<'_>) -> Result<(), Invalid> {
     let mut seen = BTreeSet::new();
     for (index, weighted) in weights.iter().enumerate() {
         let at = |invalid: Invalid| invalid.under(index);
@@ -412,7 +438,7 @@ fn check_prerequisites(prerequisites: &[Prerequisite], own: &FlagKey) -> Result<
     Ok(())
 }
 
-fn check_targets(targets: &[Target], variants: Variants<'_>) -> Result<(), Invalid> {
+fn check_targets(targets: &[Target], variants: Known<'_>) -> Result<(), Invalid> {
     let count: usize = targets.iter().map(|target| target.values.len()).fold(0, usize::saturating_add);
     if count > TARGET_VALUES_MAX {
         return Err(Invalid::here(too_many_targets(count)));
@@ -435,12 +461,12 @@ fn check_targets(targets: &[Target], variants: Variants<'_>) -> Result<(), Inval
     Ok(())
 }
 
-fn check_rules(rules: &[Rule], variants: Variants<'_>) -> Result<(), Invalid> {
+fn check_rules(rules: &[Rule], variants: Known<'_>) -> Result<(), Invalid> {
     if rules.len() > RULES_MAX {
         return Err(Invalid::here(format!("there are {} rules; at most {RULES_MAX} are kept", rules.len())));
     }
     let mut seen = BTreeSet::new();
-    let mut conditions: usize = 0;
+    let (mut conditions, mut regexes): (usize, usize) = (0, 0);
     for (index, rule) in rules.iter().enumerate() {
         if !seen.insert(&rule.id) {
             return Err(Invalid::new(
@@ -450,11 +476,12 @@ fn check_rules(rules: &[Rule], variants: Variants<'_>) -> Result<(), Invalid> {
         }
         rule.check(variants).map_err(|invalid| invalid.under(index))?;
         conditions = conditions.saturating_add(rule.when.as_ref().map_or(0, Condition::count));
+        regexes = regexes.saturating_add(rule.when.as_ref().map_or(0, Condition::regexes));
     }
     if conditions > CONDITIONS_MAX {
         return Err(Invalid::here(format!(
             "the rules have {conditions} conditions; at most {CONDITIONS_MAX} are kept; use segments"
         )));
     }
-    Ok(())
+    check_regexes(regexes)
 }

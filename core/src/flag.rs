@@ -15,9 +15,10 @@ use crate::{
         AGE_MAX_MS, FLAG_DEFINITION_BYTES_MAX, INTEGER_MAX, LINKS_MAX, LONG_TEXT_BYTES_MAX, METADATA_MAX,
         SHORT_TEXT_BYTES_MAX, TAGS_MAX, TEST_CONTEXT_BYTES_MAX, TESTS_MAX, VALUE_BYTES_MAX, VARIANTS_MAX,
     },
+    operand::time,
     parse::{check_attributes, check_json, check_name},
     size::json_bytes,
-    text::{check_text, is_rfc3339},
+    text::check_text,
 };
 
 /// The type of a flag's value. Never changes, for callers rely on it.
@@ -192,11 +193,14 @@ pub struct FlagSpec {
     #[serde(default)]
     pub exposure: Exposure,
     /// The values it may have, by variant.
-    pub variants: BTreeMap<VariantKey, Value>,
+    pub variants: Variants,
     /// What is served while it is disabled. Default: the caller's code default.
     #[serde(default)]
     pub off_variant: Option<VariantKey>,
 }
+
+/// Values by variant.
+pub type Variants = BTreeMap<VariantKey, Arc<Value>>;
 
 /// A valid definition. A clone shares it.
 #[derive(Clone, Debug, PartialEq)]
@@ -239,7 +243,7 @@ impl FlagDefinition {
         for (variant, value) in &mut spec.variants {
             // The depth comes first: what is deeper is not to be written out at all.
             let checked = check_json(value)
-                .and_then(|()| normalise(spec.flag_type, value))
+                .and_then(|()| normalise(spec.flag_type, Arc::make_mut(value)))
                 .and_then(|()| check_size(value));
             checked.map_err(|invalid| invalid.under(variant).under("variants"))?;
         }
@@ -290,6 +294,11 @@ impl FlagDefinition {
     /// Its size: the bytes of its compact JSON.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Whether it is the very same one, shared.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.spec, &other.spec)
     }
 
     /// Whether evaluation sees the same in both: the value, whom it may be told to, whether it has to be confirmed, how
@@ -347,7 +356,7 @@ impl FlagDefinition {
 pub(crate) fn check_variant(
     field: &str,
     variant: Option<&VariantKey>,
-    variants: &BTreeMap<VariantKey, Value>,
+    variants: &Variants,
 ) -> Result<(), Invalid> {
     match variant {
         Some(variant) if !variants.contains_key(variant) => {
@@ -421,7 +430,7 @@ fn check_texts(spec: &FlagSpec) -> Result<(), Invalid> {
     at("/description", check_text("the description", &spec.description, LONG_TEXT_BYTES_MAX))?;
     at("/owner", check_text("the owner", &spec.owner, SHORT_TEXT_BYTES_MAX))?;
     at("/exit_criteria", check_text("the text", &spec.exit_criteria, LONG_TEXT_BYTES_MAX))?;
-    if spec.expires_at.as_deref().is_some_and(|time| !is_rfc3339(time)) {
+    if spec.expires_at.as_deref().is_some_and(|text| time::parse(text).is_none()) {
         return Err(Invalid::new("/expires_at", "give an RFC 3339 time, as 2027-03-01T00:00:00Z"));
     }
     count("/tags", spec.tags.len(), TAGS_MAX)?;
@@ -467,7 +476,7 @@ fn count(path: &str, count: usize, max: usize) -> Result<(), Invalid> {
     Ok(())
 }
 
-fn check_test(test: &FlagTest, variants: &BTreeMap<VariantKey, Value>) -> Result<(), Invalid> {
+fn check_test(test: &FlagTest, variants: &Variants) -> Result<(), Invalid> {
     check_text("the name", &test.name, SHORT_TEXT_BYTES_MAX).map_err(|invalid| invalid.under("name"))?;
     check_attributes(&test.context).map_err(|invalid| invalid.under("context"))?;
     if json_bytes(&test.context) > TEST_CONTEXT_BYTES_MAX {

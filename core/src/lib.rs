@@ -1,7 +1,7 @@
 //! The domain of Flagraft: what a flag is, what it evaluates to, and how the state changes.
 //!
 //! Pure and total: no clock, no randomness, no I/O, no map in hash order, no panic. Two entrances matter:
-//! [`evaluate::evaluate`], the value of a flag for a context, and [`apply::apply`], what a log entry makes of the
+//! [`compiled::CompiledEnvironment::evaluate`], the value of a flag for a context, and [`apply::apply`], what a log entry makes of the
 //! state. Every node, and every client, computes the same from the same input, for ever.
 
 #![forbid(unsafe_code)]
@@ -21,15 +21,16 @@
 
 // What a flag is, and its value.
 pub mod bucketing;
+pub mod compiled;
 pub mod condition;
 pub mod configuration;
 pub mod context;
+pub mod criticality;
 pub mod document;
-pub mod evaluate;
+pub mod expression;
 pub mod flag;
 pub mod resolution;
 pub mod segment;
-mod targeting;
 
 // How it changes.
 pub mod apply;
@@ -59,6 +60,7 @@ mod hexadecimal;
 pub mod invalid;
 pub mod key;
 pub mod limits;
+mod operand;
 pub mod parse;
 mod size;
 mod text;

@@ -31,6 +31,17 @@ pub const CONDITIONS_MAX: usize = 1_000;
 pub const CONDITION_DEPTH_MAX: usize = 16;
 /// Values of one condition.
 pub const CONDITION_VALUES_MAX: usize = 10_000;
+/// Bytes of a regular expression of a `matches` condition.
+pub const REGEX_BYTES_MAX: usize = 1_024;
+/// Bytes of memory of the compiled regular expressions of one condition.
+pub const REGEX_COMPILED_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of memory that matching one condition's regular expressions may use for speed, for each thread that does.
+pub const REGEX_SCRATCH_BYTES_MAX: usize = 64 * 1024;
+/// Regular expressions of one flag in one environment, and of one segment. They are what takes time to compile.
+pub const REGEXES_MAX: usize = 100;
+/// Bytes of a condition's text. Enough for the text of every condition that an entry can hold, so that each can be read
+/// back: a character that is one byte in JSON may be six in the text (`\u007f`).
+pub const EXPRESSION_BYTES_MAX: usize = 8 * ENTRY_BYTES_MAX;
 /// Values of all targets of one flag in one environment.
 pub const TARGET_VALUES_MAX: usize = 10_000;
 /// Prerequisites of one flag in one environment.

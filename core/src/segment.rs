@@ -148,20 +148,12 @@ impl Segment {
         self.spec.when.iter().chain(overrides).flat_map(Condition::segments)
     }
 
-    /// Whether the targeting key is listed as a member in the environment: `Some(true)` for an included one,
-    /// `Some(false)` for an excluded one, `None` for one that the condition decides on.
-    pub fn lists(&self, environment: &EnvironmentKey, targeting_key: &str) -> Option<bool> {
-        let changes = self.spec.environments.get(environment);
-        let listed = |list: &OrdSet<Arc<str>>, changed: Option<&Vec<String>>| match changed {
-            Some(members) => members.iter().any(|member| member == targeting_key),
-            None => list.contains(targeting_key),
-        };
-        if listed(&self.included, changes.and_then(|changes| changes.included.as_ref())) {
-            Some(true)
-        } else if listed(&self.excluded, changes.and_then(|changes| changes.excluded.as_ref())) {
-            Some(false)
-        } else {
-            None
+    /// An environment's own list, where it has one in place of the segment's.
+    pub fn own_members(&self, environment: &EnvironmentKey, list: MemberList) -> Option<&[String]> {
+        let changes = self.spec.environments.get(environment)?;
+        match list {
+            MemberList::Included => changes.included.as_deref(),
+            MemberList::Excluded => changes.excluded.as_deref(),
         }
     }
 
@@ -282,11 +274,9 @@ mod tests {
         .expect("valid");
         let (dev, production) =
             (EnvironmentKey::new("dev").expect("valid"), EnvironmentKey::new("production").expect("valid"));
-        assert_eq!(
-            (staff.lists(&production, "ann"), staff.lists(&production, "bob")),
-            (Some(true), Some(false))
-        );
-        assert_eq!((staff.lists(&dev, "ann"), staff.lists(&dev, "bob")), (None, Some(true)));
+        assert_eq!(staff.own_members(&dev, MemberList::Included), Some(["bob".to_owned()].as_slice()));
+        assert_eq!(staff.own_members(&dev, MemberList::Excluded), None);
+        assert_eq!(staff.own_members(&production, MemberList::Included), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use flagraft_core::{
     document::FlagDocument,
-    flag::{FlagDefinition, FlagEnvironment},
+    flag::{FlagDefinition, FlagEnvironment, Serve},
     invalid::Invalid,
     key::EnvironmentKey,
     parse,
@@ -329,7 +329,13 @@ fn configurations() {
             "/environments/production/rules/1/serve/rollout/method",
             json!("sha1"),
             "/environments/production/rules/1/serve/rollout/method",
-            "murmur3",
+            "give one of murmur3, unleash, ",
+        ),
+        (
+            "/environments/production/rules/1/serve/rollout/method",
+            json!("launchdarkly"),
+            weights,
+            "make them add up to 100000",
         ),
         (
             "/environments/production/rules/1/serve/rollout/seed",
@@ -377,6 +383,49 @@ fn configurations() {
         ),
     ]);
     assert!(flag().pointer(P).is_some());
+}
+
+/// What a method asks of the weights and the seed: each pair is what it takes, and what it refuses with the path.
+#[test]
+fn rollouts_of_other_systems() {
+    let rollout = |method: &str, seed: &str, on: u32, off: u32| {
+        let weights = json!([{"variant": "on", "weight": on}, {"variant": "off", "weight": off}]);
+        let serve = parse::from_value::<Serve>(
+            json!({"rollout": {"method": method, "seed": seed, "weights": weights}}),
+        );
+        serve.and_then(|serve| serve.validate()).map_err(|invalid| invalid.path)
+    };
+    for (method, total) in [("launchdarkly", 100_000), ("flipt", 1_000), ("flipt_threshold", 100)] {
+        assert_eq!(rollout(method, "s", 1, total - 1), Ok(()), "{method}");
+        for off in [0, total - 2, total] {
+            let refused = Err("/rollout/weights".to_owned());
+            assert_eq!(rollout(method, "s", 1, off), refused, "{method} {off}");
+        }
+    }
+    for method in [
+        "murmur3",
+        "unleash",
+        "unleash_variant",
+        "flagd",
+        "flagd_percent",
+        "go_feature_flag",
+        "growthbook_v1",
+        "growthbook_v2",
+    ] {
+        assert_eq!(rollout(method, "s", 1, 2_147_483_646), Ok(()), "{method}");
+    }
+    for method in ["murmur3", "unleash", "unleash_variant"] {
+        assert_eq!(rollout(method, "", 50, 50), Err("/rollout/seed".to_owned()), "{method}");
+    }
+    assert_eq!(rollout("launchdarkly", "", 50_000, 50_000), Err("/rollout/seed".to_owned()));
+    assert_eq!(rollout("flipt", "", 500, 500), Ok(()));
+    for method in
+        ["flagd", "flagd_percent", "flipt_threshold", "go_feature_flag", "growthbook_v1", "growthbook_v2"]
+    {
+        assert_eq!(rollout(method, "", 50, 50), Ok(()), "{method}");
+        let too_long = "s".repeat(257);
+        assert_eq!(rollout(method, &too_long, 50, 50), Err("/rollout/seed".to_owned()), "{method}");
+    }
 }
 
 #[test]
@@ -500,24 +549,44 @@ fn conditions() {
         ),
         row(json!({"any": many(1_000)}), WHEN, "1000"),
     ];
-    for op in [
-        "matches",
-        "before",
-        "after",
-        "semver_eq",
-        "semver_lt",
-        "semver_lte",
-        "semver_gt",
-        "semver_gte",
-        "cidr",
+    for (op, value, word) in [
+        ("matches", json!("("), "regular expression"),
+        ("matches", json!("(?=a)"), "look-around"),
+        ("matches", json!(r"\p{L}{1000}"), "too large"),
+        ("matches", json!("a".repeat(1_025)), "at most 1024"),
+        ("matches", json!(7), "regular expression"),
+        ("before", json!("2027-02-29T00:00:00Z"), "RFC 3339"),
+        ("after", json!(1_700_000_000), "RFC 3339"),
+        ("semver_eq", json!("1.x"), "semantic version"),
+        ("semver_lt", json!("01.0.0"), "semantic version"),
+        ("semver_lte", json!(""), "semantic version"),
+        ("semver_gt", json!(2), "semantic version"),
+        ("semver_gte", json!("2.1.0-"), "semantic version"),
+        ("cidr", json!("10.0.0.0/33"), "network"),
+        ("cidr", json!("localhost"), "network"),
     ] {
-        let condition = json!({"attribute": "a", "op": op, "values": ["x"]});
+        let condition = json!({"attribute": "a", "op": op, "values": ["1.0.0", value]});
+        let good = match op {
+            "matches" => json!("a"),
+            "before" | "after" => json!("2027-03-01T00:00:00Z"),
+            "cidr" => json!("::/0"),
+            _ => json!("1.0.0"),
+        };
+        let mut condition = condition;
+        condition["values"][0] = good;
+        rows.push(row(condition, "/environments/production/rules/0/when/values/1", word));
+    }
+    for (op, value) in [("before", "2027-03-01T00:00:00Z"), ("semver_eq", "1.0.0"), ("cidr", "10.0.0.1")] {
         rows.push(row(
-            condition,
-            "/environments/production/rules/0/when/op",
-            "not supported by this version",
+            json!({"attribute": "a", "op": op, "values": [value], "ignore_case": true}),
+            "/environments/production/rules/0/when/ignore_case",
+            "leave it out",
         ));
     }
+    let wide = |count| json!({"attribute": "a", "op": "matches", "values": vec![r"\w{5}"; count]});
+    rows.push(row(wide(50), "/environments/production/rules/0/when/values", "once compiled"));
+    let narrow = |count| json!({"attribute": "a", "op": "matches", "values": vec!["a"; count]});
+    rows.push(row(narrow(101), "/environments/production/rules/0/when", "at most 100"));
     check_flag(rows);
 
     let with = |condition: Value| {
@@ -546,9 +615,9 @@ fn segments() {
             ("/excluded/0", text(1_025), "/excluded/0", "1024"),
             (
                 "/when",
-                json!({"all": [{"attribute": "a", "op": "cidr", "values": ["10.0.0.0/8"]}]}),
-                "/when/all/0/op",
-                "not supported",
+                json!({"all": [{"attribute": "a", "op": "cidr", "values": ["10.0.0.0/40"]}]}),
+                "/when/all/0/values/0",
+                "network",
             ),
             ("/environments/DEV", json!({}), "/environments/DEV", "a-z"),
             ("/environments/dev/key", json!("x"), "/environments/dev/key", "unknown field"),

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use common::{Catalog, PROJECT};
 use flagraft_core::{
+    compiled::{CompiledCatalog, CompiledEnvironment},
     context::EvaluationContext,
-    evaluate::{EnvironmentView, critical_flags, evaluate, is_effectively_critical, safe_resolution},
+    criticality::{critical_flags, is_effectively_critical},
     key::{EnvironmentKey, FlagKey},
     project::Project,
     resolution::{EvaluationError, Resolution},
@@ -99,12 +100,12 @@ impl Vectors {
     }
 
     fn failures(&self, state: &State) -> Vec<String> {
-        let project = project(state);
+        let catalog = CompiledCatalog::compile(state);
         let outcomes = self.cases.iter().map(|case| {
             let environment = case.environment.as_ref().unwrap_or(&self.environment);
-            let view = EnvironmentView { project, environment };
-            let got =
-                Expected::of(evaluate(&view, &case.flag, &EvaluationContext::new(case.context.clone())));
+            let environment = catalog.environment(PROJECT, environment).expect("an environment of the file");
+            let got = environment.evaluate(&case.flag, &EvaluationContext::new(case.context.clone()));
+            let got = Expected::of(got);
             (got != case.expect)
                 .then(|| format!("{}:\n  expected {:?}\n  got      {got:?}", case.name, case.expect))
         });
@@ -152,6 +153,7 @@ macro_rules! vectors {
 
 vectors! {
     conditions: "conditions", at_least 70;
+    methods: "methods", at_least 80;
     prerequisites: "prerequisites", at_least 18;
     result_table: "result-table", at_least 30;
     rollouts: "rollouts", at_least 30;
@@ -176,9 +178,8 @@ fn key(text: &str) -> FlagKey {
 }
 
 fn variant(state: &State, flag: &str) -> String {
-    let environment = production();
-    let view = EnvironmentView { project: project(state), environment: &environment };
-    evaluate(&view, flag, &EvaluationContext::default()).expect(flag).variant.to_owned()
+    let environment = CompiledEnvironment::compile(project(state), &production());
+    environment.evaluate(flag, &EvaluationContext::default()).expect(flag).variant.to_owned()
 }
 
 /// Each flag of a layer depends on every flag of the layer before. Worked out path by path, the last one takes
@@ -257,9 +258,7 @@ fn a_cycle_is_unmet_and_ends() {
     assert!(state != catalog.state, "the row was turned into a cycle");
     for flag in ["first", "second"] {
         assert_eq!(variant(&state, flag), "off");
-        let environment = production();
-        let view = EnvironmentView { project: project(&state), environment: &environment };
-        assert!(!is_effectively_critical(&view, &key(flag)));
+        assert!(!is_effectively_critical(project(&state), &production(), &key(flag)));
     }
 }
 
@@ -290,18 +289,22 @@ fn critical_reaches_through_prerequisites_in_their_environment() {
     let state = shop();
     let (production, dev) = (production(), EnvironmentKey::new("dev").expect("valid"));
     for (environment, expected) in [(&production, vec!["banner", "checkout", "gate"]), (&dev, vec!["gate"])] {
-        let view = EnvironmentView { project: project(&state), environment };
-        let critical: Vec<&str> = critical_flags(&view).into_iter().map(FlagKey::as_str).collect();
+        let project = project(&state);
+        let critical = critical_flags(project, environment);
+        let critical: Vec<&str> = critical.into_iter().map(FlagKey::as_str).collect();
         assert_eq!(critical, expected, "{environment}");
-        // The two ways to ask agree.
-        for flag in project(&state).flags.keys() {
+        // The three ways to ask agree.
+        let compiled = CompiledEnvironment::compile(project, environment);
+        for flag in project.flags.keys() {
+            let is_critical = expected.contains(&flag.as_str());
             assert_eq!(
-                is_effectively_critical(&view, flag),
-                expected.contains(&flag.as_str()),
+                is_effectively_critical(project, environment, flag),
+                is_critical,
                 "{environment} {flag}"
             );
+            assert_eq!(compiled.is_critical(flag), is_critical, "{environment} {flag}");
         }
-        assert!(!is_effectively_critical(&view, &key("no-such-flag")));
+        assert!(!is_effectively_critical(project, environment, &key("no-such-flag")));
     }
 }
 
@@ -317,8 +320,8 @@ fn what_is_served_when_nobody_can_be_sure() {
         (&production, "banner", "on"),
         (&production, "checkout", "off"),
     ] {
-        let view = EnvironmentView { project: project(&state), environment };
-        let resolution = safe_resolution(&view, flag).expect(flag);
+        let compiled = CompiledEnvironment::compile(project(&state), environment);
+        let resolution = compiled.safe_resolution(flag).expect(flag);
         assert_eq!(
             (resolution.variant, resolution.reason.as_str()),
             (expected, "UNKNOWN"),
@@ -326,8 +329,8 @@ fn what_is_served_when_nobody_can_be_sure() {
         );
         assert_eq!(resolution.value, Some(&json!(expected == "on")), "{environment} {flag}");
     }
-    let view = EnvironmentView { project: project(&state), environment: &production };
+    let compiled = CompiledEnvironment::compile(project(&state), &production);
     for flag in ["exports", "no-such-flag"] {
-        assert!(matches!(safe_resolution(&view, flag), Err(EvaluationError::FlagNotFound)), "{flag}");
+        assert!(matches!(compiled.safe_resolution(flag), Err(EvaluationError::FlagNotFound)), "{flag}");
     }
 }

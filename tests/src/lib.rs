@@ -24,6 +24,7 @@ pub mod openfeature;
 pub mod ports;
 pub mod process;
 pub mod runbook;
+pub mod schemathesis;
 pub mod settings;
 pub mod sockets;
 pub mod vectors;

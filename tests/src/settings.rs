@@ -94,7 +94,7 @@ pub fn read_file(path: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Where `scripts/setup` put the published OpenFeature clients.
+/// Where `scripts/setup` put the published OpenFeature clients, and schemathesis.
 pub fn clients_folder() -> PathBuf {
     let cache = || {
         env::var_os("FLAGRAFT_CACHE")

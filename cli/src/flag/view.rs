@@ -8,7 +8,7 @@ use crate::{
     audit,
     client::Call,
     failure::Failure,
-    output::{cell, table},
+    output::{cell, condition, table},
     session::{ProjectArg, Session},
 };
 
@@ -145,8 +145,7 @@ fn describe(flag: &Value) -> String {
             format!("  target       {values} of {} -> {}", cell(&t["by"]), cell(&t["variant"]))
         }));
         lines.extend(configuration["rules"].as_array().into_iter().flatten().map(|rule| {
-            let when =
-                rule.get("when").filter(|w| !w.is_null()).map_or("everyone".to_owned(), Value::to_string);
+            let when = condition(&rule["when"]);
             format!("  rule         {}: {when} -> {}", cell(&rule["id"]), serve(&rule["serve"]))
         }));
         lines.push(format!("  default      {}", serve(&configuration["default"])));
@@ -198,6 +197,6 @@ mod tests {
         }));
         assert!(text.contains("variant      on = true"), "{text}");
         assert!(text.contains("needs        payments-core to be on"), "{text}");
-        assert!(text.contains(r#"rule         staff: {"segment":"staff"} -> on"#), "{text}");
+        assert!(text.contains(r#"rule         staff: segment("staff") -> on"#), "{text}");
     }
 }

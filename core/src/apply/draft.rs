@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     canonical::Canonical,
-    evaluate::{EnvironmentView, is_effectively_critical},
+    criticality::is_effectively_critical,
     key::{EnvironmentKey, FlagKey, ProjectKey, SegmentKey},
     operation::Operation,
     project::{Project, Stamp},
@@ -305,9 +305,7 @@ impl Draft {
 /// The environments in which a flag is effectively critical.
 fn critical_environments(state: &State, project: &ProjectKey, flag: &FlagKey) -> BTreeSet<EnvironmentKey> {
     let Some(project) = state.projects.get(project) else { return BTreeSet::new() };
-    let is_critical = |environment: &&EnvironmentKey| {
-        is_effectively_critical(&EnvironmentView { project, environment }, flag)
-    };
+    let is_critical = |environment: &&EnvironmentKey| is_effectively_critical(project, environment, flag);
     project.environments.keys().filter(is_critical).cloned().collect()
 }
 

@@ -288,16 +288,19 @@ fn the_written_form_of_numbers_is_frozen() {
     }
 }
 
-/// Ticket patterns and normal forms are decided by these crates: members that decide by two versions of one may disagree
-/// about an entry. To take a newer one needs a cluster version; see
+/// Patterns, networks, normal forms and the buckets of imported rollouts are decided by these crates: members that decide by
+/// two versions of one may disagree about an entry, or serve a user two variants. To take a newer one needs a cluster version; see
 /// `docs/decisions/0012-what-apply-depends-on-is-pinned.md`.
 #[test]
 fn what_apply_depends_on_is_pinned() {
     let lock = include_str!("../../../Cargo.lock");
     for (name, version) in [
+        ("crc32fast", "1.5.5"),
+        ("ipnet", "2.12.2"),
         ("regex", "1.13.2"),
         ("regex-automata", "0.4.19"),
         ("regex-syntax", "0.8.12"),
+        ("sha1", "0.11.0"),
         ("unicode-normalization", "0.1.26"),
     ] {
         let pinned = format!("name = \"{name}\"\nversion = \"{version}\"\n");

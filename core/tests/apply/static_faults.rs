@@ -142,9 +142,9 @@ fn rows() -> Vec<(Value, &'static str, &'static str)> {
             "1 to",
         ),
         (
-            rule(json!({"when": {"attribute": "a", "op": "matches", "values": ["x"]}})),
-            "/rule/when/op",
-            "not supported",
+            rule(json!({"when": {"attribute": "a", "op": "matches", "values": ["("]}})),
+            "/rule/when/values/0",
+            "regular expression",
         ),
         (
             rule(json!({"serve": weights(json!([{"variant": "on", "weight": 0}]))})),
@@ -245,7 +245,8 @@ fn what_is_right_passes() {
 fn faults_that_the_flag_shows_are_pointed_at() {
     let dev = json!({
         "rules": [{"id": "other", "serve": {"variant": "on"}},
-                  {"id": "ramp", "serve": {"rollout": {"seed": "s", "weights": [{"variant": "on", "weight": 1}]}}}],
+                  {"id": "ramp", "serve": {"rollout": {"seed": "s", "weights": [{"variant": "on", "weight": 1}]}}},
+                  {"id": "imported", "serve": {"rollout": {"seed": "s", "weights": [{"variant": "on", "weight": 100}], "method": "flipt_threshold"}}}],
         "targets": [{"values": ["ann"], "variant": "on"}],
         "default": {"rollout": {"seed": "s", "weights": [{"variant": "on", "weight": 1}]}},
     });
@@ -262,6 +263,10 @@ fn faults_that_the_flag_shows_are_pointed_at() {
         ),
         (json!({"op": "rollout.set", "rule": "ramp", "weights": blue}), "/weights/1/variant"),
         (json!({"op": "rollout.set", "weights": blue}), "/weights/1/variant"),
+        (
+            json!({"op": "rollout.set", "rule": "imported", "weights": [{"variant": "on", "weight": 99}]}),
+            "/weights",
+        ),
         (json!({"op": "default.set", "serve": {"variant": "blue"}}), "/serve/variant"),
         (json!({"op": "targets.add", "variant": "blue", "values": ["bob"]}), "/variant"),
         (

@@ -14,7 +14,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use flagraft_core::{
+    compiled::CompiledEnvironment,
     identity::{History, RevisionToken},
+    key::{EnvironmentKey, ProjectKey},
     state::State,
 };
 
@@ -222,6 +224,15 @@ impl View {
 
     pub(super) fn state(&self) -> &State {
         &self.published.state
+    }
+
+    /// The environment, compiled for evaluation.
+    pub(super) fn environment(
+        &self,
+        project: &ProjectKey,
+        environment: &EnvironmentKey,
+    ) -> Option<&CompiledEnvironment> {
+        self.published.catalog.environment(project, environment).map(AsRef::as_ref)
     }
 
     pub(super) fn published(&self) -> Arc<Published> {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use axum::{
-    body::{Body, BodyDataStream, Bytes},
+    body::{Body, BodyDataStream, Bytes, HttpBody as _},
     extract::{FromRequest, FromRequestParts, Request},
     http::{HeaderMap, StatusCode, header::CONTENT_TYPE, request::Parts},
 };
@@ -60,7 +60,7 @@ impl FromRequest<App> for JsonBytes {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
-        if !is_json(request.headers()) {
+        if !is_json(request.headers()) && !is_empty(&request) {
             return Err(ApiError::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported_media_type",
@@ -133,8 +133,19 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
 /// Reads JSON; the error says where the text stops making sense.
 pub(super) fn parsed(bytes: &[u8]) -> Result<Value, ApiError> {
     json::parse(bytes).map_err(|error| {
-        ApiError::new(StatusCode::BAD_REQUEST, "malformed_json", format!("the body is not JSON: {error}"))
+        let message = if bytes.is_empty() {
+            "there is no body; send JSON, with the header Content-Type: application/json".to_owned()
+        } else {
+            format!("the body is not JSON: {error}")
+        };
+        ApiError::new(StatusCode::BAD_REQUEST, "malformed_json", message)
     })
+}
+
+/// Whether nothing is sent. It is not held against the sender then that nothing says of what type it is: what is
+/// wrong is that there is no body.
+fn is_empty(request: &Request) -> bool {
+    request.body().is_end_stream() && !request.headers().contains_key(CONTENT_TYPE)
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

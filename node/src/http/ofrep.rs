@@ -8,7 +8,7 @@ mod etag;
 mod failure;
 mod request;
 
-use std::{collections::BTreeSet, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     Json,
@@ -20,18 +20,16 @@ use axum::{
     response::Response,
 };
 use flagraft_core::{
-    evaluate::{EnvironmentView, critical_flags, evaluate, is_effectively_critical, safe_resolution},
+    compiled::CompiledEnvironment,
     flag::Exposure,
-    key::FlagKey,
-    project::{Flag, StoredEnvironment},
+    project::{Flag, Project, StoredEnvironment},
     resolution::Resolution,
-    state::State as Catalog,
 };
 
 use self::{
     answer::{Bulk, Single, flag_set, item},
     failure::Failure,
-    request::{Asked, minimum_from},
+    request::{Asked, Told, told},
 };
 use super::{
     App,
@@ -46,21 +44,28 @@ const INLINE_FLAGS_MAX: usize = 1_000;
 /// The environment that a token evaluates in, at one state.
 #[derive(Clone, Copy)]
 struct Place<'s> {
-    view: EnvironmentView<'s>,
+    project: &'s Project,
     stored: &'s StoredEnvironment,
+    compiled: &'s CompiledEnvironment,
 }
 
 impl<'s> Place<'s> {
     /// `None` when the environment, or its project, is not there any more.
-    fn of(catalog: &'s Catalog, asked: &'s Asked) -> Option<Self> {
-        let project = catalog.project(&asked.project)?;
+    fn of(view: &'s View, asked: &Asked) -> Option<Self> {
+        let project = view.state().project(&asked.project)?;
         let stored = project.environments.get(&asked.environment)?;
-        Some(Self { view: EnvironmentView { project, environment: &asked.environment }, stored })
+        let compiled = view.environment(&asked.project, &asked.environment)?;
+        Some(Self { project, stored, compiled })
     }
 
-    /// The flag, if it is live and exposed to the caller.
-    fn flag(self, asked: &Asked, key: &str) -> Option<&'s Flag> {
-        self.view.project.live_flag(key).map(AsRef::as_ref).filter(|flag| exposed(asked, flag))
+    /// Whether the flag is there, live and exposed to the caller.
+    fn shows(&self, asked: &Asked, key: &str) -> bool {
+        self.compiled.flag(key).is_some_and(|flag| exposed(asked, flag))
+    }
+
+    /// Whether the caller sees a flag that is effectively critical.
+    fn shows_critical(&self, asked: &Asked) -> bool {
+        self.compiled.critical().iter().any(|key| self.shows(asked, key))
     }
 }
 
@@ -86,17 +91,15 @@ pub(super) async fn one(State(app): State<App>, request: Request) -> Response {
 async fn evaluate_one(app: &App, asked: &Asked, key: &str) -> Result<Response, Failure> {
     asked.terms.arrive(app).await?;
     let local = View::local(app);
-    let place = Place::of(local.state(), asked);
-    let flag = place.and_then(|place| place.flag(asked, key).map(|flag| (place, flag)));
+    let place = Place::of(&local, asked).filter(|place| place.shows(asked, key));
     // What is not there may have been made elsewhere.
-    let needed = flag.is_none_or(|(place, flag)| is_effectively_critical(&place.view, &flag.definition.key));
+    let needed = place.is_none_or(|place| place.compiled.is_critical(key));
     let view = confirmed_if(app, asked, local, needed).await?;
     asked.caller.still_good(view.state()).map_err(|error| error.stamped(&view.stamp))?;
 
-    let found =
-        Place::of(view.state(), asked).and_then(|place| place.flag(asked, key).map(|flag| (place, flag)));
+    let found = Place::of(&view, asked).filter(|place| place.shows(asked, key));
     let is_confirmed = view.stamp.consistency == Consistency::Linearizable;
-    let Some((place, flag)) = found else {
+    let Some(place) = found else {
         if is_confirmed {
             return Err(Failure::flag_not_found(key, asked).stamped(&view.stamp));
         }
@@ -106,13 +109,13 @@ async fn evaluate_one(app: &App, asked: &Asked, key: &str) -> Result<Response, F
         return Err(error.stamped(&view.stamp).into());
     };
     let begun = Instant::now();
-    let is_safe = !is_confirmed && is_effectively_critical(&place.view, &flag.definition.key);
+    let is_safe = !is_confirmed && place.compiled.is_critical(key);
     let mut stamp = view.stamp.clone();
     let resolution = if is_safe {
         stamp.consistency = Consistency::SafeVariant;
-        safe_resolution(&place.view, key)
+        place.compiled.safe_resolution(key)
     } else {
-        evaluate(&place.view, key, &asked.context)
+        place.compiled.evaluate(key, &asked.context)
     };
     let resolution = resolution.map_err(|_| Failure::flag_not_found(key, asked).stamped(&stamp))?;
     app.node.metrics().evaluation_took(begun.elapsed());
@@ -132,10 +135,12 @@ pub(super) async fn bulk(State(app): State<App>, RawQuery(query): RawQuery, requ
     let (parts, body) = request.into_parts();
     let answered = async {
         let none_match = etag::candidates(&parts.headers);
-        let asked = Asked::of(&app, parts, body).await?;
+        let mut asked = Asked::of(&app, parts, body).await?;
         asked.terms.arrive(&app).await?;
-        if let Some(minimum) = minimum_from(query.as_deref())? {
-            await_revision(&app, minimum, asked.terms.left()).await?;
+        match told(query.as_deref())? {
+            Some(Told::Revision(minimum)) => await_revision(&app, minimum, asked.terms.left()).await?,
+            Some(Told::SomethingElse) => asked.terms.linearizable = true,
+            None => {}
         }
         evaluate_all(&app, asked, none_match).await
     };
@@ -148,8 +153,7 @@ async fn evaluate_all(app: &App, asked: Asked, none_match: Vec<String>) -> Resul
     let needed = {
         let (asked, local) = (Arc::clone(&asked), local.clone());
         beside(flags(&local, &asked), move || {
-            let place = Place::of(local.state(), &asked);
-            place.is_none_or(|place| shows_any(&asked, place, &critical_flags(&place.view)))
+            Place::of(&local, &asked).is_none_or(|place| place.shows_critical(&asked))
         })
         .await?
     };
@@ -161,7 +165,7 @@ async fn evaluate_all(app: &App, asked: Asked, none_match: Vec<String>) -> Resul
 
 /// How many flags the project has.
 fn flags(view: &View, asked: &Asked) -> usize {
-    Place::of(view.state(), asked).map_or(0, |place| place.view.project.flags.len())
+    Place::of(view, asked).map_or(0, |place| place.compiled.len())
 }
 
 /// Does work that grows with the number of flags: at once where there are few.
@@ -178,11 +182,10 @@ async fn beside<T: Send + 'static>(
 
 fn answer_all(app: &App, asked: &Asked, none_match: &[String], view: &View) -> Result<Response, Failure> {
     let is_confirmed = view.stamp.consistency == Consistency::Linearizable;
-    let Some(place) = Place::of(view.state(), asked) else {
+    let Some(place) = Place::of(view, asked) else {
         return Err(environment_gone(asked, is_confirmed).stamped(&view.stamp).into());
     };
-    let critical = critical_flags(&place.view);
-    let is_safe = !is_confirmed && shows_any(asked, place, &critical);
+    let is_safe = !is_confirmed && place.shows_critical(asked);
     let mut stamp = view.stamp.clone();
     if is_safe {
         stamp.consistency = Consistency::SafeVariant;
@@ -197,13 +200,14 @@ fn answer_all(app: &App, asked: &Asked, none_match: &[String], view: &View) -> R
     let begun = Instant::now();
     let mut safe_variants = 0;
     let mut resolutions: Vec<Resolution<'_>> = Vec::new();
-    let visible = place.view.project.flags.iter().filter(|(_, flag)| flag.is_live() && exposed(asked, flag));
+    // In key order, which the compiled form does not keep.
+    let visible = place.project.flags.iter().filter(|(_, flag)| flag.is_live() && exposed(asked, flag));
     for (key, _) in visible {
-        let resolution = if is_safe && critical.contains(key) {
+        let resolution = if is_safe && place.compiled.is_critical(key) {
             safe_variants += 1;
-            safe_resolution(&place.view, key)
+            place.compiled.safe_resolution(key)
         } else {
-            evaluate(&place.view, key, &asked.context)
+            place.compiled.evaluate(key, &asked.context)
         };
         // Every flag of this loop is live, so that it is not found can't be.
         resolutions.extend(resolution);
@@ -224,11 +228,6 @@ fn answer_all(app: &App, asked: &Asked, none_match: &[String], view: &View) -> R
         set_etag(&mut response, &tag);
     }
     Ok(response)
-}
-
-/// Whether the caller sees one of the flags.
-fn shows_any(asked: &Asked, place: Place<'_>, flags: &BTreeSet<&FlagKey>) -> bool {
-    flags.iter().any(|key| place.flag(asked, key).is_some())
 }
 
 fn environment_gone(asked: &Asked, is_confirmed: bool) -> ApiError {

@@ -38,7 +38,7 @@ impl StateMachine {
     pub(super) fn new(storage: Arc<Storage>, recovered: Recovered) -> (Self, LogSize) {
         let Recovered { state, last_applied, membership, log_size } = recovered;
         let position = last_applied.as_ref().map(position);
-        let publisher = Publisher::new(Published { state: state.clone(), position });
+        let publisher = Publisher::new(Published::first(state.clone(), position));
         (Self { storage, publisher, state, last_applied, membership }, log_size)
     }
 
@@ -106,7 +106,8 @@ impl StateMachine {
     fn install(&mut self, state: State, last_applied: Option<LogId>) {
         self.state = state.clone();
         self.last_applied = last_applied;
-        self.publisher.publish(Published { state, position: last_applied.as_ref().map(position) });
+        let next = self.publisher.current().next(state, last_applied.as_ref().map(position));
+        self.publisher.publish(next);
     }
 
     fn builder(&self) -> SnapshotBuilder {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use flagraft_core::{identity::LogPosition, reply::Reply, state::State};
+use flagraft_core::{compiled::CompiledCatalog, identity::LogPosition, reply::Reply, state::State};
 use openraft::alias;
 use serde::{Deserialize, Serialize};
 
@@ -107,11 +107,23 @@ impl Default for VersionRange {
 pub struct Published {
     /// The state.
     pub state: State,
+    /// The same, compiled for evaluation.
+    pub catalog: CompiledCatalog,
     /// The last entry whose effect is in it. `None` before the first.
     pub position: Option<LogPosition>,
 }
 
 impl Published {
+    /// A state that nothing was published before.
+    pub(crate) fn first(state: State, position: Option<LogPosition>) -> Self {
+        Self { catalog: CompiledCatalog::compile(&state), state, position }
+    }
+
+    /// The state that comes after this one: what they share stays compiled.
+    pub(super) fn next(&self, state: State, position: Option<LogPosition>) -> Self {
+        Self { catalog: self.catalog.updated(&self.state, &state), state, position }
+    }
+
     /// The index that a reader waits for: of the first entry that is not in this state.
     pub(super) fn next_index(&self) -> u64 {
         self.position.map_or(0, |position| position.index.saturating_add(1))

@@ -1,8 +1,4 @@
-use flagraft_core::{
-    context::EvaluationContext,
-    evaluate::{EnvironmentView, evaluate},
-    key::EnvironmentKey,
-};
+use flagraft_core::{compiled::CompiledEnvironment, context::EvaluationContext, key::EnvironmentKey};
 use serde_json::Map;
 
 use super::*;
@@ -180,8 +176,7 @@ fn compare(targeting: &Value, numeric_texts: bool) {
     });
     let state = catalog(vec![json!({"op": "flag.put", "flag": flag})]);
     let environment = EnvironmentKey::new(ENVIRONMENT).expect("a key");
-    let view =
-        EnvironmentView { project: state.project(PROJECT).expect("the project"), environment: &environment };
+    let compiled = CompiledEnvironment::compile(state.project(PROJECT).expect("the project"), &environment);
     for a in values(numeric_texts) {
         for b in values(numeric_texts) {
             let pairs = [("a", &a), ("b", &b)];
@@ -194,7 +189,7 @@ fn compare(targeting: &Value, numeric_texts: bool) {
                 other => panic!("{targeting} gives {other}"),
             };
             let context = EvaluationContext::new(context);
-            let resolution = evaluate(&view, "f", &context).expect("the flag");
+            let resolution = compiled.evaluate("f", &context).expect("the flag");
             let rules = &flag["environments"][ENVIRONMENT]["rules"];
             assert_eq!(resolution.variant, expected, "{targeting} for {context:?}, as {rules:#}");
         }

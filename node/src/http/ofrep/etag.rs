@@ -18,7 +18,7 @@ pub(super) fn of(asked: &Asked, stamp: &Stamp, environment_revision: u64) -> Str
     let view = if asked.is_client() { "client" } else { "service" };
     // Maps are sorted by key, so equal contexts are equal texts. A text may hold every character but none that
     // separates the parts: JSON escapes it, and keys have none.
-    let context = serde_json::to_string(asked.context.attributes()).unwrap_or_default();
+    let context = serde_json::to_string(&asked.context).unwrap_or_default();
     let parts = [asked.flag_set_id().as_str(), view, &context].join("\0");
     let hash: [u8; 32] = Sha256::new().chain_update([ANSWER_VERSION]).chain_update(parts).finalize().into();
     let [a, b, c, d, e, f, g, h, ..] = hash;

@@ -1,11 +1,11 @@
 //! What an OFREP request asks for, in which environment, for whom.
 
-use std::time::Instant;
+use std::{borrow::Cow, time::Instant};
 
 use axum::{
     body::Body,
     extract::{FromRequest as _, FromRequestParts as _, Request},
-    http::{StatusCode, request::Parts},
+    http::request::Parts,
 };
 use flagraft_core::{
     context::{EvaluationContext, TARGETING_KEY},
@@ -23,6 +23,7 @@ use crate::http::{
     consistency::ReadTerms,
     error::ApiError,
     extract::{JsonBytes, parsed},
+    time::parse_rfc3339,
 };
 
 /// An evaluation that is asked for.
@@ -97,23 +98,41 @@ fn context(body: Value) -> Result<Map<String, Value>, Failure> {
     }
 }
 
-/// The revision that an event told of and that this answer must not be older than: `flagConfigEtag`. That of a bulk
-/// answer is understood too. `flagConfigLastModified` says nothing that the ETag does not.
-pub(super) fn minimum_from(query: Option<&str>) -> Result<Option<RevisionToken>, ApiError> {
-    let pairs = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
-    let Some((_, given)) = pairs.into_iter().find(|(name, _)| *name == "flagConfigEtag") else {
-        return Ok(None);
-    };
-    let given = percent_decode_str(given).decode_utf8_lossy();
-    let tag = given.trim_start_matches("W/").trim_matches('"');
-    let token: Vec<&str> = tag.splitn(3, '.').take(2).collect();
-    token.join(".").parse().map(Some).map_err(|_| {
-        ApiError::new(
-            StatusCode::BAD_REQUEST,
-            "invalid",
-            "flagConfigEtag is the etag of an event of this API's stream, <history>.<revision>; pass it on as it is, or leave it out",
-        )
-    })
+/// What an event told its receiver, who now asks for all flags: `flagConfigEtag`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// The answer must not be older than this. An event of this API names it, and so does the ETag of a bulk answer.
+    Revision(RevisionToken),
+    /// A state that this API has no such name for. Of a confirmed answer alone it is certain that it is not older.
+    SomethingElse,
+}
+
+/// What set off a bulk request. `flagConfigLastModified` says nothing that the ETag does not, so it is only read.
+pub(super) fn told(query: Option<&str>) -> Result<Option<Told>, ApiError> {
+    let last_modified = parameter(query, "flagConfigLastModified");
+    if last_modified.is_some_and(|given| !is_time(&given)) {
+        return Err(ApiError::invalid(
+            "flagConfigLastModified is a time, in seconds since 1970 or as 2027-03-01T00:00:00Z; pass the event's on as it \
+             is, or leave it out",
+        ));
+    }
+    Ok(parameter(query, "flagConfigEtag").map(|given| {
+        let tag = given.trim_start_matches("W/").trim_matches('"');
+        let token: Vec<&str> = tag.splitn(3, '.').take(2).collect();
+        token.join(".").parse().map_or(Told::SomethingElse, Told::Revision)
+    }))
+}
+
+/// A parameter of the query, the first of its name.
+fn parameter<'q>(query: Option<&'q str>, name: &str) -> Option<Cow<'q, str>> {
+    let mut pairs = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+    let (_, value) = pairs.find(|(given, _)| *given == name)?;
+    Some(percent_decode_str(value).decode_utf8_lossy())
+}
+
+fn is_time(text: &str) -> bool {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number || parse_rfc3339(text).is_ok()
 }
 
 #[cfg(test)]
@@ -142,16 +161,27 @@ mod tests {
 
     #[test]
     fn an_etag_of_an_event_or_of_an_answer_is_a_minimum_revision() {
-        let expected = RevisionToken { history: History(0xab), revision: 7 };
+        let expected = Told::Revision(RevisionToken { history: History(0xab), revision: 7 });
         for query in [
             "flagConfigEtag=00000000000000ab.7",
             "flagConfigLastModified=1771622898&flagConfigEtag=%2200000000000000ab.7%22",
             "flagConfigEtag=%2200000000000000ab.7.0011aabb%22",
         ] {
-            assert_eq!(minimum_from(Some(query)).expect(query), Some(expected));
+            assert_eq!(told(Some(query)).expect(query).as_ref(), Some(&expected), "{query}");
         }
-        assert_eq!(minimum_from(None).expect("none"), None);
-        assert_eq!(minimum_from(Some("flagConfigLastModified=1")).expect("none"), None);
-        assert!(minimum_from(Some("flagConfigEtag=abc")).is_err());
+        assert_eq!(told(None).expect("none"), None);
+        for query in ["flagConfigEtag=550e8400-e29b-41d4-a716-446655440000", "flagConfigEtag="] {
+            assert_eq!(told(Some(query)).expect(query), Some(Told::SomethingElse), "{query}");
+        }
+    }
+
+    #[test]
+    fn the_time_of_an_event_is_a_time() {
+        for good in ["0", "1771622898", "2026-02-20T21:28:18Z", "2026-02-20T22:28:18%2B01:00"] {
+            assert_eq!(told(Some(&format!("flagConfigLastModified={good}"))).expect(good), None);
+        }
+        for bad in ["", "-1", "1.5", "yesterday", "2026-02-20", "1771622898s"] {
+            assert!(told(Some(&format!("flagConfigLastModified={bad}"))).is_err(), "{bad}");
+        }
     }
 }

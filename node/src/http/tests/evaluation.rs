@@ -251,3 +251,19 @@ async fn bad_requests_get_ofreps_failures() {
         );
     }
 }
+
+/// A request without a body was answered 415, for nothing said of what type it is: a status that OFREP does not have,
+/// and no help to somebody who forgot the body.
+#[tokio::test]
+async fn a_request_without_a_body_is_told_that_it_has_none() {
+    let api = Api::shop().await;
+    let token = api.service("production").await;
+    for call in [api.evaluation(&token, "plain"), api.bulk(&token)] {
+        let failure = call.send().await.expect(400).json();
+        assert_eq!(failure["errorCode"], "PARSE_ERROR");
+        assert!(
+            failure["errorDetails"].as_str().is_some_and(|details| details.starts_with("there is no body"))
+        );
+    }
+    api.bulk(&token).raw("text/plain", "").send().await.expect(415);
+}

@@ -47,6 +47,40 @@ async fn a_minimum_revision_is_waited_for_and_another_history_refused() {
     late.send().await.expect(503);
 }
 
+/// An etag that is no revision of this API was refused with 400, though OFREP lets it be any text: a provider that was
+/// moved here from another service could not fetch its flags anew.
+#[tokio::test]
+async fn an_etag_that_names_no_revision_is_answered_from_a_confirmed_state() {
+    let api = Api::shop().await;
+    // Sees no critical flag, so that nothing else makes the node confirm.
+    let token = api.client("production").await;
+    let bulk = |query: &str| {
+        let path = format!("/ofrep/v1/evaluate/flags?{query}");
+        api.call(Method::POST, &path).token(&token).json(&json!({}))
+    };
+    let foreign = "flagConfigEtag=550e8400-e29b-41d4-a716-446655440000";
+    assert_eq!(bulk("").send().await.expect(200).header("flagraft-consistency"), "local");
+    assert_eq!(bulk(foreign).send().await.expect(200).header("flagraft-consistency"), "linearizable");
+    api.node.shutdown().await;
+    bulk("").send().await.expect(200);
+    bulk(foreign).send().await.expect(503);
+}
+
+/// What is no time was taken for one, as was every text.
+#[tokio::test]
+async fn the_time_that_an_event_told_is_a_time() {
+    let api = Api::shop().await;
+    let token = api.service("production").await;
+    for (time, status) in [("1771622898", 200), ("2026-02-20T21:28:18Z", 200), ("", 400), ("yesterday", 400)]
+    {
+        let path = format!("/ofrep/v1/evaluate/flags?flagConfigLastModified={time}");
+        let answer = api.call(Method::POST, &path).token(&token).json(&json!({})).send().await.expect(status);
+        if status == 400 {
+            assert_eq!(answer.json()["errorCode"], "GENERAL");
+        }
+    }
+}
+
 #[tokio::test]
 async fn catalog_reads_say_which_state_they_are_from_also_when_they_fail() {
     let api = Api::shop().await;

@@ -1,4 +1,4 @@
-//! Every answer of OFREP against the protocol's own schemas; `ofrep-0.3.0.json` records the three edits they need.
+//! Every answer of OFREP against the protocol's own schemas, with the edits that `ofrep-0.3.0.json` names.
 
 use jsonschema::Validator;
 use serde_json::{Value, json};
@@ -43,10 +43,7 @@ async fn answers_and_failures_are_valid() {
     let contexts = [json!({}), json!({"context": {"targetingKey": "u1", "country": "DE"}})];
     for token in [&service, &client] {
         for body in &contexts {
-            assert_valid(
-                "bulkEvaluationRequest",
-                &json!({"context": body.get("context").cloned().unwrap_or(json!({}))}),
-            );
+            assert_valid("bulkEvaluationRequest", body);
             let bulk = api.bulk(token).json(body).send().await.expect(200).json();
             assert_valid("bulkEvaluationSuccess", &bulk);
             for flag in flags() {
