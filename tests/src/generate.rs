@@ -19,38 +19,53 @@ use crate::naive::Catalog;
 /// The environments that a generated catalog configures: everything in the first, some things in the second.
 pub const ENVIRONMENTS: [&str; 2] = ["production", "dev"];
 
-/// Whether catalogs hold the operators on patterns, times, versions and networks, and other systems' methods: an engine
-/// that lacks them refuses such a catalog.
-pub const WHOLE: bool = false;
-
 /// A catalog, and what its contexts are made from.
 #[derive(Debug)]
 pub struct World {
     /// The catalog.
     pub catalog: Catalog,
+    /// Other segments of the same keys, without lists, that the catalog's own replace.
+    drafts: Vec<Value>,
     probes: Vec<Probe>,
 }
 
 impl World {
-    /// A catalog with so many flags.
+    /// A catalog with so many flags. One in eight is a wide one: it has more segments, a few flags more, and one that
+    /// depends on nearly all of both.
     pub fn new(rng: &mut Rng, flags: usize) -> Self {
+        let is_wide = rng.u8(0..8) == 0;
         let attributes = pools::attributes(rng);
-        let segments = segments::segments(rng, &attributes);
+        let width = if is_wide { 8 } else { 2 };
+        let drafts = segments::segments(rng, &attributes, width).into_iter().map(segments::without_lists);
+        let drafts = drafts.collect();
+        let segments = segments::segments(rng, &attributes, width);
         let keys: Vec<&str> = segments.iter().filter_map(|segment| segment["key"].as_str()).collect();
-        let flags = flags::flags(rng, flags, &attributes, &keys);
+        let mut flags = flags::flags(rng, if is_wide { flags.max(30) } else { flags }, &attributes, &keys);
+        if is_wide {
+            flags.push(flags::dependent_on_all(&flags, &keys));
+        }
         let archived = flags::archivable(rng, &flags);
         let catalog = Catalog { segments, flags, archived };
         let probes = contexts::probes(&catalog);
-        Self { catalog, probes }
+        Self { catalog, drafts, probes }
     }
 
-    /// The operations that write the catalog, in an order in which each is accepted, each a change of its own.
+    /// The operations that write the catalog, in an order in which each is accepted. What is written first is written
+    /// again, and what others depend on is written after them: an engine that takes over what a change leaves as it was
+    /// has to notice.
     pub fn operations(&self) -> Vec<Value> {
-        let Catalog { segments, flags, archived } = &self.catalog;
-        let segments = segments.iter().map(|segment| json!({"op": "segment.put", "segment": segment}));
-        let flags = flags.iter().map(|flag| json!({"op": "flag.put", "flag": flag}));
-        let archived = archived.iter().map(|key| json!({"op": "flag.archive", "flag": key}));
-        segments.chain(flags).chain(archived).collect()
+        let put_segment = |segment: &Value| json!({"op": "segment.put", "segment": segment});
+        let put_flag = |flag: &Value| json!({"op": "flag.put", "flag": flag});
+        let bare = self.catalog.flags.iter().map(|flag| {
+            let mut bare = flag.clone();
+            bare["environments"] = json!({});
+            put_flag(&bare)
+        });
+        let drafts = self.drafts.iter().map(put_segment);
+        let flags = self.catalog.flags.iter().rev().map(put_flag);
+        let segments = self.catalog.segments.iter().map(put_segment);
+        let archived = self.catalog.archived.iter().map(|key| json!({"op": "flag.archive", "flag": key}));
+        drafts.chain(bare).chain(flags).chain(segments).chain(archived).collect()
     }
 
     /// The keys of all flags, archived ones included.

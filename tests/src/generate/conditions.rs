@@ -3,7 +3,7 @@
 use fastrand::Rng;
 use serde_json::{Value, json};
 
-use super::{WHOLE, chance, pick, pools};
+use super::{chance, pick, pools};
 
 const ON_SCALARS: &[&str] = &["in", "eq", "exists"];
 const ON_TEXTS: &[&str] = &["in", "starts_with", "ends_with", "contains", "matches"];
@@ -25,13 +25,10 @@ pub(super) struct Attribute {
 impl Attribute {
     /// One of that name, of a kind that is drawn.
     pub(super) fn new(rng: &mut Rng, name: &str) -> Self {
-        Self { name: name.to_owned(), operators: *pick(rng, if WHOLE { KINDS } else { &KINDS[..3] }) }
+        Self { name: name.to_owned(), operators: *pick(rng, KINDS) }
     }
 
     fn operator(&self, rng: &mut Rng) -> &'static str {
-        if !WHOLE {
-            return *pick(rng, &self.operators[..self.operators.len().min(3)]);
-        }
         let operators = if chance(rng, 85) { self.operators } else { *pick(rng, KINDS) };
         *pick(rng, operators)
     }
@@ -59,7 +56,7 @@ fn bucket(rng: &mut Rng, attributes: &[Attribute]) -> Value {
     let of = *pick(rng, &[1, 2, 100, 1_000, 100_000, 2_147_483_647]);
     let (one, other) = (rng.u32(0..=of), rng.u32(0..=of));
     let mut bucket = json!({
-        "seed": pick(rng, pools::SEEDS), "from": one.min(other), "to": one.max(other), "of": of,
+        "seed": pools::seed(rng, "murmur3"), "from": one.min(other), "to": one.max(other), "of": of,
     });
     if chance(rng, 50) {
         bucket["by"] = json!(pick(rng, attributes).name);
@@ -74,7 +71,8 @@ fn comparison(rng: &mut Rng, attributes: &[Attribute]) -> Value {
     if op == "exists" {
         return comparison;
     }
-    let number = *pick(rng, &[1, 1, 1, 2, 3]);
+    // Many at once are looked up in another way than few; patterns of many kinds would be too large together.
+    let number = *pick(rng, if op == "matches" { &[1, 1, 2, 3] } else { &[1, 1, 1, 1, 2, 2, 3, 40] });
     comparison["values"] = (0..number).map(|_| operand(rng, op)).collect();
     let is_for_text = matches!(op, "in" | "eq" | "starts_with" | "ends_with" | "contains" | "matches");
     if is_for_text && chance(rng, 40) {

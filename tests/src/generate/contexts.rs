@@ -1,5 +1,7 @@
 //! Contexts near what a catalog asks for.
 
+use std::collections::BTreeSet;
+
 use fastrand::Rng;
 use serde_json::{Map, Value, json};
 
@@ -64,23 +66,32 @@ fn user(attribute: &str, listed: &Value) -> Probe {
 /// For each attribute a value near one of the things that are asked of it.
 pub(super) fn context(rng: &mut Rng, probes: &[Probe]) -> Context {
     let mut context = Context::new();
-    let mut order: Vec<&Probe> = probes.iter().collect();
-    rng.shuffle(&mut order);
-    let mut placed: Vec<&str> = Vec::new();
-    for probe in order {
-        if placed.contains(&probe.attribute.as_str()) {
-            continue;
-        }
-        placed.push(&probe.attribute);
+    let names: BTreeSet<&str> = probes.iter().map(|probe| probe.attribute.as_str()).collect();
+    for name in names {
         if chance(rng, 6) {
             continue;
         }
-        let near = match &probe.asks {
+        let (compared, listed): (Vec<&Probe>, Vec<&Probe>) = probes
+            .iter()
+            .filter(|probe| probe.attribute == name)
+            .partition(|probe| matches!(probe.asks, Asks::Comparison { .. }));
+        let asked = match (compared.is_empty(), listed.is_empty()) {
+            (false, true) => &compared,
+            (true, _) => &listed,
+            (false, false) => {
+                if chance(rng, if name == "targetingKey" { 40 } else { 75 }) {
+                    &compared
+                } else {
+                    &listed
+                }
+            }
+        };
+        let near = match &pick(rng, asked).asks {
             Asks::Comparison { op, values } => near(rng, op, values),
             Asks::User { listed } => near_user(rng, listed),
         };
         let value = shaped(rng, near);
-        place(rng, &mut context, &probe.attribute, value);
+        place(rng, &mut context, name, value);
     }
     context
 }

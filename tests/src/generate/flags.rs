@@ -6,7 +6,7 @@ use fastrand::Rng;
 use serde_json::{Value, json};
 
 use super::{
-    ENVIRONMENTS, WHOLE, chance,
+    ENVIRONMENTS, chance,
     conditions::{Attribute, condition},
     pick, pools, some,
 };
@@ -40,6 +40,34 @@ pub(super) fn flags(rng: &mut Rng, number: usize, attributes: &[Attribute], segm
         flags.push(flag);
     }
     flags
+}
+
+/// A flag that depends on every flag that is likely to be met, and looks at every segment.
+pub(super) fn dependent_on_all(flags: &[Value], segments: &[&str]) -> Value {
+    let environment = ENVIRONMENTS[0];
+    let is_served = |flag: &&Value| {
+        let configuration = &flag["environments"][environment];
+        configuration["enabled"] == true && !configuration["default"].is_null()
+    };
+    let prerequisites: Vec<Value> = flags
+        .iter()
+        .filter(is_served)
+        .map(|flag| {
+            let variants: Vec<&String> = flag["variants"].as_object().expect("variants").keys().collect();
+            json!({"flag": flag["key"], "variants": variants})
+        })
+        .collect();
+    // Each of them holds, whether the context is in the segment or not.
+    let all: Vec<Value> =
+        segments.iter().map(|key| json!({"any": [{"segment": key}, {"not": {"segment": key}}]})).collect();
+    let any: Vec<Value> = segments.iter().rev().map(|key| json!({"segment": key})).collect();
+    json!({
+        "key": "wide", "type": "boolean", "variants": {"on": true, "off": false},
+        "environments": {environment: {
+            "enabled": true, "prerequisites": prerequisites, "default": {"variant": "off"},
+            "rules": [{"id": "all", "when": {"all": [{"all": all}, {"any": any}]}, "serve": {"variant": "on"}}],
+        }},
+    })
 }
 
 /// Flags that no other one depends on, so that they may be archived: seldom any.
@@ -134,8 +162,7 @@ fn prerequisite(rng: &mut Rng, flag: &Value) -> Value {
 
 /// A value is listed for one variant only, as each attribute is gone by once.
 fn targets(rng: &mut Rng, variants: &[String], attributes: &[Attribute]) -> Value {
-    let names: BTreeSet<&str> = attributes.iter().map(|attribute| attribute.name.as_str()).collect();
-    let mut by: Vec<&str> = names.into_iter().collect();
+    let mut by: Vec<&str> = attributes.iter().map(|attribute| attribute.name.as_str()).collect();
     rng.shuffle(&mut by);
     by.truncate(rng.usize(1..3));
     by.into_iter()
@@ -147,9 +174,9 @@ fn serve(rng: &mut Rng, variants: &[String], attributes: &[Attribute]) -> Value 
     if chance(rng, 50) {
         return json!({"variant": pick(rng, variants)});
     }
-    let (method, total) = *pick(rng, if WHOLE { METHODS } else { &METHODS[..1] });
+    let (method, total) = *pick(rng, METHODS);
     let total = total.unwrap_or_else(|| *pick(rng, &[1, 3, 7, 100, 1_000, 100_000, 2_147_483_647]));
-    let seed = if !SEEDED.contains(&method) && chance(rng, 15) { "" } else { pick(rng, pools::SEEDS) };
+    let seed = if !SEEDED.contains(&method) && chance(rng, 15) { "" } else { pools::seed(rng, method) };
     let mut rollout = json!({"seed": seed, "weights": weights(rng, variants, total)});
     // Ours may be named or not.
     if method != "murmur3" || rng.bool() {

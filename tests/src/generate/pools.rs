@@ -22,8 +22,16 @@ const ATTRIBUTES: &[&str] = &[
     "trailing.",
 ];
 
+/// Longer than what case is ignored in without memory of its own.
+const LONG: &str = concat!(
+    "ÄÖÜ 1234567890 1234567890 1234567890 1234567890 1234567890 1234567890 1234567890 1234567890 1234567890 ",
+    "ÄÖÜ 1234567890 1234567890 1234567890 1234567890 1234567890 1234567890 1234567890 1234567890 1234567890 ",
+    "ÄÖÜ 1234567890 1234567890 1234567890 1234567890 1234567890 1234567890 1234567890 1234567890 1234567890 "
+);
+
 /// Pairs that differ in case only, that only look alike, and that change their length with their case.
 const TEXTS: &[&str] = &[
+    LONG,
     "",
     "a",
     "A",
@@ -116,36 +124,36 @@ fn edge_numbers() -> Vec<Value> {
 }
 
 /// Keys whose hash is the least or the greatest that there is, by some method under some seed of [`SEEDS`]. Found by
-/// turning the hash round, and the last one by search: of LaunchDarkly's share it makes 1.0 in single precision.
+/// turning the hash round.
 const EDGE_KEYS: &[&str] = &[
-    "aah7u0im",
-    "abx8a6xg",
-    "aax8y0ro",
-    "abt192y0",
-    "abtlev13",
-    "ab1204c5",
-    "aa6o11h1",
-    "ac3ghe9i",
-    "abussttd",
-    "abm6nbv0",
-    "af4uhuw1",
-    "adwknde5",
-    "aaf9wddx",
-    "aa694a27",
-    "aaw4e6m3",
-    "u29040434",
+    "aah7u0im", "abx8a6xg", "aax8y0ro", "abt192y0", "abtlev13", "ab1204c5", "aa6o11h1", "ac3ghe9i",
+    "abussttd", "abm6nbv0", "af4uhuw1", "adwknde5", "aaf9wddx", "aa694a27", "aaw4e6m3",
 ];
 
+/// The same by search: under the third seed LaunchDarkly's share of it is 1.0 in single precision.
+const LAST_KEY: &str = "u29040434";
+
 /// Seeds. Under the first three there are keys with hashes at the edge.
-pub(super) const SEEDS: &[&str] = &["edge", "edg", "flag.edge", "s", "saat-ключ", "layer 1", "12345"];
+const SEEDS: &[&str] = &["edge", "edg", "flag.edge", "s", "saat-ключ", "layer 1", "12345"];
 
 const USERS: &[&str] = &["u1", "u2", "u3", "42", "true", "", "U1", "ünïcödé", "-7", "0"];
 
 /// The attributes that one catalog asks for: few, so that each is asked for in many ways.
 pub(super) fn attributes(rng: &mut Rng) -> Vec<Attribute> {
-    let mut names: Vec<&str> = (0..5).map(|_| *pick(rng, ATTRIBUTES)).collect();
+    let mut names: Vec<&str> = ATTRIBUTES.to_vec();
+    rng.shuffle(&mut names);
+    names.truncate(5);
     names.push("targetingKey");
     names.into_iter().map(|name| Attribute::new(rng, name)).collect()
+}
+
+/// A seed for a method, or for buckets: often one under which there are keys with a hash at the edge.
+pub(super) fn seed(rng: &mut Rng, method: &str) -> &'static str {
+    match method {
+        "launchdarkly" if rng.bool() => "flag.edge",
+        "flagd" | "flagd_percent" if rng.bool() => "edge",
+        _ => pick::<&str>(rng, SEEDS),
+    }
 }
 
 /// The value of a user that is listed or hashed, as text.
@@ -153,6 +161,7 @@ pub(super) fn user(rng: &mut Rng) -> String {
     match rng.u8(0..10) {
         0..5 => (*pick(rng, USERS)).to_owned(),
         5..7 => (*pick(rng, EDGE_KEYS)).to_owned(),
+        7 => LAST_KEY.to_owned(),
         _ => format!("user-{}", rng.u32(0..2_000)),
     }
 }

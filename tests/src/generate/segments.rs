@@ -10,16 +10,15 @@ use super::{
 };
 
 const LAYERS: usize = 3;
-const WIDTH: usize = 2;
 
-pub(super) fn segments(rng: &mut Rng, attributes: &[Attribute]) -> Vec<Value> {
+pub(super) fn segments(rng: &mut Rng, attributes: &[Attribute], width: usize) -> Vec<Value> {
     let key = |layer: usize, at: usize| format!("segment {layer}-{at}");
     let mut segments = Vec::new();
     for layer in 0..LAYERS {
         let below: Vec<String> =
-            (0..layer).flat_map(|layer| (0..WIDTH).map(move |at| key(layer, at))).collect();
+            (0..layer).flat_map(|layer| (0..width).map(move |at| key(layer, at))).collect();
         let below: Vec<&str> = below.iter().map(String::as_str).collect();
-        for at in 0..WIDTH {
+        for at in 0..width {
             let mut segment = parts(rng, attributes, &below, layer > 0);
             segment["key"] = json!(key(layer, at));
             for environment in ENVIRONMENTS {
@@ -31,6 +30,14 @@ pub(super) fn segments(rng: &mut Rng, attributes: &[Attribute]) -> Vec<Value> {
         }
     }
     segments
+}
+
+/// The segment without its own lists, which a later one of the same key would inherit.
+pub(super) fn without_lists(mut segment: Value) -> Value {
+    if let Some(fields) = segment.as_object_mut() {
+        fields.retain(|name, _| name != "included" && name != "excluded");
+    }
+    segment
 }
 
 /// Some of the lists and the condition; with `deeper`, mostly a condition that names a segment.

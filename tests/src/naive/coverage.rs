@@ -29,6 +29,7 @@ const ROWS: &[(&str, &[&str])] = &[
     ("flag", &["never configured", "disabled", "held", "the environment's off variant"]),
     ("prerequisite", &["met", "another variant", "disabled", "the code default"]),
     ("depth of prerequisites", DEPTH),
+    ("prerequisites of one flag", &["up to sixteen", "more"]),
     ("target", &["lists it", "does not", "no value"]),
     ("rule", &["applies", "does not", "gives a variant", "rolls out", "says nothing"]),
     ("default", &["gives a variant", "the code default", "rolls out", "says nothing"]),

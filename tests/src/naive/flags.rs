@@ -82,7 +82,8 @@ impl<'a> Naive<'a> {
             self.mark("flag", "disabled");
             return found(off, "DISABLED");
         }
-        for prerequisite in list(configuration, "prerequisites") {
+        for (at, prerequisite) in list(configuration, "prerequisites").iter().enumerate() {
+            self.mark("prerequisites of one flag", if at < 16 { "up to sixteen" } else { "more" });
             if !self.is_met(prerequisite, context, depth) {
                 return Found { detail: Some("prerequisite"), ..found(off, "DEFAULT") };
             }
