@@ -30,7 +30,7 @@ impl Attribute {
 
     fn operator(&self, rng: &mut Rng) -> &'static str {
         let operators = if chance(rng, 85) { self.operators } else { *pick(rng, KINDS) };
-        *pick(rng, operators)
+        pick::<&str>(rng, operators)
     }
 }
 
