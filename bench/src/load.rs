@@ -7,9 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use flagraft_bench_common::failure::Failure;
 use tokio::task;
-
-use crate::failure::Failure;
 
 /// One client.
 pub trait Client {

@@ -1,15 +1,14 @@
 //! `flagraft-bench`: Flagraft beside its peers, on this machine, in one run. `scripts/bench` builds and starts it.
 
-mod failure;
 mod load;
-mod process;
-mod statistics;
+mod ofrep;
 mod system;
 mod write;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use flagraft_bench_common::failure::Failure;
 
 /// What the load generator allocates must not be what is measured.
 #[global_allocator]
@@ -27,19 +26,19 @@ struct Arguments {
 enum Command {
     /// Writes that are on the disks of a majority: Flagraft's flags beside etcd's keys
     Write(write::WriteArgs),
+    /// Evaluations over HTTP: Flagraft beside a handler that only reads and answers the same
+    Http(ofrep::HttpArgs),
+    /// The handler that `http` compares with
+    #[command(hide = true)]
+    Bare(ofrep::BareArgs),
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    // One thread: what the load costs is to be small beside what it measures, on machines with few cores above all.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let ended = runtime.map_err(failure::Failure::from).and_then(|runtime| {
-        tokio::task::LocalSet::new().block_on(&runtime, async {
-            match arguments.command {
-                Command::Write(args) => write::run(args).await,
-            }
-        })
-    });
+    let ended = match Arguments::parse().command {
+        Command::Write(args) => on_one_thread(write::run(args)),
+        Command::Http(args) => on_one_thread(ofrep::run(args)),
+        Command::Bare(args) => ofrep::serve(args),
+    };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -47,4 +46,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What the load costs is to be small beside what it measures, on machines with few
+/// cores above all.
+fn on_one_thread(benchmark: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    tokio::task::LocalSet::new().block_on(&runtime, benchmark)
 }

@@ -10,12 +10,14 @@ use std::{
 };
 
 use clap::Args;
-
-use crate::{
+use flagraft_bench_common::{
     failure::Failure,
-    load,
     process::{Folder, own_cpu},
     statistics::percentile,
+};
+
+use crate::{
+    load,
     system::{Cluster, EtcdCluster, FlagraftCluster, NODES, Write, WriteKind},
 };
 
@@ -118,7 +120,7 @@ pub async fn run(mut args: WriteArgs) -> Result<(), Failure> {
     systems.reverse();
 
     let begun = Instant::now();
-    report::machine(&args, disk::syncs(&args.data)?);
+    report::head(&args, disk::syncs(&args.data)?);
     let mut samples = Vec::new();
     for round in 0..args.rounds {
         for _ in 0..systems.len() {
@@ -143,11 +145,13 @@ async fn measure(args: &WriteArgs, system: System, round: usize) -> Result<Vec<S
             loads(args, system, round, &EtcdCluster::start(&binary(&args.etcd), folder).await?).await
         }
         System::Baseline => {
-            let cluster = FlagraftCluster::start(&binary(&args.baseline), folder).await?;
+            let cluster = FlagraftCluster::start(&binary(&args.baseline), folder, NODES).await?;
+            cluster.make_project().await?;
             loads(args, system, round, &cluster).await
         }
         System::Flagraft => {
-            let cluster = FlagraftCluster::start(Path::new(&args.flagraft), folder).await?;
+            let cluster = FlagraftCluster::start(Path::new(&args.flagraft), folder, NODES).await?;
+            cluster.make_project().await?;
             loads(args, system, round, &cluster).await
         }
     }

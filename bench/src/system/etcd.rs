@@ -2,6 +2,10 @@
 
 use std::{path::Path, process::Command};
 
+use flagraft_bench_common::{
+    failure::Failure,
+    process::{Folder, Server, free_ports},
+};
 use http::uri::PathAndQuery;
 use prost::Message;
 use tonic::{
@@ -11,11 +15,7 @@ use tonic::{
 use tonic_prost::ProstCodec;
 
 use super::{Cluster, NODES, Write, await_ready, http as plain};
-use crate::{
-    failure::Failure,
-    load::Client,
-    process::{Folder, Server, free_ports},
-};
+use crate::load::Client;
 
 /// Clients that share one HTTP/2 connection. gRPC's clients do, and it costs etcd fewer system calls than a
 /// connection each; but a single connection is handled by one goroutine, which becomes what limits it.

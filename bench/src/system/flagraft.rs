@@ -1,19 +1,19 @@
-//! Flagraft: three nodes with their defaults, and clients that write flags by the public HTTP API.
+//! Flagraft: nodes with their defaults, and clients that write flags by the public HTTP API.
 
 use std::{cell::Cell, fs, path::Path, process::Command};
 
+use flagraft_bench_common::{
+    failure::Failure,
+    process::{Folder, Server, free_ports},
+};
 use hyper::body::Bytes;
 use serde_json::{Value, json};
 
 use super::{
-    Cluster, NODES, Write, WriteKind, await_ready,
+    Cluster, Write, WriteKind, await_ready,
     http::{self, Connection},
 };
-use crate::{
-    failure::Failure,
-    load::Client,
-    process::{Folder, Server, free_ports},
-};
+use crate::load::Client;
 
 /// More turns than any client takes.
 const TURNS: u64 = 10_000_000;
@@ -32,11 +32,10 @@ pub struct FlagraftCluster {
 }
 
 impl FlagraftCluster {
-    /// Starts three nodes of `binary` with their data under `folder`, waits until they are ready, and makes a project
-    /// to write in.
-    pub async fn start(binary: &Path, folder: Folder) -> Result<Self, Failure> {
-        let ports = free_ports(2 * NODES)?;
-        let (http_ports, peer_ports) = ports.split_at(NODES);
+    /// Starts so many nodes of `binary` with their data under `folder`, and waits until they are ready.
+    pub async fn start(binary: &Path, folder: Folder, nodes: usize) -> Result<Self, Failure> {
+        let ports = free_ports(2 * nodes)?;
+        let (http_ports, peer_ports) = ports.split_at(nodes);
         let members: Vec<String> =
             peer_ports.iter().zip(1..).map(|(port, n)| format!("{n}=127.0.0.1:{port}")).collect();
         let token_file = folder.path().join("bootstrap-token");
@@ -75,29 +74,49 @@ impl FlagraftCluster {
         })
         .await?;
         let token = fs::read_to_string(&token_file)?;
-        let cluster = Self {
+        Ok(Self {
             servers,
             ports,
             authorization: format!("Bearer {}", token.trim()),
             turn: Cell::new(0),
             _folder: folder,
-        };
-        cluster.make_project().await?;
-        Ok(cluster)
+        })
     }
 
-    async fn make_project(&self) -> Result<(), Failure> {
-        let body = json!({
-            "reason": "a project to write in",
-            "operations": [
-                {"op": "project.put", "project": {"key": "bench", "name": "Benchmark"}},
-                {"op": "environment.put", "environment": {"key": "production", "name": "Production"}},
-            ],
-        });
-        let mut connection = Connection::open(self.ports[0]).await?;
-        let path = format!("{PROJECT}/changes");
-        connection.request("POST", &path, &self.authorization, body.to_string()).await?;
+    /// Where a node answers.
+    pub fn port(&self, node: usize) -> u16 {
+        self.ports[node]
+    }
+
+    /// Makes the project that the writers write in.
+    pub async fn make_project(&self) -> Result<(), Failure> {
+        let operations = json!([
+            {"op": "project.put", "project": {"key": "bench", "name": "Benchmark"}},
+            {"op": "environment.put", "environment": {"key": "production", "name": "Production"}},
+        ]);
+        self.change("bench", operations).await
+    }
+
+    /// Makes a change in a project.
+    pub async fn change(&self, project: &str, operations: Value) -> Result<(), Failure> {
+        let body = json!({"reason": "benchmark", "operations": operations});
+        self.post(&format!("/api/v1/projects/{project}/changes"), &body).await?;
         Ok(())
+    }
+
+    /// Makes a token. Gives the `Authorization` of whoever has it.
+    pub async fn make_token(&self, token: Value) -> Result<String, Failure> {
+        let made = self.post("/api/v1/tokens", &json!({"reason": "benchmark", "token": token})).await?;
+        let made: Value = serde_json::from_slice(&made)?;
+        let secret = made["secret"]
+            .as_str()
+            .ok_or_else(|| Failure("a token was made without its secret".to_owned()))?;
+        Ok(format!("Bearer {secret}"))
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> Result<Bytes, Failure> {
+        let mut connection = Connection::open(self.ports[0]).await?;
+        connection.request("POST", path, &self.authorization, body.to_string()).await
     }
 }
 

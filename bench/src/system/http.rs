@@ -1,11 +1,10 @@
 //! HTTP/1.1 over one connection that is kept.
 
+use flagraft_bench_common::failure::Failure;
 use http_body_util::{BodyExt as _, Full};
-use hyper::{Request, StatusCode, body::Bytes, client::conn::http1::SendRequest};
+use hyper::{HeaderMap, Request, StatusCode, body::Bytes, client::conn::http1::SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, task};
-
-use crate::failure::Failure;
 
 /// A connection to one node.
 #[derive(Debug)]
@@ -37,6 +36,20 @@ impl Connection {
         token: &str,
         body: impl Into<Bytes>,
     ) -> Result<Bytes, Failure> {
+        self.exchange(method, path, token, body).await.map(|(_, body)| body)
+    }
+
+    /// Makes one request and returns the answer's headers and body.
+    ///
+    /// # Errors
+    /// As [`Connection::request`].
+    pub async fn exchange(
+        &mut self,
+        method: &str,
+        path: &str,
+        token: &str,
+        body: impl Into<Bytes>,
+    ) -> Result<(HeaderMap, Bytes), Failure> {
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -46,9 +59,13 @@ impl Connection {
             .body(Full::new(body.into()))?;
         self.sender.ready().await?;
         let response = self.sender.send_request(request).await?;
-        let status = response.status();
-        let body = response.into_body().collect().await?.to_bytes();
-        if status.is_success() { Ok(body) } else { Err(refused(method, path, status, &body)) }
+        let (answer, body) = response.into_parts();
+        let body = body.collect().await?.to_bytes();
+        if answer.status.is_success() {
+            Ok((answer.headers, body))
+        } else {
+            Err(refused(method, path, answer.status, &body))
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The systems that are compared: three nodes each, over loopback, fsync as they come.
+//! The systems that are measured, over loopback, fsync as they come.
 
 mod etcd;
 mod flagraft;
@@ -6,10 +6,12 @@ mod http;
 
 use std::{future::Future, time::Duration};
 
-pub use self::{etcd::EtcdCluster, flagraft::FlagraftCluster};
-use crate::{failure::Failure, load::Client, process::Server};
+use flagraft_bench_common::{failure::Failure, process::Server};
 
-/// Nodes of a cluster.
+pub use self::{etcd::EtcdCluster, flagraft::FlagraftCluster, http::Connection};
+use crate::load::Client;
+
+/// Nodes of the clusters that are compared.
 pub const NODES: usize = 3;
 
 /// How long a cluster may take to be ready.
@@ -33,7 +35,7 @@ pub enum WriteKind {
     Switch,
 }
 
-/// A running cluster of three nodes. It is ended and its data deleted when this is dropped.
+/// A running cluster. It is ended and its data deleted when this is dropped.
 pub trait Cluster: Sized {
     /// What writes to it.
     type Writer: Client + 'static;
@@ -62,7 +64,7 @@ pub trait Cluster: Sized {
 }
 
 /// Calls `ready` until it is, for as long as all servers live.
-async fn await_ready<T>(
+pub async fn await_ready<T>(
     what: &str,
     servers: &mut [Server],
     mut ready: impl AsyncFnMut() -> Result<T, Failure>,

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{failure::Failure, statistics::percentile};
+use flagraft_bench_common::{failure::Failure, statistics::percentile};
 
 const SYNCS: usize = 500;
 const BYTES: usize = 400;

@@ -1,17 +1,15 @@
 //! What is printed: the machine, progress, and the tables, as Markdown.
 
-use std::{fs, process::Command, time::Duration};
+use std::{process::Command, time::Duration};
+
+use flagraft_bench_common::{machine, statistics::Spread};
 
 use super::{Sample, System, Target, WriteArgs};
-use crate::{statistics::Spread, system::WriteKind};
+use crate::system::WriteKind;
 
 /// Says what is measured on.
-pub fn machine(args: &WriteArgs, (p50, p99): (Duration, Duration)) {
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let cpu = cpu.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split_once(": "));
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    println!("{cores} cores, {}, Linux {}", cpu.map_or("CPU unknown", |(_, name)| name), kernel.trim());
+pub fn head(args: &WriteArgs, (p50, p99): (Duration, Duration)) {
+    println!("{}", machine::description());
     println!("fdatasync of 400 bytes: p50 {} us, p99 {} us", p50.as_micros(), p99.as_micros());
     if let Some(etcd) = &args.etcd {
         let version = Command::new(etcd).arg("--version").output().map(|output| output.stdout);

@@ -6,7 +6,7 @@ use imbl::ordmap::DiffItem;
 
 use super::{
     attribute::AttributeName,
-    evaluation::Evaluation,
+    evaluation::evaluate,
     flag::CompiledFlag,
     segment::CompiledSegment,
     table::Table,
@@ -15,7 +15,7 @@ use super::{
 use crate::{
     context::{EvaluationContext, TARGETING_KEY},
     criticality::critical_flags,
-    key::{EnvironmentKey, FlagKey},
+    key::{EnvironmentKey, FlagKey, SegmentKey},
     project::{Flag, Project},
     resolution::{EvaluationError, Resolution},
 };
@@ -25,8 +25,8 @@ use crate::{
 pub struct CompiledEnvironment {
     key: EnvironmentKey,
     /// The live flags.
-    pub(super) flags: Table<CompiledFlag>,
-    pub(super) segments: Table<CompiledSegment>,
+    pub(super) flags: Table<FlagKey, CompiledFlag>,
+    pub(super) segments: Table<SegmentKey, CompiledSegment>,
     /// The flags that are effectively critical.
     critical: Arc<BTreeSet<FlagKey>>,
     pub(super) targeting_key: AttributeName,
@@ -43,8 +43,8 @@ impl CompiledEnvironment {
             critical: Arc::default(),
             targeting_key: AttributeName::new(TARGETING_KEY),
         };
-        for stored in project.segments.values() {
-            compiled.segments.put(Arc::new(CompiledSegment::new(stored, environment)));
+        for (key, stored) in &project.segments {
+            compiled.segments.put(key, CompiledSegment::new(stored, environment));
         }
         for flag in project.flags.values() {
             compiled.put_flag(flag);
@@ -60,8 +60,8 @@ impl CompiledEnvironment {
         let mut compiled = self.clone();
         for item in before.segments.diff(&after.segments) {
             match item {
-                DiffItem::Add(_, stored) | DiffItem::Update { new: (_, stored), .. } => {
-                    compiled.segments.put(Arc::new(CompiledSegment::new(stored, &self.key)));
+                DiffItem::Add(key, stored) | DiffItem::Update { new: (key, stored), .. } => {
+                    compiled.segments.put(key, CompiledSegment::new(stored, &self.key));
                 }
                 DiffItem::Remove(key, _) => compiled.segments.remove(key),
             }
@@ -97,7 +97,7 @@ impl CompiledEnvironment {
         }
         let is_good = self.flags.get(key).is_some_and(|known| known.is_good_for(flag, &self.key));
         if !is_good {
-            self.flags.put(Arc::new(CompiledFlag::new(Arc::clone(flag), &self.key)));
+            self.flags.put(key, CompiledFlag::new(Arc::clone(flag), &self.key));
         }
     }
 
@@ -146,6 +146,7 @@ impl CompiledEnvironment {
     ///
     /// # Errors
     /// [`EvaluationError::FlagNotFound`] when there is no such flag, or it is archived or deleted.
+    #[inline]
     pub fn evaluate(
         &self,
         key: &str,
@@ -155,6 +156,7 @@ impl CompiledEnvironment {
     }
 
     /// The same, watched.
+    #[inline]
     pub(super) fn watch<'a, T: Trace>(
         &'a self,
         key: &str,
@@ -162,7 +164,7 @@ impl CompiledEnvironment {
         trace: &mut T,
     ) -> Result<Resolution<'a>, EvaluationError> {
         let flag = self.flags.get(key).ok_or(EvaluationError::FlagNotFound)?;
-        Ok(Evaluation::new(self, context, trace).run(flag))
+        Ok(evaluate(self, flag, context, trace))
     }
 
     /// What is served of a flag when nobody can be sure: its safe variant. A flag that is critical only by what it

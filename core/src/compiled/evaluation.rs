@@ -19,8 +19,35 @@ use crate::{
     segment::MemberList,
 };
 
+/// What a flag is for a context.
+#[inline]
+pub(super) fn evaluate<'a, T: Trace>(
+    environment: &'a CompiledEnvironment,
+    flag: &'a CompiledFlag,
+    context: &EvaluationContext,
+    trace: &mut T,
+) -> Resolution<'a> {
+    match &flag.plan {
+        // The answer that most flags have most of the time, and all that it takes.
+        Plan::Fixed(served, reason, _) => {
+            trace.flag_begins(flag);
+            let resolution = flag.resolve(*served, *reason);
+            trace.flag_ends(&resolution);
+            resolution
+        }
+        Plan::Decide(decision) => {
+            let mut evaluation =
+                Evaluation { environment, context, trace, served: Memo::new(), members: Memo::new() };
+            if !decision.prerequisites.is_empty() {
+                evaluation.served.put(flag, None);
+            }
+            evaluation.flag(flag, PREREQUISITE_DEPTH_MAX)
+        }
+    }
+}
+
 /// One evaluation under way.
-pub(super) struct Evaluation<'a, 'c, T> {
+struct Evaluation<'a, 'c, T> {
     environment: &'a CompiledEnvironment,
     context: &'c EvaluationContext,
     trace: &'c mut T,
@@ -31,25 +58,7 @@ pub(super) struct Evaluation<'a, 'c, T> {
     members: Memo<bool>,
 }
 
-impl<'a, 'c, T: Trace> Evaluation<'a, 'c, T> {
-    pub fn new(
-        environment: &'a CompiledEnvironment,
-        context: &'c EvaluationContext,
-        trace: &'c mut T,
-    ) -> Self {
-        Self { environment, context, trace, served: Memo::new(), members: Memo::new() }
-    }
-
-    /// What a flag is for the context.
-    pub fn run(mut self, flag: &'a CompiledFlag) -> Resolution<'a> {
-        if let Plan::Decide(decision) = &flag.plan
-            && !decision.prerequisites.is_empty()
-        {
-            self.served.put(flag, None);
-        }
-        self.flag(flag, PREREQUISITE_DEPTH_MAX)
-    }
-
+impl<'a, T: Trace> Evaluation<'a, '_, T> {
     /// `chain_left` bounds the chain of prerequisites, and with it the stack, as `apply` bounds it too.
     fn flag(&mut self, flag: &'a CompiledFlag, chain_left: usize) -> Resolution<'a> {
         self.trace.flag_begins(flag);
@@ -90,7 +99,7 @@ impl<'a, 'c, T: Trace> Evaluation<'a, 'c, T> {
             }
         }
         match &decision.default {
-            CompiledServe::Fixed(served) => flag.resolve(*served, decision.plain),
+            CompiledServe::Fixed(served) => flag.resolve(*served, Reason::Default),
             CompiledServe::Rollout(rollout) => match self.roll_out(rollout) {
                 Some(served) => flag.resolve(served, Reason::Split),
                 None => flag.resolve(decision.off, Reason::Default),
@@ -142,7 +151,7 @@ impl<'a, 'c, T: Trace> Evaluation<'a, 'c, T> {
 
     /// `segments_left` bounds how many segments deep it may go, and with it the stack, as `apply` bounds it too.
     fn holds(&mut self, condition: &'a CompiledCondition, segments_left: usize) -> bool {
-        self.trace.condition_begins(condition);
+        self.trace.condition_begins();
         let holds = match condition {
             CompiledCondition::All(inner) => inner.iter().all(|inner| self.holds(inner, segments_left)),
             CompiledCondition::Any(inner) => inner.iter().any(|inner| self.holds(inner, segments_left)),
@@ -182,7 +191,7 @@ impl<'a, 'c, T: Trace> Evaluation<'a, 'c, T> {
         let Some(segments_left) = segments_left.checked_sub(1) else { return false };
         let saw = self.context.get(&self.environment.targeting_key);
         let listed = saw.and_then(HashInput::of).and_then(|key| segment.lists(key.as_str()));
-        self.trace.segment(saw, listed);
+        self.trace.segment(segment, saw, listed);
         match listed {
             Some(list) => list == MemberList::Included,
             None => segment.when.as_ref().is_some_and(|condition| self.holds(condition, segments_left)),

@@ -4,12 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{
-    attribute::AttributeName,
-    condition::CompiledCondition,
-    table::{Named, Reference},
-    values::TextSet,
-};
+use super::{attribute::AttributeName, condition::CompiledCondition, table::Reference, values::TextSet};
 use crate::{
     bucketing::Divider,
     configuration::{Rollout, Serve, Target},
@@ -61,8 +56,6 @@ pub(super) struct Decision {
     pub targets: Box<[CompiledTarget]>,
     pub rules: Box<[CompiledRule]>,
     pub default: CompiledServe,
-    /// The reason for a default that is one variant.
-    pub plain: Reason,
     pub off: Served,
 }
 
@@ -98,12 +91,6 @@ pub(super) struct CompiledRollout {
     pub divider: Divider,
     /// In the order of the weights.
     pub variants: Box<[Served]>,
-}
-
-impl Named for CompiledFlag {
-    fn name(&self) -> &str {
-        &self.flag.definition.key
-    }
 }
 
 impl CompiledFlag {
@@ -194,7 +181,6 @@ impl Compiler<'_> {
             targets: configuration.targets.iter().map(|target| self.target(target)).collect(),
             rules: rules.collect(),
             default,
-            plain: Reason::Default,
             off,
         }))
     }

@@ -6,7 +6,7 @@
 //! new environment by a swapped pointer.
 //!
 //! Evaluation borrows from the environment and from the context. It takes no lock, reads no clock and, but for what is
-//! stated in [`CompiledEnvironment::evaluate`], allocates nothing. It has one way through a flag.
+//! stated in [`CompiledEnvironment::evaluate`], allocates nothing. It has one way through a flag, which [`explain`] watches.
 
 mod attribute;
 mod catalog;
@@ -14,6 +14,7 @@ mod comparison;
 mod condition;
 mod environment;
 mod evaluation;
+pub mod explain;
 mod flag;
 mod hash;
 mod memo;

@@ -4,17 +4,13 @@ use std::sync::Arc;
 
 use imbl::OrdSet;
 
-use super::{condition::CompiledCondition, table::Named, values::TextSet};
-use crate::{
-    key::{EnvironmentKey, SegmentKey},
-    project::StoredSegment,
-    segment::MemberList,
-};
+use super::{condition::CompiledCondition, values::TextSet};
+use crate::{key::EnvironmentKey, project::StoredSegment, segment::MemberList};
 
 /// A segment as it is in one environment.
 #[derive(Clone, Debug)]
 pub(super) struct CompiledSegment {
-    key: SegmentKey,
+    stored: Arc<StoredSegment>,
     included: Members,
     excluded: Members,
     /// Who of those that are not listed is in; `None`: nobody.
@@ -39,14 +35,8 @@ impl Members {
     }
 }
 
-impl Named for CompiledSegment {
-    fn name(&self) -> &str {
-        &self.key
-    }
-}
-
 impl CompiledSegment {
-    pub fn new(stored: &StoredSegment, environment: &EnvironmentKey) -> Self {
+    pub fn new(stored: &Arc<StoredSegment>, environment: &EnvironmentKey) -> Self {
         let segment = &stored.segment;
         let members = |list| match segment.own_members(environment, list) {
             Some(own) => {
@@ -55,11 +45,16 @@ impl CompiledSegment {
             None => Members::Shared(segment.members(list).clone()),
         };
         Self {
-            key: segment.key().clone(),
+            stored: Arc::clone(stored),
             included: members(MemberList::Included),
             excluded: members(MemberList::Excluded),
             when: segment.when(environment).map(CompiledCondition::new),
         }
+    }
+
+    /// The segment as it is in the catalog.
+    pub fn stored(&self) -> &Arc<StoredSegment> {
+        &self.stored
     }
 
     /// Which list has the targeting key, if one has: the included ones win.

@@ -9,12 +9,6 @@ use super::hash::name_hash;
 /// How many parts a table has. A change copies one of them, and the list of them.
 const SHARDS: usize = 256;
 
-/// Something that a table holds.
-pub(super) trait Named {
-    /// What it is found by.
-    fn name(&self) -> &str;
-}
-
 /// A name with its hash: what a compiled reference to another object is.
 #[derive(Clone, Debug)]
 pub(super) struct Reference<K> {
@@ -31,20 +25,25 @@ impl<K: AsRef<str>> Reference<K> {
 
 /// Objects by name. A clone shares them.
 #[derive(Debug)]
-pub(super) struct Table<T> {
-    shards: Box<[Arc<HashTable<Arc<T>>>]>,
+pub(super) struct Table<K, T> {
+    shards: Box<[Arc<Shard<K, T>>]>,
     len: usize,
 }
 
-impl<T> Clone for Table<T> {
+/// A part of a table: names beside their objects, so that a look-up reads nothing of an object but the one it finds.
+type Shard<K, T> = HashTable<(K, Arc<T>)>;
+
+impl<K, T> Clone for Table<K, T> {
     fn clone(&self) -> Self {
         Self { shards: self.shards.clone(), len: self.len }
     }
 }
 
-impl<T: Named> Table<T> {
+impl<K: AsRef<str> + Clone, T> Table<K, T> {
     pub fn new() -> Self {
-        Self { shards: vec![Arc::new(HashTable::new()); SHARDS].into(), len: 0 }
+        // They share one empty part until something is put there.
+        let empty = Arc::new(HashTable::new());
+        Self { shards: std::iter::repeat_n(empty, SHARDS).collect(), len: 0 }
     }
 
     pub fn len(&self) -> usize {
@@ -58,24 +57,26 @@ impl<T: Named> Table<T> {
 
     /// The object that a compiled reference leads to.
     #[inline]
-    pub fn follow<K: AsRef<str>>(&self, reference: &Reference<K>) -> Option<&T> {
+    pub fn follow(&self, reference: &Reference<K>) -> Option<&T> {
         self.find(reference.name.as_ref(), reference.hash)
     }
 
     #[inline]
     fn find(&self, name: &str, hash: u64) -> Option<&T> {
-        self.shards.get(shard(hash))?.find(hash, |object| object.name() == name).map(AsRef::as_ref)
+        let found = self.shards.get(shard(hash))?.find(hash, |(known, _)| known.as_ref() == name);
+        found.map(|(_, object)| &**object)
     }
 
     /// Puts an object in the place of the one of its name.
-    pub fn put(&mut self, object: Arc<T>) {
-        let hash = name_hash(object.name());
+    pub fn put(&mut self, name: &K, object: T) {
+        let hash = name_hash(name.as_ref());
         let Some(shard) = self.shards.get_mut(shard(hash)) else { return };
         let shard = Arc::make_mut(shard);
-        match shard.find_mut(hash, |old| old.name() == object.name()) {
-            Some(old) => *old = object,
+        let object = Arc::new(object);
+        match shard.find_mut(hash, |(known, _)| known.as_ref() == name.as_ref()) {
+            Some((_, old)) => *old = object,
             None => {
-                shard.insert_unique(hash, object, |object| name_hash(object.name()));
+                shard.insert_unique(hash, (name.clone(), object), |(name, _)| name_hash(name.as_ref()));
                 self.len = self.len.saturating_add(1);
             }
         }
@@ -85,10 +86,10 @@ impl<T: Named> Table<T> {
         let hash = name_hash(name);
         let Some(shard) = self.shards.get_mut(shard(hash)) else { return };
         // Looked for first, so that nothing is copied where nothing goes.
-        if shard.find(hash, |object| object.name() == name).is_none() {
+        if shard.find(hash, |(known, _)| known.as_ref() == name).is_none() {
             return;
         }
-        if let Ok(entry) = Arc::make_mut(shard).find_entry(hash, |object| object.name() == name) {
+        if let Ok(entry) = Arc::make_mut(shard).find_entry(hash, |(known, _)| known.as_ref() == name) {
             entry.remove();
             self.len = self.len.saturating_sub(1);
         }
@@ -108,28 +109,19 @@ mod tests {
 
     use super::*;
 
-    #[derive(Debug, PartialEq)]
-    struct Thing(String, u32);
-
-    impl Named for Thing {
-        fn name(&self) -> &str {
-            &self.0
-        }
-    }
-
     proptest! {
         #[test]
         fn it_is_a_map_and_a_clone_is_not_touched(
             steps in prop::collection::vec(("[ab]{1,4}", prop::option::of(any::<u32>())), 0..200)
         ) {
-            let mut table = Table::new();
+            let mut table: Table<String, u32> = Table::new();
             let mut map = BTreeMap::new();
             for (name, value) in steps {
                 let before = table.clone();
                 let was = map.get(&name).copied();
                 match value {
                     Some(value) => {
-                        table.put(Arc::new(Thing(name.clone(), value)));
+                        table.put(&name, value);
                         map.insert(name.clone(), value);
                     }
                     None => {
@@ -137,12 +129,12 @@ mod tests {
                         map.remove(&name);
                     }
                 }
-                prop_assert_eq!(table.get(&name).map(|thing| thing.1), map.get(&name).copied());
-                prop_assert_eq!(before.get(&name).map(|thing| thing.1), was);
+                prop_assert_eq!(table.get(&name).copied(), map.get(&name).copied());
+                prop_assert_eq!(before.get(&name).copied(), was);
                 prop_assert_eq!(table.len(), map.len());
             }
             for (name, value) in &map {
-                prop_assert_eq!(table.follow(&Reference::new(name)).map(|thing| thing.1), Some(*value));
+                prop_assert_eq!(table.follow(&Reference::new(name.clone())).copied(), Some(*value));
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{condition::CompiledCondition, flag::CompiledFlag};
+use super::{flag::CompiledFlag, segment::CompiledSegment};
 use crate::{bucketing::Choice, resolution::Resolution, segment::MemberList};
 
 /// Somebody who watches an evaluation. Nobody does usually: then all this compiles to nothing.
@@ -24,13 +24,13 @@ pub(super) trait Trace {
     /// A rollout saw an attribute and chose by it.
     fn rollout(&mut self, _saw: Option<&Value>, _choice: Option<Choice>) {}
     /// A condition begins to be held against the context.
-    fn condition_begins(&mut self, _condition: &CompiledCondition) {}
+    fn condition_begins(&mut self) {}
     /// It compared an attribute.
     fn attribute(&mut self, _saw: Option<&Value>) {}
     /// It put an attribute into a bucket.
     fn bucket(&mut self, _saw: Option<&Value>, _bucket: Option<u32>) {}
     /// It asked a segment's lists.
-    fn segment(&mut self, _saw: Option<&Value>, _listed: Option<MemberList>) {}
+    fn segment(&mut self, _segment: &CompiledSegment, _saw: Option<&Value>, _listed: Option<MemberList>) {}
     /// Whether the condition holds.
     fn condition_ends(&mut self, _holds: bool) {}
 }

@@ -20,24 +20,17 @@ impl<'t> Version<&'t str> {
     /// Reads a version; `None` for a text that is none.
     pub fn parse(text: &'t str) -> Option<Self> {
         let text = text.strip_prefix(['v', 'V']).unwrap_or(text);
-        let text = match text.split_once('+') {
-            None => text,
-            Some((version, build)) => build.split('.').all(is_identifier).then_some(version)?,
-        };
-        let (core, pre_release) = match text.split_once('-') {
-            None => (text, ""),
-            Some((core, pre_release)) => {
-                let is_valid = |identifier| is_identifier(identifier) && !has_leading_zero(identifier);
-                (core, pre_release.split('.').all(is_valid).then_some(pre_release)?)
-            }
-        };
-        let mut parts = core.split('.');
-        let mut number = || match parts.next() {
-            None => Some("0"),
-            Some(part) => (!part.is_empty() && is_numeric(part) && !has_leading_zero(part)).then_some(part),
-        };
-        let numbers = [number()?, number()?, number()?];
-        parts.next().is_none().then_some(Self { numbers, pre_release })
+        let core_bytes = text.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b'.').count();
+        let (core, rest) = text.split_at_checked(core_bytes)?;
+        let (major, core) = number(core)?;
+        let (minor, core) = core.map_or(Some(("0", None)), number)?;
+        let (patch, core) = core.map_or(Some(("0", None)), number)?;
+        let version = Self { numbers: [major, minor, patch], pre_release: "" };
+        match (core, rest) {
+            (Some(_), _) => None,
+            (None, "") => Some(version),
+            (None, rest) => Some(Self { pre_release: pre_release(rest)?, ..version }),
+        }
     }
 
     /// The same, kept.
@@ -55,6 +48,28 @@ impl<T: AsRef<str>> Version<T> {
             .find(|ordering| ordering.is_ne())
             .unwrap_or_else(|| compare_pre_releases(self.pre_release.as_ref(), other.pre_release.as_ref()))
     }
+}
+
+/// The number that a text of digits and dots begins with, and what follows its dot.
+fn number(text: &str) -> Option<(&str, Option<&str>)> {
+    let digits = text.bytes().take_while(|byte| *byte != b'.').count();
+    let (number, rest) = text.split_at_checked(digits)?;
+    let is_valid = !number.is_empty() && (number.len() == 1 || !number.starts_with('0'));
+    is_valid.then_some((number, rest.get(1..)))
+}
+
+/// The pre-release in what follows the numbers: `-rc.1+build`.
+fn pre_release(rest: &str) -> Option<&str> {
+    let rest = match rest.split_once('+') {
+        None => rest,
+        Some((rest, build)) => build.split('.').all(is_identifier).then_some(rest)?,
+    };
+    if rest.is_empty() {
+        return Some("");
+    }
+    let pre_release = rest.strip_prefix('-')?;
+    let is_valid = |identifier| is_identifier(identifier) && !has_leading_zero(identifier);
+    pre_release.split('.').all(is_valid).then_some(pre_release)
 }
 
 fn is_numeric(identifier: &str) -> bool {

@@ -15,6 +15,7 @@ pub const PROJECT: &str = "demo";
 
 /// A state that grows change by change.
 pub struct Catalog {
+    /// What all changes so far came to.
     pub state: State,
     entries: u64,
 }
