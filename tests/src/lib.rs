@@ -1,6 +1,9 @@
 //! The harness of the whole-system tests: clusters of real `flagraft serve` processes in temporary folders on free
 //! ports, the faults that can be done to them, and the checkers that judge what clients saw.
 //!
+//! Beside it, what the engine is held against: an interpreter of flags that shares nothing with it ([`naive`]), a
+//! generator of catalogs and contexts for both ([`generate`]), and the evaluation vectors ([`vectors`]).
+//!
 //! Nothing here knows how a node works inside. It starts the binary, speaks HTTP to it, sends it signals and stands
 //! between its members as a proxy, as an operator's machine, a client and a network would.
 #![forbid(unsafe_code)]
