@@ -152,14 +152,22 @@ macro_rules! vectors {
 }
 
 vectors! {
+    bucket_conditions: "bucket-conditions", at_least 50;
     conditions: "conditions", at_least 70;
+    ignore_case: "ignore-case", at_least 42;
+    matches: "matches", at_least 50;
     methods: "methods", at_least 80;
+    nested: "nested", at_least 70;
+    networks: "networks", at_least 65;
     prerequisites: "prerequisites", at_least 18;
     result_table: "result-table", at_least 30;
     rollouts: "rollouts", at_least 30;
+    segments_nested: "segments-nested", at_least 55;
     segments: "segments", at_least 20;
     targets: "targets", at_least 12;
+    times: "times", at_least 70;
     values: "values", at_least 12;
+    versions: "versions", at_least 80;
 }
 
 fn boolean(key: &str, configuration: Value) -> Value {

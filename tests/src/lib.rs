@@ -1,6 +1,9 @@
 //! The harness of the whole-system tests: clusters of real `flagraft serve` processes in temporary folders on free
 //! ports, the faults that can be done to them, and the checkers that judge what clients saw.
 //!
+//! Beside it, what the engine is held against: an interpreter of flags that shares nothing with it ([`naive`]), a
+//! generator of catalogs and contexts for both ([`generate`]), and the evaluation vectors ([`vectors`]).
+//!
 //! Nothing here knows how a node works inside. It starts the binary, speaks HTTP to it, sends it signals and stands
 //! between its members as a proxy, as an operator's machine, a client and a network would.
 #![forbid(unsafe_code)]
@@ -11,12 +14,15 @@ pub mod audit;
 pub mod catalog;
 pub mod cluster;
 pub mod disk;
+pub mod generate;
 pub mod history;
 pub mod links;
 pub mod load;
 pub mod lost_answers;
 pub mod memory;
 pub mod metrics;
+pub mod naive;
+pub mod ofrep;
 pub mod openfeature;
 pub mod ports;
 pub mod process;
@@ -24,4 +30,5 @@ pub mod runbook;
 pub mod schemathesis;
 pub mod settings;
 pub mod sockets;
+pub mod vectors;
 pub mod wait;
