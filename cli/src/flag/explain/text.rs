@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
-use crate::output::{cell, shortened};
+use crate::{
+    flag::evaluate::CODE_DEFAULT,
+    output::{cell, shortened},
+};
 
 /// It holds, or decided.
 const YES: &str = "✓";
@@ -227,7 +230,7 @@ fn mark(outcome: &Value) -> &'static str {
 /// A variant; the empty one is the caller's code default.
 fn variant(variant: &Value) -> String {
     match variant.as_str() {
-        Some("") => super::super::evaluate::CODE_DEFAULT.to_owned(),
+        Some("") => CODE_DEFAULT.to_owned(),
         _ => cell(variant),
     }
 }
