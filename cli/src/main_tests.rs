@@ -186,6 +186,11 @@ async fn each_command_asks_its_route() {
             "POST /ofrep/v1/evaluate/flags/f",
             json!({"context": {"targetingKey": "ada", "beta": true}}),
         ),
+        (
+            r#"flag explain f -p demo -e live -c {"beta":1} -k ada -a beta=true"#.to_owned(),
+            "POST /api/v1/projects/demo/environments/live/explain",
+            json!({"flag": "f", "context": {"targetingKey": "ada", "beta": true}}),
+        ),
         ("flag eval".to_owned(), "POST /ofrep/v1/evaluate/flags", json!({"context": {}})),
         ("segment get s -p demo".to_owned(), "GET /api/v1/projects/demo/segments/s", Value::Null),
         (
@@ -233,7 +238,8 @@ async fn each_command_asks_its_route() {
             serde_json::from_str(&seen[0].body).expect("JSON")
         };
         assert_eq!(sent, body, "{line}");
-        let writes = seen[0].method != "GET" && !seen[0].uri.starts_with("/ofrep");
+        let evaluates = seen[0].uri.starts_with("/ofrep") || seen[0].uri.ends_with("/explain");
+        let writes = seen[0].method != "GET" && !evaluates;
         assert_eq!(seen[0].key.is_some(), writes, "{line}");
     }
     // The answer of the node that says yes to everything has no secret in it.
@@ -258,6 +264,8 @@ fn a_wrong_command_line_is_refused_before_anything_is_sent() {
         "flag create f -p demo -r why",
         "import file -r why -p demo --format flagd",
         "import file -r why -p demo -e live",
+        "flag explain f -p demo",
+        "flag explain -p demo -e live",
         "rule put f r -p demo -e live -r why --variant a --weights b=1",
         "completion klingon",
     ];

@@ -10,6 +10,9 @@ use serde_json::Value;
 
 use crate::failure::{Exit, Failure};
 
+/// More of one text is not shown: a condition may list thousands of values.
+const SHOWN_CHARS_MAX: usize = 200;
+
 /// How answers are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -93,6 +96,18 @@ pub fn cell(value: &Value) -> String {
     }
 }
 
+/// Text of others in one line of a terminal: no control characters, and the middle of a long one left out.
+pub fn shortened(text: &str) -> String {
+    let shown = cell(&Value::String(text.to_owned()));
+    let length = shown.chars().count();
+    if length <= SHOWN_CHARS_MAX {
+        return shown;
+    }
+    let part = SHOWN_CHARS_MAX / 2;
+    let (first, last) = (shown.chars().take(part), shown.chars().skip(length - part));
+    first.chain(" ... ".chars()).chain(last).collect()
+}
+
 /// A condition as its text; `everyone` where there is none. One of a kind that only a later version knows stays JSON.
 pub fn condition(when: &Value) -> String {
     if when.is_null() {
@@ -135,6 +150,18 @@ mod tests {
         for (when, shown) in rows {
             assert_eq!(condition(&when), shown);
         }
+    }
+
+    #[test]
+    fn the_middle_of_a_long_text_is_left_out() {
+        assert_eq!(shortened(&"ä".repeat(SHOWN_CHARS_MAX)), "ä".repeat(SHOWN_CHARS_MAX));
+        let long = format!("id in [{}\n]", "7, ".repeat(1_000));
+        let short = shortened(&long);
+        assert!(
+            short.starts_with("id in [7, ") && short.contains(", ... ") && short.ends_with(" ]"),
+            "{short}"
+        );
+        assert_eq!(short.chars().count(), SHOWN_CHARS_MAX + 5);
     }
 
     #[test]

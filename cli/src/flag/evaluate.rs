@@ -3,13 +3,16 @@
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::context::ContextArgs;
 use crate::{
     client::{Answer, Call},
     failure::{Exit, Failure},
-    input,
     output::{cell, table},
     session::Session,
 };
+
+/// In place of a variant, where none is served.
+pub const CODE_DEFAULT: &str = "none: the caller's code default";
 
 /// What to evaluate, for whom.
 #[derive(Args, Debug)]
@@ -22,20 +25,13 @@ pub struct EvalArgs {
     /// The environment that the token is expected to be for
     #[arg(short, long, env = "FLAGRAFT_ENVIRONMENT")]
     environment: Option<String>,
-    /// The user or thing to evaluate for
-    #[arg(short = 'k', long, value_name = "ID")]
-    targeting_key: Option<String>,
-    /// An attribute, NAME=VALUE; repeat for more. The value is JSON where it reads as JSON, else text
-    #[arg(short, long = "attribute", value_name = "NAME=VALUE")]
-    attributes: Vec<String>,
-    /// All attributes as a JSON object, @FILE, or `-` for standard input
-    #[arg(short, long, value_name = "JSON")]
-    context: Option<String>,
+    #[command(flatten)]
+    context: ContextArgs,
 }
 
 /// Evaluates. The token says in which project and environment.
 pub async fn run(session: &Session, args: &EvalArgs) -> Result<(), Failure> {
-    let context = input::context(args.context.as_deref(), &args.attributes, args.targeting_key.as_deref())?;
+    let context = args.context.context()?;
     let mut path = vec!["ofrep", "v1", "evaluate", "flags"];
     path.extend(args.key.as_deref());
     let answer = session.client.send(&Call::ask(path, json!({"context": context}))).await?;
@@ -65,7 +61,7 @@ fn expected(args: &EvalArgs, body: &Value) -> Result<(), Failure> {
 
 fn single(body: &Value, answer: &Answer) -> String {
     let variant = match body["variant"].as_str() {
-        Some("") | None => "none: the caller's code default".to_owned(),
+        Some("") | None => CODE_DEFAULT.to_owned(),
         Some(variant) => variant.to_owned(),
     };
     let value = body.get("value").map_or_else(|| "none".to_owned(), Value::to_string);
@@ -88,7 +84,7 @@ fn bulk(flags: &[Value], answer: &Answer) -> String {
 }
 
 /// Which state answered, how old it was, and which node it was.
-fn provenance(answer: &Answer) -> String {
+pub fn provenance(answer: &Answer) -> String {
     let header = |name: &str| match answer.header(name) {
         "" => "-".to_owned(),
         text => text.to_owned(),

@@ -1,7 +1,9 @@
 //! `flagraft flag ...`: reading, changing and evaluating flags.
 
+mod context;
 mod define;
 mod evaluate;
+mod explain;
 mod view;
 
 use clap::{Args, Subcommand};
@@ -42,6 +44,8 @@ pub enum FlagCommand {
     History(view::HistoryArgs),
     /// Evaluate one flag, or every flag, as a service would
     Eval(evaluate::EvalArgs),
+    /// Explain an evaluation: each step that was tried, with what it saw
+    Explain(explain::ExplainArgs),
     /// Set the weights of a rule's rollout, or of the default's
     Rollout(RolloutArgs),
     /// Set what is served where no target and no rule matches
@@ -176,6 +180,7 @@ pub async fn run(command: FlagCommand, global: &Global) -> Result<(), Failure> {
         FlagCommand::Copy(args) => copy(&global.management()?, &args).await,
         FlagCommand::History(args) => view::history(&global.management()?, &args).await,
         FlagCommand::Eval(args) => evaluate::run(&global.evaluation()?, &args).await,
+        FlagCommand::Explain(args) => explain::run(&global.management()?, &args).await,
         FlagCommand::Rollout(args) => rollout(&global.management()?, &args).await,
         FlagCommand::SetDefault(args) => set_default(&global.management()?, &args).await,
     }

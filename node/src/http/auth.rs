@@ -88,6 +88,15 @@ impl Caller {
         self.token.spec.allows(Role::Reader, project, environment)
     }
 
+    /// Whether the caller may read the rules of the environment: an admin token by its grants, a service token those of
+    /// its own environment.
+    pub(super) fn reads_rules(&self, project: &ProjectKey, environment: &EnvironmentKey) -> bool {
+        let evaluates_there = || {
+            self.kind() == TokenKind::Service && self.token.spec.evaluates() == Some((project, environment))
+        };
+        self.reads(project, Some(environment)) || evaluates_there()
+    }
+
     /// The project, if it exists for this caller: another tenant's reads like one that is not there.
     pub(super) fn project<'s>(
         &self,
@@ -141,17 +150,51 @@ impl FromRequestParts<App> for Admin {
                 "this token evaluates flags and manages nothing; use an admin token (fr_adm_...)",
             ));
         }
-        match app.node.reads().age_ms() {
-            Some(age_ms) if age_ms <= ceil_ms(app.options.admin_age_max) => Ok(Self(caller)),
-            age_ms => {
-                app.node.metrics().denied("age");
-                let since =
-                    age_ms.map_or("it started".to_owned(), |age_ms| format!("{} s ago", age_ms / 1000));
-                Err(ApiError::unavailable(format!(
-                    "this node is not known to be current since {since}, so it can't tell whether an admin token was \
-                     revoked; use another node. Evaluation goes on"
-                )))
-            }
+        admits_admins(app)?;
+        Ok(Self(caller))
+    }
+}
+
+/// Refuses admin tokens on a node that may not know that one was revoked.
+fn admits_admins(app: &App) -> Result<(), ApiError> {
+    match app.node.reads().age_ms() {
+        Some(age_ms) if age_ms <= ceil_ms(app.options.admin_age_max) => Ok(()),
+        age_ms => {
+            app.node.metrics().denied("age");
+            let since = age_ms.map_or("it started".to_owned(), |age_ms| format!("{} s ago", age_ms / 1000));
+            Err(ApiError::unavailable(format!(
+                "this node is not known to be current since {since}, so it can't tell whether an admin token was \
+                 revoked; use another node. Evaluation goes on"
+            )))
+        }
+    }
+}
+
+/// A caller that may read rules: an admin token, or a service token, which decides by them. Which ones, see
+/// [`Caller::reads_rules`].
+pub(super) struct Reader(pub(super) Caller);
+
+impl FromRequestParts<App> for Reader {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let caller = Caller::authenticate(app, &parts.headers).await?;
+        refuse_clients(app, &caller)?;
+        if caller.kind() == TokenKind::Admin {
+            admits_admins(app)?;
+        }
+        Ok(Self(caller))
+    }
+}
+
+fn refuse_clients(app: &App, caller: &Caller) -> Result<(), ApiError> {
+    match caller.kind() {
+        TokenKind::Admin | TokenKind::Service => Ok(()),
+        TokenKind::Client => {
+            app.node.metrics().denied("forbidden");
+            Err(ApiError::forbidden(
+                "a client token evaluates flags and sees nothing else; use an admin or service token",
+            ))
         }
     }
 }
@@ -165,15 +208,7 @@ impl FromRequestParts<App> for Observer {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let caller = Caller::authenticate(app, &parts.headers).await?;
-        match caller.kind() {
-            TokenKind::Admin | TokenKind::Service => Ok(Self),
-            TokenKind::Client => {
-                app.node.metrics().denied("forbidden");
-                Err(ApiError::forbidden(
-                    "a client token evaluates flags and sees nothing else; use an admin or service token",
-                ))
-            }
-        }
+        refuse_clients(app, &caller).map(|()| Self)
     }
 }
 

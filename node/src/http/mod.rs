@@ -7,8 +7,10 @@ mod backup;
 mod changes;
 mod cluster;
 mod consistency;
+mod context;
 mod environments;
 mod error;
+mod explain;
 mod extract;
 mod flags;
 mod json;
@@ -159,6 +161,11 @@ pub fn table() -> Vec<Route> {
         )
         .says("Delete an environment and every flag's configuration in it")
         .query(WHY),
+        post("/api/v1/projects/{project}/environments/{environment}/explain", explain::post, "explainFlag")
+            .reads(Callers::Observers)
+            .says("Explain an evaluation: what a flag is for a context, and everything that was tried to find that out")
+            .takes("Explain")
+            .gives("Explanation"),
         // Flags
         get("/api/v1/projects/{project}/flags", flags::list, "listFlags")
             .says("List flags")

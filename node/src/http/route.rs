@@ -97,6 +97,11 @@ impl Route {
         Self { part: Part::Ofrep, callers: Callers::Evaluators, ..self }
     }
 
+    /// Reads, though it takes a body; these callers may.
+    pub(super) fn reads(self, callers: Callers) -> Self {
+        Self { part: Part::Read, callers, ..self }
+    }
+
     /// Tells how the node does, to these callers.
     pub(super) fn status(self, callers: Callers) -> Self {
         Self { part: Part::Status, callers, ..self }

@@ -4,6 +4,7 @@ mod access;
 mod audit;
 mod catalog;
 mod evaluation;
+mod explain;
 mod harness;
 mod members;
 mod reads;

@@ -8,19 +8,20 @@ use axum::{
     http::request::Parts,
 };
 use flagraft_core::{
-    context::{EvaluationContext, TARGETING_KEY},
+    context::EvaluationContext,
     identity::RevisionToken,
     key::{EnvironmentKey, ProjectKey},
     token::TokenKind,
 };
 use percent_encoding::percent_decode_str;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::failure::Failure;
 use crate::http::{
     App,
     auth::Caller,
     consistency::ReadTerms,
+    context::{context, nobody},
     error::ApiError,
     extract::{JsonBytes, parsed},
     time::parse_rfc3339,
@@ -59,12 +60,8 @@ impl Asked {
         }
         let terms = ReadTerms::from_request_parts(&mut parts, app).await?;
         let JsonBytes(bytes) = JsonBytes::from_request(Request::from_parts(parts, body), app).await?;
-        let mut context = context(parsed(&bytes)?)?;
-        if !app.options.region.is_empty() {
-            context.entry("region").or_insert_with(|| app.options.region.clone().into());
-        }
-        let mut context = EvaluationContext::new(context);
-        context.override_with(&caller.token.spec.context);
+        let context = context(app, &caller.token, given_context(parsed(&bytes)?)?)
+            .map_err(|invalid| Failure::invalid_context(&invalid.message))?;
         Ok(Self { caller, project, environment, terms, context })
     }
 
@@ -80,22 +77,12 @@ impl Asked {
 
 /// The context of a request's body. One that is not given is empty; fields that OFREP does not name are ignored, so
 /// that newer providers are understood.
-fn context(body: Value) -> Result<Map<String, Value>, Failure> {
+fn given_context(body: Value) -> Result<Value, Failure> {
     let Value::Object(mut body) = body else {
         let message = "the body is a JSON object: {\"context\": {...}}";
         return Err(Failure::parse_error(message));
     };
-    let context = match body.remove("context") {
-        None => Map::new(),
-        Some(Value::Object(context)) => context,
-        Some(_) => return Err(Failure::invalid_context("`context` is a JSON object")),
-    };
-    match context.get(TARGETING_KEY) {
-        None | Some(Value::String(_)) => Ok(context),
-        Some(_) => {
-            Err(Failure::invalid_context("`targetingKey` is a string; leave it out where there is none"))
-        }
-    }
+    Ok(body.remove("context").unwrap_or_else(nobody))
 }
 
 /// What an event told its receiver, who now asks for all flags: `flagConfigEtag`.
@@ -144,18 +131,16 @@ mod tests {
 
     #[test]
     fn contexts() {
-        assert_eq!(context(json!({})).expect("empty"), Map::new());
-        assert_eq!(context(json!({"context": {}, "later": 1})).expect("empty"), Map::new());
-        assert_eq!(context(json!({"context": {"targetingKey": "u1"}})).expect("one").len(), 1);
-        for (body, code) in [
-            (json!([]), "PARSE_ERROR"),
-            (json!("context"), "PARSE_ERROR"),
-            (json!({"context": null}), "INVALID_CONTEXT"),
-            (json!({"context": []}), "INVALID_CONTEXT"),
-            (json!({"context": {"targetingKey": 7}}), "INVALID_CONTEXT"),
-            (json!({"context": {"targetingKey": null}}), "INVALID_CONTEXT"),
+        for (body, context) in [
+            (json!({}), json!({})),
+            (json!({"context": {}, "later": 1}), json!({})),
+            (json!({"context": {"targetingKey": "u1"}}), json!({"targetingKey": "u1"})),
+            (json!({"context": null}), json!(null)),
         ] {
-            assert_eq!(context(body.clone()).expect_err("refused").code, code, "{body}");
+            assert_eq!(given_context(body.clone()).expect("an object"), context, "{body}");
+        }
+        for body in [json!([]), json!("context")] {
+            assert_eq!(given_context(body.clone()).expect_err("refused").code, "PARSE_ERROR", "{body}");
         }
     }
 

@@ -24,13 +24,12 @@ async fn send(api: &Api, route: &Route, token: Option<&str>) -> Answer {
     if let Some(token) = token {
         call = call.token(token);
     }
-    // An empty object passes no handler's checks, so no row changes anything for the next one.
-    if route.body.is_some() && route.part != Part::Ofrep {
-        call.json(&json!({})).send().await
-    } else if route.body.is_some() {
-        call.json(&json!({"context": {}})).send().await
-    } else {
-        call.send().await
+    match (route.body, route.part) {
+        (None, _) => call.send().await,
+        (Some(_), Part::Ofrep) => call.json(&json!({"context": {}})).send().await,
+        (Some(_), Part::Read) => call.json(&json!({"flag": "plain", "context": {}})).send().await,
+        // An empty object passes no handler's checks, so no row changes anything for the next one.
+        (Some(_), Part::Write | Part::Status) => call.json(&json!({})).send().await,
     }
 }
 

@@ -1,0 +1,39 @@
+//! `flag explain`: what a flag is for a context, and everything that was tried to find that out.
+
+mod text;
+
+use clap::Args;
+use serde_json::json;
+
+use super::{FlagArg, context::ContextArgs, evaluate::provenance};
+use crate::{
+    client::Call,
+    failure::Failure,
+    session::{EnvironmentArg, Session},
+};
+
+/// What to explain, for whom.
+#[derive(Args, Debug)]
+pub struct ExplainArgs {
+    #[command(flatten)]
+    flag: FlagArg,
+    #[command(flatten)]
+    environment: EnvironmentArg,
+    #[command(flatten)]
+    context: ContextArgs,
+}
+
+/// Explains.
+pub async fn run(session: &Session, args: &ExplainArgs) -> Result<(), Failure> {
+    let FlagArg { key, project } = &args.flag;
+    let path =
+        ["api", "v1", "projects", &project.project, "environments", &args.environment.environment, "explain"];
+    let body = json!({"flag": key, "context": args.context.context()?});
+    let answer = session.client.send(&Call::ask(path, body)).await?;
+    session.output.show(&answer.body, |explanation| {
+        format!("{}\n\n{}", text::explanation(explanation), provenance(&answer))
+    })
+}
+
+#[cfg(test)]
+mod tests;
