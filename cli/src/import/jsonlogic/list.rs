@@ -19,7 +19,7 @@ impl Translator<'_> {
     /// `missing`: the names of those attributes that are.
     pub(super) fn missing(&mut self, arguments: &Value) -> Translated<Cases> {
         let operands = self.operands(arguments)?;
-        let names = self.folded("missing", &operands, |names| Ok(constant::computed("merge", names)?))?;
+        let names = self.folded("missing", &operands, |names| constant::computed("merge", names))?;
         let missing = self.missing_of("missing", &names)?;
         Ok(Cases::always(Leaf::List(Condition::any(missing))))
     }

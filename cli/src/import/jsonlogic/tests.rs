@@ -487,6 +487,8 @@ fn what_has_no_exact_equal_is_refused_with_its_reason() {
         (on(json!({"==": [a, ["x"]]})), "with a list"),
         (on(json!({"==": [{"cat": [a, b]}, "xx"]})), "`cat` of two attributes"),
         (on(json!({"==": [{"cat": [a, "x"]}, 5]})), "`cat` makes"),
+        (on(json!({"==": [{"cat": ["x ", a]}, "x y"]})), "white space"),
+        (on(json!({"==": [{"cat": ["x", " "]}, "x"]})), "white space"),
         (on(json!({"==": [{"substr": [a, 2, 3]}, "abc"]})), "neither the beginning nor the end"),
         (on(json!({"==": [{"substr": [a, 0, 2]}, "nu"]})), "read differently"),
         (on(json!({"==": [{"%": [a, 2]}, 0]})), "`%` of the attribute \"a\""),

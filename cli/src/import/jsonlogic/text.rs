@@ -175,6 +175,15 @@ fn concatenated(leaves: Vec<Leaf>) -> Translated<Leaf> {
             Some((_, after)) => after.push_str(&text),
         }
     }
+    let after = around.as_ref().map_or("", |(_, after)| after);
+    let is_cut = match (before.is_empty(), after.is_empty()) {
+        (_, true) => before.trim() != before,
+        (true, false) => after.trim() != after,
+        (false, false) => before.trim_start() != before || after.trim_end() != after,
+    };
+    if is_cut {
+        return refuse("`cat` of a text that white space begins or ends, which flagd's Go engine cuts off");
+    }
     Ok(match around {
         None => Leaf::Constant(Value::String(before)),
         Some((name, after)) => Leaf::Around { before, name, after },
