@@ -38,7 +38,7 @@ async fn a_flagd_file_is_imported_whole_or_not_at_all() {
 
     // What can't be translated is named, with the reason and what to do; nothing is written.
     let refused = run(&[]).await.expect_exit(4);
-    for named in ["foyer-music", "programme-price", "$ref", "fractional", "--skip-untranslatable"] {
+    for named in ["foyer-music", "programme-price", "`%`", "$flagd.timestamp", "--skip-untranslatable"] {
         assert!(refused.stderr.contains(named), "{named} is not named: {refused:#?}");
     }
     assert!(!refused.stderr.contains("curtain-call"), "{refused:#?}");
@@ -47,6 +47,10 @@ async fn a_flagd_file_is_imported_whole_or_not_at_all() {
         tried.stdout.contains("curtain-call") && tried.stdout.contains("nothing was written"),
         "{tried:#?}"
     );
+    // Dry or not, each flag's rules are told, and how sure they are.
+    for told in ["curtain-call: exact", "not language == \"en\" -> on", "foyer-music: left out"] {
+        assert!(tried.stdout.contains(told), "{told} is not told: {tried:#?}");
+    }
     assert_eq!(cluster.agreed().await, before, "a refused import and a dry run write nothing");
 
     run(&["--skip-untranslatable"]).await.expect_exit(0);

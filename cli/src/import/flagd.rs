@@ -24,7 +24,16 @@ pub struct Imported {
     pub key: String,
     /// The flag as the API takes it, or why it can't be translated exactly.
     pub flag: Result<Value, String>,
-    /// What to know about the translation.
+    /// How far the translation goes.
+    pub remarks: Remarks,
+}
+
+/// What to know about a translation.
+#[derive(Debug, Default)]
+pub struct Remarks {
+    /// The contexts for which the flag and its translation may disagree.
+    pub except: BTreeSet<String>,
+    /// What else.
     pub notes: BTreeSet<String>,
 }
 
@@ -36,15 +45,16 @@ pub fn read(document: &Value, environment: &str) -> Result<Vec<Imported>, Failur
         Failure::usage(format!("the file is no flagd definition: {what}"))
             .next("it needs `flags`, an object of flags by key")
     };
-    let shared = match document.get("metadata") {
-        None | Some(Value::Null) => Map::new(),
-        Some(Value::Object(metadata)) => metadata.clone(),
-        Some(_) => return Err(no_flagd("`metadata` is no object")),
+    let object = |field: &str| match document.get(field) {
+        None | Some(Value::Null) => Ok(Map::new()),
+        Some(Value::Object(object)) => Ok(object.clone()),
+        Some(_) => Err(no_flagd(&format!("`{field}` is no object"))),
     };
+    let file = File { environment, metadata: object("metadata")?, evaluators: object("$evaluators")? };
     let translate = |key: &str, flag: &Value| {
-        let mut notes = BTreeSet::new();
-        let flag = self::flag(key, flag, environment, &shared, &mut notes);
-        Imported { key: key.to_owned(), flag, notes }
+        let mut remarks = Remarks::default();
+        let flag = self::flag(key, flag, &file, &mut remarks);
+        Imported { key: key.to_owned(), flag, remarks }
     };
     match document.get("flags") {
         Some(Value::Object(flags)) => Ok(flags.iter().map(|(key, flag)| translate(key, flag)).collect()),
@@ -60,13 +70,14 @@ pub fn read(document: &Value, environment: &str) -> Result<Vec<Imported>, Failur
     }
 }
 
-fn flag(
-    key: &str,
-    source: &Value,
-    environment: &str,
-    shared: &Map<String, Value>,
-    notes: &mut BTreeSet<String>,
-) -> Result<Value, String> {
+/// What all flags of a file share.
+struct File<'a> {
+    environment: &'a str,
+    metadata: Map<String, Value>,
+    evaluators: Map<String, Value>,
+}
+
+fn flag(key: &str, source: &Value, file: &File<'_>, remarks: &mut Remarks) -> Result<Value, String> {
     let source = source.as_object().ok_or("it is no object")?;
     let enabled = match source.get("state").and_then(Value::as_str) {
         Some("ENABLED") => true,
@@ -88,14 +99,21 @@ fn flag(
     let rules = match targeting {
         None => Vec::new(),
         Some(targeting) => {
-            let translation = jsonlogic::translate(targeting, &|name| variants.contains_key(name))
+            let source = jsonlogic::Source {
+                key,
+                variants,
+                default: default["variant"].as_str(),
+                evaluators: &file.evaluators,
+            };
+            let translation = jsonlogic::translate(targeting, &source)
                 .map_err(|jsonlogic::Untranslatable(why)| format!("its `targeting` has {why}"))?;
-            notes.extend(translation.notes);
+            remarks.except.extend(translation.except);
+            remarks.notes.extend(translation.notes);
             translation.rules
         }
     };
     for field in source.keys().filter(|field| !FIELDS.contains(&field.as_str()) && *field != "key") {
-        notes.insert(format!("its field `{field}` means nothing to flagd and is left out"));
+        remarks.notes.insert(format!("its field `{field}` means nothing to flagd and is left out"));
     }
     let mut flag = json!({
         "key": key,
@@ -103,14 +121,14 @@ fn flag(
         "variants": typed(kind, variants),
         // A disabled flag of flagd leaves the caller with its code default; so does this.
         "off_variant": null,
-        "environments": {environment: {"enabled": enabled, "rules": rules, "default": default}},
+        "environments": {file.environment: {"enabled": enabled, "rules": rules, "default": default}},
     });
     match source.get("description") {
         None | Some(Value::Null) => {}
         Some(Value::String(text)) => flag["description"] = json!(text),
         Some(_) => return Err("its `description` is no text".to_owned()),
     }
-    let metadata = metadata(source.get("metadata"), shared)?;
+    let metadata = metadata(source.get("metadata"), &file.metadata)?;
     if !metadata.is_empty() {
         flag["metadata"] = Value::Object(metadata);
     }
@@ -238,7 +256,7 @@ mod tests {
             "state": "DISABLED", "variants": {"on": true, "off": false}, "defaultVariant": null,
             "metadata": {"team": "b"}, "description": "what", "extra": 1,
         }));
-        assert!(imported.notes.iter().any(|note| note.contains("`extra`")));
+        assert!(imported.remarks.notes.iter().any(|note| note.contains("`extra`")));
         assert_eq!(
             imported.flag.expect("translated"),
             json!({
@@ -258,7 +276,7 @@ mod tests {
             ("variants", json!({}), "no `variants`"),
             ("defaultVariant", json!("purple"), "not one of its variants"),
             ("metadata", json!({"a": [1]}), "no text, number or boolean"),
-            ("targeting", json!({"fractional": [["on", 1]]}), "`fractional`"),
+            ("targeting", json!({"%": [{"var": "id"}, 2]}), "`%` of the attribute"),
             ("targeting", json!({"if": [true, "purple"]}), "not one of its variants"),
         ];
         assert!(one(good.clone()).flag.is_ok());
@@ -274,6 +292,7 @@ mod tests {
             json!({"flags": 1}),
             json!({"flags": [{}]}),
             json!({"flags": {}, "metadata": 1}),
+            json!({"flags": {}, "$evaluators": []}),
         ] {
             assert!(read(&document, "production").is_err(), "{document}");
         }
@@ -284,6 +303,6 @@ mod tests {
         let flag = json!({"key": "f", "state": "ENABLED", "variants": {"on": true}, "defaultVariant": "on"});
         let flags = read(&json!({"flags": [flag]}), "production").expect("a flagd file");
         assert_eq!(flags[0].key, "f");
-        assert!(flags[0].flag.is_ok() && flags[0].notes.is_empty());
+        assert!(flags[0].flag.is_ok() && flags[0].remarks.notes.is_empty());
     }
 }

@@ -33,6 +33,14 @@ fn flagd_file() -> Value {
                 "state": "DISABLED", "variants": {"a": "a", "b": "b"}, "defaultVariant": "a",
                 "targeting": {"fractional": [["a", 1], ["b", 1]]},
             },
+            "odd": {
+                "state": "ENABLED", "variants": {"on": true, "off": false}, "defaultVariant": "on",
+                "targeting": {"if": [{"==": [{"%": [{"var": "id"}, 2]}, 1]}, "on", "off"]},
+            },
+            "night": {
+                "state": "ENABLED", "variants": {"on": true, "off": false}, "defaultVariant": null,
+                "targeting": {"if": [{">": [{"var": "$flagd.timestamp"}, 1_900_000_000]}, "on", "off"]},
+            },
         },
         "$evaluators": {"isStaff": {"in": [{"var": "role"}, ["staff"]]}},
     })
@@ -47,21 +55,72 @@ fn puts(objects: &[(Kind, Value)]) -> Vec<Value> {
 fn a_flagd_file_is_read_and_what_cannot_be_is_named() {
     let args = args("--format flagd -p shop -e production");
     let source = read(&args, &flagd_file(), PROJECT).expect("a flagd file");
-    let named: Vec<&str> = source.untranslatable.keys().map(String::as_str).collect();
-    assert_eq!(named, ["shared", "split"]);
-    let failure = untranslatable(&source.untranslatable);
+    let refused = source.untranslatable();
+    assert_eq!(refused.keys().copied().collect::<Vec<_>>(), ["night", "odd"]);
+    let failure = untranslatable(&refused);
     assert_eq!(failure.exit, Exit::Rejected);
     let text = failure.to_string();
     for part in [
         "2 flags have",
-        "shared: its `targeting` has a $ref",
-        "split: its `targeting` has",
-        "`fractional`",
+        "odd: its `targeting` has `%` of the attribute \"id\"",
+        "night: its `targeting` has flagd's own attribute",
+        "send the time as an attribute",
         "--skip-untranslatable",
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
     catalog::catalog(puts(&source.objects));
+}
+
+#[test]
+fn the_report_says_what_became_of_each_flag_and_how_sure_that_is() {
+    let args = args("--format flagd -p shop -e production --dry-run --skip-untranslatable");
+    let source = read(&args, &flagd_file(), PROJECT).expect("a flagd file");
+    let items = plan::items(source.objects.clone(), |_, _| None, OnConflict::Fail);
+    let report =
+        Report { args: &args, source: &source, items: &items, batches: 1, written: Written::default() };
+    let json = report.to_json();
+    assert_eq!(
+        json["untranslatable"].as_object().map(|flags| flags.keys().map(String::as_str).collect::<Vec<_>>()),
+        Some(vec!["night", "odd"])
+    );
+    let of = |flag: &str| {
+        let translations = json["translations"].as_array().expect("a list");
+        translations.iter().find(|translation| translation["flag"] == flag).cloned().expect(flag)
+    };
+    assert_eq!(
+        of("seats"),
+        json!({
+            "flag": "seats", "sureness": "exact", "refused": null,
+            "rules": [r#"if-1: city in ["Vienna", "Linz"] -> many"#, "default -> few"], "except": [], "notes": [],
+        })
+    );
+    assert_eq!(of("odd")["sureness"], "refused");
+    assert_eq!(of("odd")["rules"], json!([]));
+    let split = of("split");
+    assert_eq!(split["sureness"], "exact_except");
+    assert_eq!(
+        split["rules"],
+        json!([
+            r#"split-1: everyone -> a 1 : b 1 by targetingKey, seed "split", method flagd"#,
+            "default -> a"
+        ])
+    );
+    assert!(split["except"][0].as_str().is_some_and(|except| except.contains("targetingKey")), "{split}");
+    let text = report.to_text();
+    for part in [
+        "TRANSLATION",
+        "seats: exact\n  if-1: city in [\"Vienna\", \"Linz\"] -> many\n  default -> few\n",
+        "split: exact, except\n",
+        "  except: \"targetingKey\": exact unless",
+        "shared: exact\n",
+        "  note: the shared evaluator \"isStaff\" is written out in its rules\n",
+        "odd: left out: its `targeting` has `%`",
+        "nothing was written",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains("\nencore: "), "a flag without rules has nothing to tell: {text}");
 }
 
 /// The demo catalog goes into an empty cluster, in the order that the import makes of it.

@@ -1,7 +1,10 @@
 //! flagd's targeting, which is JsonLogic, as rules of ours.
 //!
-//! A translation is exact or it is refused. JsonLogic coerces where our conditions are strict by type, so a
-//! comparison often becomes more than one condition:
+//! A translation is exact or it is refused. An expression is taken apart into cases (`cases`): for whom it gives which
+//! constant, attribute or share. Constants are worked out (`constant`), the cases of the whole targeting become
+//! rules in order.
+//!
+//! JsonLogic coerces where our conditions are strict by type, so a comparison often becomes more than one condition:
 //!
 //! * A missing attribute is `null`: never equal to a text, number or boolean (`==` does not match, `!=` does,
 //!   and ours agree, because a missing attribute matches nothing and its negation everything), but 0 in `<`,
@@ -10,30 +13,53 @@
 //! * `==` and `!=` equate a number with the text that spells it and with a boolean: the other spellings are
 //!   added to the values. `===`, `!==` and `in` are strict in both.
 //!
-//! Two kinds of context stay outside, because no finite list of values holds them or because flagd's own
-//! engines disagree about them. One is a text that spells a number unusually or where a range is asked for
-//! (`"1e1"`, `"17" < 18`): the report names the attributes concerned. The other is an attribute that is a
-//! list or an object: here a list matches when one of its elements does. What the engines that flagd
-//! documents do not agree on (a bare attribute inside `and`, texts such as `"0x10"`) is refused.
+//! Some contexts stay outside, because no finite list of values holds them or because flagd's own engines disagree
+//! about them: a text that spells a number unusually or where a range is asked for (`"1e1"`, `"17" < 18`), a list where
+//! one value is expected. The report names the attributes concerned. What the engines that flagd documents do not agree
+//! on in ordinary contexts (a bare attribute inside `and`, texts such as `"0x10"`) is refused.
 
+mod cases;
+mod comparison;
 mod condition;
+mod constant;
+mod fractional;
+mod list;
 mod operand;
+mod text;
+mod truth;
+mod value;
+mod version;
 
 use std::collections::BTreeSet;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use self::{
+    cases::{Leaf, Split},
     condition::Condition,
-    operand::{Operand, attribute, only, operand, operation, pair, plain, spelled},
+    value::Scope,
 };
+
+/// The flag that a targeting belongs to, and what surrounds it.
+pub struct Source<'a> {
+    /// The flag's key.
+    pub key: &'a str,
+    /// Its variants.
+    pub variants: &'a Map<String, Value>,
+    /// The variant that flagd serves where the targeting gives `null`.
+    pub default: Option<&'a str>,
+    /// The file's `$evaluators`, by name.
+    pub evaluators: &'a Map<String, Value>,
+}
 
 /// A flag's targeting as rules, tried in order; where none matches, flagd's default variant is served.
 #[derive(Debug, PartialEq)]
 pub struct Translation {
     /// The rules as the API takes them.
     pub rules: Vec<Value>,
-    /// For which contexts the rules and the targeting agree, where that is not all of them.
+    /// For which contexts the rules and the targeting may disagree; for all others they agree.
+    pub except: BTreeSet<String>,
+    /// What else to know.
     pub notes: BTreeSet<String>,
 }
 
@@ -47,277 +73,127 @@ fn refuse<T>(why: impl Into<String>) -> Translated<T> {
     Err(Untranslatable(why.into()))
 }
 
-/// Translates a flag's targeting. `is_variant` says which names a result may have.
-pub fn translate(targeting: &Value, is_variant: &dyn Fn(&str) -> bool) -> Translated<Translation> {
-    let mut translator =
-        Translator { is_variant, rules: Vec::new(), to_default: Vec::new(), notes: BTreeSet::new() };
-    translator.result(targeting, &Condition::Always)?;
-    Ok(Translation { rules: translator.rules, notes: translator.notes })
+/// Translates a flag's targeting.
+pub fn translate(targeting: &Value, source: &Source<'_>) -> Translated<Translation> {
+    let mut translator = Translator {
+        source,
+        scope: Scope::Context,
+        evaluators: Vec::new(),
+        except: BTreeSet::new(),
+        notes: BTreeSet::new(),
+    };
+    let mut rules = Rules { source, rules: Vec::new(), to_default: Vec::new() };
+    for case in translator.value(targeting)?.into_iter() {
+        match case.leaf {
+            Leaf::Constant(value) => rules.serve(&value, &case.when)?,
+            Leaf::Split(split) => rules.split(&split, &case.when)?,
+            Leaf::Attribute(name) => {
+                for variant in source.variants.keys() {
+                    let named = Condition::one_of(&name, vec![json!(variant)]);
+                    rules.serve(&json!(variant), &Condition::all([case.when.clone(), named]))?;
+                }
+                translator.except.insert(format!(
+                    "\"{name}\": exact unless it is something else than the name of a variant: flagd answers with an \
+                     error then, and here it is the default"
+                ));
+                rules.serve(&Value::Null, &case.when)?;
+            }
+            Leaf::Around { name, .. } | Leaf::Part { name, .. } => {
+                return refuse(format!("a result that is made of the text of \"{name}\""));
+            }
+            Leaf::List(_) => return refuse("a result that is a list and not the name of a variant"),
+        }
+    }
+    Ok(Translation { rules: rules.rules, except: translator.except, notes: translator.notes })
 }
 
-/// The four orderings, by JsonLogic's name.
-#[derive(Clone, Copy)]
-struct Ordering {
-    op: &'static str,
-    holds: fn(f64, f64) -> bool,
-    flipped: &'static str,
-}
-
-const ORDERINGS: [(&str, Ordering); 4] = [
-    ("<", Ordering { op: "lt", holds: |a, b| a < b, flipped: ">" }),
-    ("<=", Ordering { op: "lte", holds: |a, b| a <= b, flipped: ">=" }),
-    (">", Ordering { op: "gt", holds: |a, b| a > b, flipped: "<" }),
-    (">=", Ordering { op: "gte", holds: |a, b| a >= b, flipped: "<=" }),
-];
-
-fn ordering(name: &str) -> Option<Ordering> {
-    ORDERINGS.iter().find(|(known, _)| *known == name).map(|(_, ordering)| *ordering)
-}
-
+/// What is known while a targeting is translated.
 struct Translator<'a> {
-    is_variant: &'a dyn Fn(&str) -> bool,
-    rules: Vec<Value>,
-    /// What came out as `null`: those contexts get the default variant, so no later rule may match them.
-    to_default: Vec<Condition>,
+    source: &'a Source<'a>,
+    /// What a `var` looks into.
+    scope: Scope,
+    /// The shared evaluators that are being written out, the outermost first.
+    evaluators: Vec<String>,
+    except: BTreeSet<String>,
     notes: BTreeSet<String>,
 }
 
-impl Translator<'_> {
-    /// Translates an expression whose result names a variant, for the contexts that `within` matches.
-    fn result(&mut self, expression: &Value, within: &Condition) -> Translated<()> {
-        match expression {
-            Value::Null => {
-                self.to_default.push(within.clone());
-                Ok(())
-            }
-            Value::String(variant) => self.serve(variant, within),
-            // flagd takes true and false for variants of these names.
-            Value::Bool(variant) => self.serve(if *variant { "true" } else { "false" }, within),
-            Value::Object(_) => match operation(expression)? {
-                ("if" | "?:", arguments) => self.chain(arguments, within),
-                ("var", _) => refuse("it serves the variant that an attribute names"),
-                _ => {
-                    let condition = self.condition(expression)?;
-                    self.result(&Value::Bool(true), &Condition::all([within.clone(), condition]))?;
-                    self.result(&Value::Bool(false), within)
-                }
-            },
-            Value::Number(_) | Value::Array(_) => {
-                refuse(format!("its result {expression} is not the name of a variant"))
-            }
-        }
-    }
+/// Rules under construction.
+struct Rules<'a> {
+    source: &'a Source<'a>,
+    rules: Vec<Value>,
+    /// What came out as `null`: those contexts get the default variant, so no later rule may match them.
+    to_default: Vec<Condition>,
+}
 
-    /// `if a then x, else if b then y, else z`.
-    fn chain(&mut self, arguments: &Value, within: &Condition) -> Translated<()> {
-        let Value::Array(arguments) = arguments else { return refuse("`if` without a list of branches") };
-        let mut branches = arguments.chunks_exact(2);
-        for branch in &mut branches {
-            let [condition, then] = branch else { continue };
-            let condition = self.condition(condition)?;
-            self.result(then, &Condition::all([within.clone(), condition]))?;
+impl Rules<'_> {
+    /// Serves the variant that a constant names.
+    fn serve(&mut self, value: &Value, when: &Condition) -> Translated<()> {
+        match self.variant(value)? {
+            None => self.to_default.push(when.clone()),
+            Some(variant) => self.push(when, json!({ "variant": variant })),
         }
-        // Without an `else` the result is null.
-        self.result(branches.remainder().first().unwrap_or(&Value::Null), within)
-    }
-
-    fn serve(&mut self, variant: &str, within: &Condition) -> Translated<()> {
-        if !(self.is_variant)(variant) {
-            return refuse(format!("its result \"{variant}\" is not one of its variants"));
-        }
-        let not_default = self.to_default.iter().cloned().map(Condition::not);
-        let when = Condition::all([within.clone()].into_iter().chain(not_default));
-        let open_ended = self.rules.last().is_some_and(|rule| rule.get("when").is_none());
-        let rule = match when {
-            Condition::Never => return Ok(()),
-            // What follows a rule for everyone is never reached.
-            _ if open_ended => return Ok(()),
-            Condition::Always => json!({"id": "else", "serve": {"variant": variant}}),
-            Condition::When(when) => {
-                json!({"id": format!("if-{}", self.rules.len() + 1), "when": when, "serve": {"variant": variant}})
-            }
-        };
-        self.rules.push(rule);
         Ok(())
     }
 
-    /// Translates an expression into the condition that its result is true, or counts as true.
-    fn condition(&mut self, expression: &Value) -> Translated<Condition> {
-        match expression {
-            Value::Bool(true) => return Ok(Condition::Always),
-            Value::Bool(false) | Value::Null => return Ok(Condition::Never),
-            Value::Object(_) => {}
-            _ => return refuse(format!("the constant {expression} as a condition")),
-        }
-        let (name, arguments) = operation(expression)?;
-        match name {
-            "var" => Ok(self.truthy(attribute(arguments)?)),
-            "!" => Ok(self.condition(only(name, arguments)?)?.not()),
-            "!!" => self.condition(only(name, arguments)?),
-            "==" => self.equal(arguments, true),
-            "!=" => Ok(self.equal(arguments, true)?.not()),
-            "===" => self.equal(arguments, false),
-            "!==" => Ok(self.equal(arguments, false)?.not()),
-            "in" => self.member(arguments),
-            "or" => Ok(Condition::any(self.each(name, arguments)?)),
-            "and" => {
-                let bare = |part: &Value| matches!(operation(part), Ok(("var", _)));
-                if arguments.as_array().is_some_and(|parts| parts.iter().any(bare)) {
-                    return refuse(
-                        "a bare attribute inside `and`, which flagd's engines read differently; \
-                         write {\"!!\": [{\"var\": ...}]}",
-                    );
-                }
-                Ok(Condition::all(self.each(name, arguments)?))
-            }
-            "if" | "?:" => refuse("`if` inside a condition"),
-            "$ref" => refuse("a $ref to a shared evaluator"),
-            _ => match ordering(name) {
-                Some(_) => self.ordered(name, arguments),
-                None => refuse(format!("the operator `{name}`")),
-            },
-        }
-    }
-
-    fn each(&mut self, name: &str, arguments: &Value) -> Translated<Vec<Condition>> {
-        match arguments {
-            Value::Array(parts) if !parts.is_empty() => {
-                parts.iter().map(|part| self.condition(part)).collect()
-            }
-            _ => refuse(format!("`{name}` without a list of conditions")),
-        }
-    }
-
-    /// An attribute as a condition: it is there, and neither false nor zero nor empty.
-    fn truthy(&mut self, name: &str) -> Condition {
-        self.named(name);
-        let falsy = Condition::attribute(name, "in", vec![json!(false), json!(0), json!("")]);
-        Condition::all([Condition::missing(name).not(), falsy.not()])
-    }
-
-    fn equal(&mut self, arguments: &Value, coerce: bool) -> Translated<Condition> {
-        let (name, constant) = match pair("an equality", arguments)? {
-            (Operand::Attribute(name), Operand::Constant(constant))
-            | (Operand::Constant(constant), Operand::Attribute(name)) => (name, constant),
-            (Operand::Attribute(_), Operand::Attribute(_)) => {
-                return refuse("a comparison of two attributes");
-            }
-            (Operand::Constant(_), Operand::Constant(_)) => return refuse("a comparison of two constants"),
-        };
-        if constant.is_null() {
-            return Ok(Condition::missing(name));
-        }
-        if constant.is_array() {
-            return refuse(format!("a comparison of \"{name}\" with a list"));
-        }
-        self.named(name);
-        if !coerce {
-            return Ok(Condition::one_of(name, vec![constant.clone()]));
-        }
-        let number = match constant {
-            Value::String(text) => spelled(text)?,
-            Value::Bool(truth) => Some(f64::from(u8::from(*truth))),
-            other => other.as_f64(),
-        };
-        let mut values = vec![constant.clone()];
-        if let Some(number) = number {
-            let mut add = |value: Value| {
-                if !values.contains(&value) {
-                    values.push(value);
-                }
+    /// Divides the users. Whoever it says nothing about is left to what follows.
+    fn split(&mut self, split: &Split, when: &Condition) -> Translated<()> {
+        let mut weights = Vec::new();
+        for (value, weight) in &split.shares {
+            let variant = match self.variant(value)? {
+                Some(variant) => variant,
+                None => match self.source.default {
+                    Some(default) => default.to_owned(),
+                    None => {
+                        return refuse("a `fractional` with a share for the default in the caller's code");
+                    }
+                },
             };
-            if !constant.is_number() {
-                add(plain(number));
-            }
-            // A text constant is compared with texts as text: other spellings are other texts.
-            if !constant.is_string() {
-                add(Value::String(plain(number).to_string()));
-                if number == 0.0 {
-                    add(json!(""));
-                }
-                self.notes.insert(format!(
-                    "\"{name}\": exact unless it is a text that spells a number in another way than {}",
-                    plain(number)
-                ));
-            }
-            if number == 1.0 {
-                add(json!(true));
-            }
-            if number == 0.0 {
-                add(json!(false));
-            }
+            weights.push((variant, *weight));
         }
-        Ok(Condition::one_of(name, values))
+        let weights: Vec<Value> = fractional::united(&weights)?
+            .into_iter()
+            .map(|(variant, weight)| json!({"variant": variant, "weight": weight}))
+            .collect();
+        let rollout = json!({"by": split.by, "seed": split.seed, "method": "flagd", "weights": weights});
+        self.push(when, json!({ "rollout": rollout }));
+        Ok(())
     }
 
-    /// `a < b`, and `a < b < c`, which JsonLogic has for ranges.
-    fn ordered(&mut self, name: &str, arguments: &Value) -> Translated<Condition> {
-        let operands = match arguments {
-            Value::Array(operands) if (2..=3).contains(&operands.len()) => operands,
-            _ => return refuse(format!("`{name}` without two or three operands")),
+    /// The variant that a constant names; `None` for the default.
+    fn variant(&self, value: &Value) -> Translated<Option<String>> {
+        let variant = match value {
+            Value::Null => return Ok(None),
+            Value::String(variant) => variant.clone(),
+            // flagd takes true and false for variants of these names.
+            Value::Bool(variant) => variant.to_string(),
+            other => return refuse(format!("its result {other} is not the name of a variant")),
         };
-        let steps = operands.windows(2).map(|step| match step {
-            [left, right] => self.step(name, operand(left)?, operand(right)?),
-            _ => Ok(Condition::Always),
-        });
-        Ok(Condition::all(steps.collect::<Translated<Vec<_>>>()?))
+        match self.source.variants.contains_key(&variant) {
+            true => Ok(Some(variant)),
+            false => refuse(format!("its result \"{variant}\" is not one of its variants")),
+        }
     }
 
-    fn step(&mut self, name: &str, left: Operand<'_>, right: Operand<'_>) -> Translated<Condition> {
-        let Some(found) = ordering(name) else { return refuse(format!("the operator `{name}`")) };
-        let (attribute, constant, found) = match (left, right) {
-            (Operand::Attribute(name), Operand::Constant(constant)) => (name, constant, Some(found)),
-            (Operand::Constant(constant), Operand::Attribute(name)) => {
-                (name, constant, ordering(found.flipped))
+    fn push(&mut self, within: &Condition, serve: Value) {
+        let not_default = self.to_default.iter().cloned().map(Condition::not);
+        let when = Condition::all([within.clone()].into_iter().chain(not_default));
+        let is_open_ended =
+            |rule: &Value| rule.get("when").is_none() && rule["serve"].get("variant").is_some();
+        // What follows a variant for everyone is never reached.
+        if self.rules.last().is_some_and(is_open_ended) {
+            return;
+        }
+        let number = self.rules.len() + 1;
+        let rule = match when {
+            Condition::Never => return,
+            Condition::Always if serve.get("rollout").is_some() => {
+                json!({"id": format!("split-{number}"), "serve": serve})
             }
-            (Operand::Attribute(_), Operand::Attribute(_)) => {
-                return refuse("a comparison of two attributes");
-            }
-            (Operand::Constant(_), Operand::Constant(_)) => return refuse("a comparison of two constants"),
+            Condition::Always => json!({"id": "else", "serve": serve}),
+            Condition::When(when) => json!({"id": format!("if-{number}"), "when": when, "serve": serve}),
         };
-        let (Some(Ordering { op, holds, .. }), Some(bound)) = (found, constant.as_f64()) else {
-            return refuse(format!("`{name}` with {constant}, which is not a number"));
-        };
-        self.named(attribute);
-        self.notes.insert(format!("\"{attribute}\": exact unless it is a text that spells a number"));
-        let mut alternatives = vec![Condition::attribute(attribute, op, vec![constant.clone()])];
-        let mut also = Vec::new();
-        if holds(0.0, bound) {
-            alternatives.push(Condition::missing(attribute));
-            also.extend([json!(false), json!("")]);
-        }
-        if holds(1.0, bound) {
-            also.push(json!(true));
-        }
-        alternatives.push(Condition::one_of(attribute, also));
-        Ok(Condition::any(alternatives))
-    }
-
-    /// `in` with a list of constants.
-    fn member(&mut self, arguments: &Value) -> Translated<Condition> {
-        match pair("`in`", arguments)? {
-            (Operand::Attribute(name), Operand::Constant(Value::Array(list))) => {
-                if list.iter().any(|element| element.is_array() || element.is_object()) {
-                    return refuse("`in` with a list that holds more than texts, numbers and booleans");
-                }
-                self.named(name);
-                let (nulls, values): (Vec<_>, Vec<_>) = list.iter().cloned().partition(Value::is_null);
-                let missing = if nulls.is_empty() { Condition::Never } else { Condition::missing(name) };
-                Ok(Condition::any([Condition::one_of(name, values), missing]))
-            }
-            (_, Operand::Attribute(name)) => refuse(format!(
-                "`in` with the attribute \"{name}\" as its second operand: a part of a text or a member of a list, \
-                 as the context has it"
-            )),
-            _ => refuse("`in` without an attribute and a list"),
-        }
-    }
-
-    /// Notes what is particular to an attribute's name.
-    fn named(&mut self, name: &str) {
-        if name.contains('.') {
-            self.notes.insert(format!("\"{name}\": an attribute of exactly this name goes before the path"));
-        }
+        self.rules.push(rule);
     }
 }
 

@@ -10,11 +10,9 @@ mod flagd;
 mod jsonlogic;
 mod plan;
 mod report;
+mod translation;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    io::IsTerminal as _,
-};
+use std::{collections::BTreeMap, io::IsTerminal as _};
 
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -24,6 +22,7 @@ use serde_json::{Value, json};
 use self::{
     plan::{Action, Item, Kind, OnConflict},
     report::Report,
+    translation::Translation,
 };
 use crate::{
     client::{Call, change_body},
@@ -75,10 +74,16 @@ pub struct ImportArgs {
 /// The file's objects, in the order in which they go in.
 struct Source {
     objects: Vec<(Kind, Value)>,
-    /// Flags that can't be translated, and why.
-    untranslatable: BTreeMap<String, String>,
-    /// What to know about a flag's translation.
-    notes: BTreeMap<String, BTreeSet<String>>,
+    /// How each flag was translated, where the file is another system's.
+    translations: Vec<Translation>,
+}
+
+impl Source {
+    /// The flags that can't be translated, and why.
+    fn untranslatable(&self) -> BTreeMap<&str, &str> {
+        let refused = self.translations.iter().filter_map(|t| Some((t.flag.as_str(), t.refused.as_deref()?)));
+        refused.collect()
+    }
 }
 
 /// Imports a file.
@@ -91,8 +96,9 @@ pub async fn run(args: ImportArgs, global: &Global) -> Result<(), Failure> {
         return Err(Failure::usage("the file names no project").next("name one with --project"));
     };
     let source = read(&args, &document, &project)?;
-    if !source.untranslatable.is_empty() && !args.skip_untranslatable {
-        return Err(untranslatable(&source.untranslatable));
+    let refused = source.untranslatable();
+    if !refused.is_empty() && !args.skip_untranslatable {
+        return Err(untranslatable(&refused));
     }
     let session = global.management()?;
     let existing = Existing::read(&session, &project).await?;
@@ -129,19 +135,14 @@ pub async fn load(session: &Session, project: &str, text: &str, why: &Why) -> Re
 }
 
 fn read(args: &ImportArgs, document: &Value, project: &str) -> Result<Source, Failure> {
-    let mut source = Source { objects: Vec::new(), untranslatable: BTreeMap::new(), notes: BTreeMap::new() };
+    let mut source = Source { objects: Vec::new(), translations: Vec::new() };
     match args.format {
         Format::Flagd => {
             let environment = args.environment.as_deref().unwrap_or_default();
             for imported in flagd::read(document, environment)? {
-                match imported.flag {
-                    Ok(flag) => {
-                        source.objects.push((Kind::Flag, flag));
-                        source.notes.insert(imported.key, imported.notes);
-                    }
-                    Err(why) => {
-                        source.untranslatable.insert(imported.key, why);
-                    }
+                source.translations.push(Translation::of(&imported));
+                if let Ok(flag) = imported.flag {
+                    source.objects.push((Kind::Flag, flag));
                 }
             }
         }
@@ -261,7 +262,7 @@ fn with_tenancy(
     Ok(made)
 }
 
-fn untranslatable(flags: &BTreeMap<String, String>) -> Failure {
+fn untranslatable(flags: &BTreeMap<&str, &str>) -> Failure {
     let list: String = flags.iter().map(|(flag, why)| format!("\n  {flag}: {why}")).collect();
     let plural = if flags.len() == 1 { "flag has" } else { "flags have" };
     let mut failure = Failure::new(

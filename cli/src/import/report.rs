@@ -1,12 +1,11 @@
 //! What an import tells: a table and notes for people, lists by action for programs.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Map, Value, json};
 
 use super::{
     Format, ImportArgs, Source, Written,
     plan::{Action, Item, Kind},
+    translation::Translation,
 };
 use crate::output::table;
 
@@ -29,14 +28,13 @@ pub(super) struct Report<'a> {
 
 impl Report<'_> {
     pub(super) fn to_json(&self) -> Value {
-        let notes: BTreeMap<_, _> = self.source.notes.iter().filter(|(_, notes)| !notes.is_empty()).collect();
         let mut report = json!({
             "dry_run": self.args.dry_run,
             "batches": self.batches,
             "batches_already_in": self.written.already,
             "revision": self.written.revision,
-            "untranslatable": self.source.untranslatable,
-            "notes": notes,
+            "untranslatable": self.source.untranslatable(),
+            "translations": self.source.translations,
         });
         for kind in [Kind::Project, Kind::Environment, Kind::Segment, Kind::Flag] {
             let of_action = |action: Action| -> Vec<&str> {
@@ -57,11 +55,15 @@ impl Report<'_> {
             let environments = item.object["environments"].as_object().filter(|_| item.kind == Kind::Flag);
             let rules = environments
                 .map(|e| e.values().map(|e| e["rules"].as_array().map_or(0, Vec::len)).sum::<usize>());
+            let of_item =
+                |translation: &&Translation| item.kind == Kind::Flag && translation.flag == item.key;
+            let translation = self.source.translations.iter().find(of_item);
             vec![
                 item.kind.name().to_owned(),
                 item.key.clone(),
                 item.object["type"].as_str().unwrap_or_default().to_owned(),
                 rules.map(|rules| rules.to_string()).unwrap_or_default(),
+                translation.map(|translation| translation.sureness().as_str()).unwrap_or_default().to_owned(),
                 ACTIONS
                     .iter()
                     .find(|(action, _)| *action == item.action)
@@ -70,35 +72,30 @@ impl Report<'_> {
             ]
         });
         let table = table(
-            &["WHAT", "KEY", "TYPE", "RULES", "RESULT"],
+            &["WHAT", "KEY", "TYPE", "RULES", "TRANSLATION", "RESULT"],
             rows.collect(),
             "the file holds nothing to import",
         );
+        let told = self.source.translations.iter().filter(|translation| !translation.is_plain());
+        let translations: String = told.map(|translation| format!("\n{}", translation.to_text())).collect();
         let notes: String = self.notes().into_iter().map(|note| format!("note: {note}\n")).collect();
         let separator = if notes.is_empty() { "" } else { "\n" };
-        format!("{table}\n{separator}{notes}\n{}", self.conclusion())
+        format!("{table}\n{translations}{separator}{notes}\n{}", self.conclusion())
     }
 
-    fn notes(&self) -> Vec<String> {
-        let Source { untranslatable, notes, .. } = self.source;
-        let mut all: Vec<String> =
-            untranslatable.iter().map(|(flag, why)| format!("{flag} is left out: {why}")).collect();
-        all.extend(
-            notes.iter().flat_map(|(flag, notes)| notes.iter().map(move |note| format!("{flag}: {note}"))),
-        );
-        if self.args.format == Format::Flagd {
-            if self.items.iter().any(|item| item.object["environments"].to_string().contains("\"attribute\""))
-            {
-                all.push(
-                    "an attribute that is a list matches a rule when one of its elements does; flagd's engines \
-                     differ on lists"
-                        .to_owned(),
-                );
-            }
+    /// What holds for all flags.
+    fn notes(&self) -> Vec<&'static str> {
+        if self.args.format != Format::Flagd {
+            return Vec::new();
+        }
+        let mut all = Vec::new();
+        if self.items.iter().any(|item| item.object["environments"].to_string().contains("\"attribute\"")) {
             all.push(
-                "a disabled flag leaves callers with the default in their own code, as in flagd".to_owned(),
+                "an attribute that is a list matches a rule when one of its elements does; flagd's engines differ on \
+                 lists",
             );
         }
+        all.push("a disabled flag leaves callers with the default in their own code, as in flagd");
         all
     }
 

@@ -31,6 +31,11 @@ impl Condition {
         Self::attribute(name, "exists", Vec::new()).not()
     }
 
+    /// The attribute is a text.
+    pub(super) fn is_text(name: &str) -> Self {
+        Self::attribute(name, "starts_with", vec![json!("")])
+    }
+
     pub(super) fn not(self) -> Self {
         match self {
             Self::Always => Self::Never,
@@ -48,6 +53,16 @@ impl Condition {
 
     pub(super) fn any(parts: impl IntoIterator<Item = Self>) -> Self {
         Self::joined(parts, "any", Self::Always, Self::Never)
+    }
+
+    /// `then` where this holds, else `otherwise`.
+    pub(super) fn choose(self, then: Self, otherwise: Self) -> Self {
+        match (&then, &otherwise) {
+            (Self::Always, _) => Self::any([self, otherwise]),
+            (Self::Never, _) => Self::all([self.not(), otherwise]),
+            (_, Self::Never) => Self::all([self, then]),
+            _ => Self::any([Self::all([self.clone(), then]), Self::all([self.not(), otherwise])]),
+        }
     }
 
     /// `decides` makes the others irrelevant, `neutral` is irrelevant itself.

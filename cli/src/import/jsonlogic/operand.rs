@@ -4,10 +4,11 @@ use serde_json::{Value, json};
 
 use super::{Translated, refuse};
 
-/// What an operator is given.
-pub(super) enum Operand<'a> {
+/// What a `var` may name.
+pub(super) enum Variable<'a> {
     Attribute(&'a str),
-    Constant(&'a Value),
+    /// The key of the flag itself.
+    FlagKey,
 }
 
 /// The one operator of a JsonLogic object, and what it is given.
@@ -30,47 +31,36 @@ pub(super) fn only<'a>(name: &str, arguments: &'a Value) -> Translated<&'a Value
     }
 }
 
-pub(super) fn pair<'a>(what: &str, arguments: &'a Value) -> Translated<(Operand<'a>, Operand<'a>)> {
-    match arguments.as_array().map(Vec::as_slice) {
-        Some([left, right]) => Ok((operand(left)?, operand(right)?)),
-        _ => refuse(format!("{what} without two operands")),
+pub(super) fn pair<'a, T>(name: &str, operands: &'a [T]) -> Translated<(&'a T, &'a T)> {
+    match operands {
+        [left, right] => Ok((left, right)),
+        _ => refuse(format!("`{name}` without two operands")),
     }
 }
 
-pub(super) fn operand(value: &Value) -> Translated<Operand<'_>> {
-    if !value.is_object() {
-        return Ok(Operand::Constant(value));
-    }
-    match operation(value)? {
-        ("var", arguments) => attribute(arguments).map(Operand::Attribute),
-        (name, _) => refuse(format!("`{name}` inside a comparison")),
-    }
-}
-
-/// The attribute that a `var` names.
-pub(super) fn attribute(arguments: &Value) -> Translated<&str> {
-    let name = match arguments {
-        Value::Array(list) => match list.as_slice() {
-            [name] | [name, Value::Null] => name,
-            [_, _] => return refuse("a `var` with a default"),
-            _ => return refuse("a `var` that names no attribute"),
-        },
-        name => name,
-    };
-    let Some(name) = name.as_str() else { return refuse("a `var` that names no attribute") };
-    if name.is_empty() {
-        return refuse("the whole context as a value");
-    }
-    if name.starts_with("$flagd") {
-        return refuse(format!("flagd's own attribute \"{name}\""));
+/// What a name in a `var` stands for.
+pub(super) fn variable(name: &str) -> Translated<Variable<'_>> {
+    match name {
+        "" => return refuse("the whole context as a value"),
+        "$flagd.flagKey" => return Ok(Variable::FlagKey),
+        "$flagd.timestamp" => {
+            return refuse(
+                "flagd's own attribute \"$flagd.timestamp\": no evaluation here depends on the time; change the flag when \
+                 the time has come, or have callers send the time as an attribute and compare that with `before` and `after`",
+            );
+        }
+        _ if name == "$flagd" || name.starts_with("$flagd.") => {
+            return refuse(format!("flagd's own attribute \"{name}\""));
+        }
+        _ => {}
     }
     if name.split('.').any(|part| part.is_empty() || part.bytes().all(|b| b.is_ascii_digit())) {
         return refuse(format!("the path \"{name}\", which goes into a list"));
     }
-    Ok(name)
+    Ok(Variable::Attribute(name))
 }
 
-/// The number that a text counts as in `==`; `None` where it counts as none.
+/// The number that a text counts as; `None` where it counts as none.
 ///
 /// JavaScript's rules and Go's agree on decimal numbers and on what is far from any; a text that only one of
 /// the two reads as a number is refused.
@@ -87,12 +77,12 @@ pub(super) fn spelled(text: &str) -> Translated<Option<f64>> {
             Ok(Some(number).filter(|n| n.is_finite()))
         }
         Ok(_) if starts_as_number => {
-            refuse(format!("`==` with {text:?}, which flagd's engines read differently"))
+            refuse(format!("{text:?} as a number, which flagd's engines read differently"))
         }
         // No attribute is infinite or not a number.
         Ok(_) => Ok(None),
         Err(_) if ["0x", "0X", "0b", "0B", "0o", "0O"].iter().any(|p| digits.starts_with(p)) => {
-            refuse(format!("`==` with {text:?}, which flagd's engines read differently"))
+            refuse(format!("{text:?} as a number, which flagd's engines read differently"))
         }
         Err(_) => Ok(None),
     }
