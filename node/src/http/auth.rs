@@ -10,7 +10,7 @@ use flagraft_core::{
     key::{EnvironmentKey, ProjectKey},
     project::Project,
     state::State,
-    token::{Role, Secret, Token, TokenFault, TokenKind},
+    token::{Role, Secret, SecretHash, Token, TokenFault, TokenKind},
 };
 
 use super::{App, consistency::View, error::ApiError};
@@ -43,24 +43,12 @@ impl Caller {
             Err(error) => return Err(refused("malformed", error)),
         };
         let hash = secret.sha256();
-        let mut token = app.node.published().state.token_by_secret(&hash).cloned();
-        if token.is_none() {
-            let Ok(_permit) = app.unknown_tokens.try_acquire() else {
-                // Not 401: it may be a good one, made a moment ago through another node.
-                return Err(ApiError::unavailable(
-                    "this node does not know the token, and looks for too many others that it does not know; ask again, \
-                     or another node",
-                ));
-            };
-            // A node that does not know how old its state is can't call a token unknown: it may be new, and a node
-            // that no cluster has taken in yet knows none at all.
-            let view = View::confirmed(app, app.options.read_deadline.default).await.map_err(|unconfirmed| {
-                ApiError::unavailable(format!(
-                    "this node does not know the token, and {unconfirmed}, so it may be a new one; ask again, or another node"
-                ))
-            })?;
-            token = view.state().token_by_secret(&hash).cloned();
-        }
+        let known = app.node.published().state.token_by_secret(&hash).cloned();
+        let token = match known {
+            Some(token) => Some(token),
+            // Boxed, as every rare wait on the way of an evaluation: the future of a common one stays small.
+            None => Box::pin(confirmed_token(app, &hash)).await?,
+        };
         let Some(token) = token else {
             return Err(refused("unknown", ApiError::token(TokenFault::Unknown)));
         };
@@ -114,6 +102,25 @@ impl Caller {
             None => Err(ApiError::not_found("project", key)),
         }
     }
+}
+
+/// Looks for a token that this node does not know in a confirmed state.
+async fn confirmed_token(app: &App, hash: &SecretHash) -> Result<Option<Arc<Token>>, ApiError> {
+    let Ok(_permit) = app.unknown_tokens.try_acquire() else {
+        // Not 401: it may be a good one, made a moment ago through another node.
+        return Err(ApiError::unavailable(
+            "this node does not know the token, and looks for too many others that it does not know; ask again, or \
+             another node",
+        ));
+    };
+    // A node that does not know how old its state is can't call a token unknown: it may be new, and a node that no
+    // cluster has taken in yet knows none at all.
+    let view = View::confirmed(app, app.options.read_deadline.default).await.map_err(|unconfirmed| {
+        ApiError::unavailable(format!(
+            "this node does not know the token, and {unconfirmed}, so it may be a new one; ask again, or another node"
+        ))
+    })?;
+    Ok(view.state().token_by_secret(hash).cloned())
 }
 
 /// Counts a 401: in the metrics, and for the record of a minute's.

@@ -142,7 +142,7 @@ impl ReadTerms {
     pub(super) async fn arrive(&self, app: &App) -> Result<(), ApiError> {
         match self.min_revision {
             None => Ok(()),
-            Some(wanted) => await_revision(app, wanted, self.left()).await,
+            Some(wanted) => Box::pin(await_revision(app, wanted, self.left())).await,
         }
     }
 

@@ -94,16 +94,22 @@ enum Unread {
 
 async fn read(body: Body, max: usize) -> Result<Bytes, Unread> {
     let mut stream = body.into_data_stream();
-    let mut bytes = Vec::new();
+    let mut first = Bytes::new();
+    let mut more = Vec::new();
     while let Some(chunk) = stream.next().await {
         let chunk = chunk.map_err(|_| Unread::CutOff)?;
-        if bytes.len() + chunk.len() > max {
-            discard(stream).await;
+        if first.len() + more.len() + chunk.len() > max {
+            Box::pin(discard(stream)).await;
             return Err(Unread::TooLong);
         }
-        bytes.extend_from_slice(&chunk);
+        // A body that comes in one piece, as most do, is not copied.
+        if first.is_empty() {
+            first = chunk;
+        } else {
+            more.extend_from_slice(&chunk);
+        }
     }
-    Ok(bytes.into())
+    Ok(if more.is_empty() { first } else { [&first[..], &more].concat().into() })
 }
 
 /// Takes the rest of a body that is too long, within reason: to close the connection on a client that still sends

@@ -8,7 +8,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{Error, MapAccess, SeqAccess, Visitor},
 };
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Number, Value, map::Entry};
 
 /// Reads JSON text.
 pub(super) fn parse(bytes: &[u8]) -> Result<Value, serde_json::Error> {
@@ -71,14 +71,19 @@ impl<'de> Visitor<'de> for StrictVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
         while let Some(name) = fields.next_key::<String>()? {
-            if object.contains_key(&name) {
-                return Err(A::Error::custom(format!("the field {name:?} is given twice in one object")));
-            }
             if name == RESERVED_NAME {
                 return Err(A::Error::custom(format!("no field may be named {name:?}; choose another name")));
             }
-            let Strict(value) = fields.next_value()?;
-            object.insert(name, value);
+            match object.entry(name) {
+                Entry::Vacant(place) => {
+                    let Strict(value) = fields.next_value()?;
+                    place.insert(value);
+                }
+                Entry::Occupied(place) => {
+                    let name = place.key();
+                    return Err(A::Error::custom(format!("the field {name:?} is given twice in one object")));
+                }
+            }
         }
         Ok(Value::Object(object))
     }

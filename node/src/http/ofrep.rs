@@ -248,7 +248,7 @@ async fn confirmed_if(app: &App, asked: &Asked, local: View, needed: bool) -> Re
     if !asked.terms.linearizable && !needed {
         return Ok(local);
     }
-    match View::confirmed(app, asked.terms.left()).await {
+    match Box::pin(View::confirmed(app, asked.terms.left())).await {
         Ok(view) => Ok(view),
         Err(unconfirmed) if asked.terms.linearizable => Err(ApiError::unavailable(format!(
             "{unconfirmed}, and the request insists on it; ask again, or another node"
