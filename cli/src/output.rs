@@ -158,7 +158,7 @@ mod tests {
         let long = format!("id in [{}\n]", "7, ".repeat(1_000));
         let short = shortened(&long);
         assert!(
-            short.starts_with("id in [7, ") && short.contains(", ... ") && short.ends_with(" ]"),
+            short.starts_with("id in [7, ") && short.contains(" ... ") && short.ends_with(" ]"),
             "{short}"
         );
         assert_eq!(short.chars().count(), SHOWN_CHARS_MAX + 5);

@@ -39,7 +39,8 @@ async fn every_node_explains_what_it_answers() {
     for id in shop.cluster.ids() {
         let endpoint = shop.cluster.anonymous(id).base().to_owned();
         let on_it =
-            [&explain[..], &["-k", "u7", "-a", "email=u7@example.org", "--endpoint", &endpoint]].concat();
+            [&explain[..], &["-k", "u7", "-a", "email=u7@example.org", "--endpoint", endpoint.as_str()]]
+                .concat();
         let explained = cli.run(&[&on_it[..], &["--output", "json"]].concat()).await.expect_exit(0).json();
         let context = json!({"targetingKey": "u7", "email": "u7@example.org"});
         let answered = shop.reader(id).evaluate("checkout", &context).ok().await.body;
@@ -52,7 +53,7 @@ async fn every_node_explains_what_it_answers() {
             "✓ payments must be on, is on",
             "✗ email ends_with \"@example.com\"  saw \"u7@example.org\"",
             "bucket 40 of 100: on below 10, off below 100",
-            &format!("node {id}"),
+            format!("node {id}").as_str(),
         ] {
             assert!(printed.contains(line), "{line} is missing:\n{printed}");
         }

@@ -31,11 +31,16 @@ struct Lines {
 
 impl Lines {
     fn push(&mut self, line: &str) {
-        if !line.is_empty() {
-            self.text.extend(std::iter::repeat_n("  ", self.depth));
-            self.text.push_str(line);
-        }
+        self.text.extend(std::iter::repeat_n("  ", self.depth));
+        self.text.push_str(line);
         self.text.push('\n');
+    }
+
+    /// An empty line, if there is none yet.
+    fn part(&mut self) {
+        if !self.text.ends_with("\n\n") {
+            self.text.push('\n');
+        }
     }
 
     fn step(&mut self, mark: &str, line: &str) {
@@ -97,7 +102,7 @@ fn steps(explanation: &Value, lines: &mut Lines) {
     section("targets", &explanation["targets"], target, lines);
     section("rules", &explanation["rules"], rule, lines);
     let decided = explanation["decided_by"]["step"] == "default";
-    lines.push("");
+    lines.part();
     lines.push("default");
     lines.within(|lines| {
         let mark = if decided { YES } else { NOT_REACHED };
@@ -110,7 +115,7 @@ fn steps(explanation: &Value, lines: &mut Lines) {
 
 fn section(title: &str, items: &Value, write: fn(&Value, &mut Lines), lines: &mut Lines) {
     let Some(items) = items.as_array().filter(|items| !items.is_empty()) else { return };
-    lines.push("");
+    lines.part();
     lines.push(title);
     lines.within(|lines| items.iter().for_each(|item| write(item, lines)));
 }
@@ -128,7 +133,7 @@ fn prerequisite(prerequisite: &Value, lines: &mut Lines) {
         lines.within(|lines| {
             lines.push(&format!("decided by  {}", decided_by(explained)));
             steps(explained, lines);
-            lines.push("");
+            lines.part();
         });
     }
 }
