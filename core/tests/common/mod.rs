@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 pub const PROJECT: &str = "demo";
 
 /// A state that grows change by change.
+#[derive(Clone)]
 pub struct Catalog {
     /// What all changes so far came to.
     pub state: State,
@@ -43,10 +44,13 @@ impl Catalog {
 
     /// Applies operations as one change.
     pub fn change(&mut self, project: Option<&str>, operations: Value) -> Result<(), Rejection> {
+        let change = json!({"project": project, "operations": operations, "reason": "test"});
+        self.propose(serde_json::from_value(change).expect("a well-formed change"))
+    }
+
+    /// Applies a change.
+    pub fn propose(&mut self, change: Change) -> Result<(), Rejection> {
         self.entries += 1;
-        let change: Change =
-            serde_json::from_value(json!({"project": project, "operations": operations, "reason": "test"}))
-                .expect("a well-formed change");
         let proposal = Proposal {
             group: 1,
             request: RequestId { id: format!("r{}", self.entries), client_given: false },
