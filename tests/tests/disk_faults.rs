@@ -352,8 +352,13 @@ async fn a_node_that_finds_no_room_reads_on_and_starts_anew_when_there_is() {
     })
     .await;
     read(&shop, leader).await;
-    let refused = write(&shop, leader, 2).answer().await;
-    assert_eq!((refused.status, refused.error_code()), (503, Some("disk_full")), "{refused:?}");
+    // While it still asks who leads it says that it is unavailable.
+    wait::until("the node to say that its disk is full", HEALED_WITHIN, || async {
+        let refused = write(&shop, leader, 2).answer().await;
+        assert_eq!(refused.status, 503, "{refused:?}");
+        if refused.error_code() == Some("disk_full") { Ok(()) } else { Err(format!("{refused:?}")) }
+    })
+    .await;
     assert_eq!(metric(&shop.cluster, leader, "flagraft_disk_full").await, "3");
     until_too_old(&shop, leader).await;
     // It is back before its clients notice more than a restart.
