@@ -1,7 +1,7 @@
 //! Explanations: one evaluation with everything that was tried, in the words of the flag as it was put.
 //!
-//! It is not a second evaluator: a [`watcher`] notes what the one evaluation does, and [`compose`] puts the notes beside the
-//! flag's own text. What evaluation did not come to is there too, without an outcome.
+//! It is not a second evaluator: a watcher notes what the one evaluation does, and the notes are put beside the flag's own
+//! text. What evaluation did not come to is there too, without an outcome.
 
 mod compose;
 mod watcher;
