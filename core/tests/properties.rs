@@ -29,6 +29,7 @@ use serde_json::{Map, Value, json};
 /// So many random bytes make one thing. What a thing needs beyond them is made of zeros: the simplest there is.
 const BYTES: usize = 512;
 
+/// Things that are made of bytes, of random ones.
 fn made<T: Debug>(make: impl Fn(&mut Unstructured<'_>) -> arbitrary::Result<T>) -> impl Strategy<Value = T> {
     Just(())
         .prop_perturb(|(), mut random| {
@@ -85,8 +86,9 @@ fn answers(
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// The one that matters most: a node never compiles a whole catalog but when it starts, and clients never at all.
-    /// What is published after each change, and after several at once, must be what is compiled of the whole.
+    /// The one that matters most: a node compiles the whole of a catalog when it starts or takes in another one's, and
+    /// after that only what changes. What is published after a change, and after several at once, must be what would be
+    /// compiled of the whole.
     #[test]
     fn a_catalog_that_is_updated_answers_as_one_that_is_compiled_whole(
         history in history(32),

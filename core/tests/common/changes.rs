@@ -2,7 +2,8 @@
 //! file takes it in with `#[path]`, for not every one uses it.
 //!
 //! The names are few, so that flags, segments and attributes meet. Most of what is made is accepted by `apply`, and not
-//! all: what is rejected must leave everything as it was.
+//! all: what is rejected must leave everything as it was. When this file makes something else of the same bytes, run
+//! `scripts/fuzz evaluate`, and `scripts/fuzz minimise` after it: the corpus of that target is bytes.
 
 use arbitrary::{Result, Unstructured};
 use flagraft_core::bucketing::Method;
