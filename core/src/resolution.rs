@@ -26,6 +26,10 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Static, Self::Default, Self::TargetingMatch, Self::Split, Self::Disabled, Self::Unknown];
+
     /// Its name in OpenFeature.
     pub fn as_str(self) -> &'static str {
         match self {

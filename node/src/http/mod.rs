@@ -32,7 +32,7 @@ mod time;
 mod tokens;
 mod write;
 
-use std::sync::Arc;
+use std::{ops::Deref, sync::Arc};
 
 use axum::Router;
 use tokio::sync::Semaphore;
@@ -49,28 +49,38 @@ use self::{
 };
 use crate::node::Node;
 
-/// What handlers share.
+/// What handlers share. Each request clones it a few times, so it is one pointer.
 #[derive(Clone)]
-struct App {
+struct App(Arc<Shared>);
+
+struct Shared {
     node: Arc<Node>,
-    options: Arc<Options>,
-    client_rate: Arc<RateLimit>,
+    options: Options,
+    client_rate: RateLimit,
     /// Look-ups of unknown tokens in a confirmed state: few at once, for anybody can cause them.
-    unknown_tokens: Arc<Semaphore>,
+    unknown_tokens: Semaphore,
     backups: Arc<Semaphore>,
-    in_flight: Arc<Semaphore>,
+    in_flight: Semaphore,
+}
+
+impl Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
 }
 
 impl App {
     fn new(node: Arc<Node>, options: Options) -> Self {
-        Self {
+        Self(Arc::new(Shared {
             node,
-            client_rate: Arc::new(RateLimit::new(options.client_rate, options.limited_callers_max)),
-            unknown_tokens: Arc::new(Semaphore::new(options.unknown_tokens_max)),
+            client_rate: RateLimit::new(options.client_rate, options.limited_callers_max),
+            unknown_tokens: Semaphore::new(options.unknown_tokens_max),
             backups: Arc::new(Semaphore::new(options.backups_max)),
-            in_flight: Arc::new(Semaphore::new(options.requests_max)),
-            options: Arc::new(options),
-        }
+            in_flight: Semaphore::new(options.requests_max),
+            options,
+        }))
     }
 }
 

@@ -23,11 +23,11 @@ use flagraft_core::{
     compiled::CompiledEnvironment,
     flag::Exposure,
     project::{Flag, Project, StoredEnvironment},
-    resolution::Resolution,
+    resolution::{Reason, Resolution},
 };
 
 use self::{
-    answer::{Bulk, Single, flag_set, item},
+    answer::{Bulk, Frame, Single},
     failure::Failure,
     request::{Asked, Told, told},
 };
@@ -119,10 +119,10 @@ async fn evaluate_one(app: &App, asked: &Asked, key: &str) -> Result<Response, F
     };
     let resolution = resolution.map_err(|_| Failure::flag_not_found(key, asked).stamped(&stamp))?;
     app.node.metrics().evaluation_took(begun.elapsed());
-    count(app, &resolution, stamp.consistency);
+    count(app, std::slice::from_ref(&resolution), stamp.consistency);
 
-    let mut response =
-        stamp.answer(Json(Single { item: item(asked, &stamp, &resolution), asked, stamp: &stamp }));
+    let single = Single { frame: Frame::new(asked, &stamp), resolution: &resolution };
+    let mut response = stamp.answer(Json(single));
     if is_safe {
         app.node.metrics().safe_variants_given(1);
         forbid_storing(&mut response);
@@ -214,13 +214,13 @@ fn answer_all(app: &App, asked: &Asked, none_match: &[String], view: &View) -> R
     }
     let metrics = app.node.metrics();
     metrics.evaluation_took(begun.elapsed());
-    for resolution in &resolutions {
-        count(app, resolution, stamp.consistency);
-    }
+    count(app, &resolutions, stamp.consistency);
 
-    let flags = resolutions.iter().map(|resolution| item(asked, &stamp, resolution)).collect();
-    let metadata = flag_set(asked, &stamp, place.stored.touched_revision);
-    let mut response = stamp.answer(Json(Bulk { flags, metadata }));
+    let mut response = stamp.answer(Json(Bulk {
+        frame: Frame::new(asked, &stamp),
+        resolutions: &resolutions,
+        environment_revision: place.stored.touched_revision,
+    }));
     if is_safe {
         metrics.safe_variants_given(safe_variants);
         forbid_storing(&mut response);
@@ -258,8 +258,15 @@ async fn confirmed_if(app: &App, asked: &Asked, local: View, needed: bool) -> Re
     }
 }
 
-fn count(app: &App, resolution: &Resolution<'_>, consistency: Consistency) {
-    app.node.metrics().evaluated(resolution.reason.as_str(), consistency.as_str());
+fn count(app: &App, resolutions: &[Resolution<'_>], consistency: Consistency) {
+    let mut counts = [0; Reason::ALL.len()];
+    for resolution in resolutions {
+        let counted = Reason::ALL.iter().zip(&mut counts).find(|(reason, _)| **reason == resolution.reason);
+        counted.into_iter().for_each(|(_, count)| *count += 1);
+    }
+    for (reason, count) in Reason::ALL.iter().zip(counts).filter(|(_, count)| *count > 0) {
+        app.node.metrics().evaluated(reason.as_str(), consistency.as_str(), count);
+    }
 }
 
 fn set_etag(response: &mut Response, tag: &str) {

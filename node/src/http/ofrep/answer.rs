@@ -1,100 +1,183 @@
-//! OFREP's answers.
+//! OFREP's answers, written straight into the body.
+
+use std::{collections::BTreeMap, fmt};
 
 use flagraft_core::{
     identity::{History, RevisionToken},
     resolution::Resolution,
 };
-use serde::{Serialize, Serializer, ser::SerializeMap as _};
-use serde_json::{Map, Value};
+use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde_json::Value;
 
 use super::request::Asked;
 use crate::http::consistency::Stamp;
 
-/// One evaluated flag, as a bulk answer has it: equal as long as the flag and the context are.
-#[derive(Serialize)]
-pub(super) struct Item<'a> {
-    key: &'a str,
-    reason: &'static str,
-    /// `""` where the caller's code default is meant; never absent.
-    variant: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    value: Option<&'a Value>,
-    metadata: Map<String, Value>,
+/// What all flags of one answer have in common.
+#[derive(Clone, Copy)]
+pub(super) struct Frame<'a> {
+    asked: &'a Asked,
+    stamp: &'a Stamp,
+}
+
+impl<'a> Frame<'a> {
+    pub(super) fn new(asked: &'a Asked, stamp: &'a Stamp) -> Self {
+        Self { asked, stamp }
+    }
+
+    /// The flag set and a version: what every caller sees of metadata.
+    fn write_version<M: SerializeMap>(self, map: &mut M, revision: u64) -> Result<(), M::Error> {
+        let version = RevisionToken { history: self.stamp.history.unwrap_or(History(0)), revision };
+        map.serialize_entry("flagSetId", &Text(FlagSet(self.asked)))?;
+        map.serialize_entry("version", &Text(version))
+    }
+
+    /// Which state the answer is of. Metadata are scalars, so an age that is not known is left out. A client token sees
+    /// no metadata but the set and the version.
+    fn write_stamp<M: SerializeMap>(self, map: &mut M) -> Result<(), M::Error> {
+        if self.asked.is_client() {
+            return Ok(());
+        }
+        map.serialize_entry("revision", &self.stamp.revision)?;
+        map.serialize_entry("consistency", self.stamp.consistency.as_str())?;
+        match self.stamp.age_ms {
+            Some(age_ms) => map.serialize_entry("ageMs", &age_ms),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The answer to a single evaluation: the flag, and in its metadata which state it is of.
 pub(super) struct Single<'a> {
-    pub(super) item: Item<'a>,
-    pub(super) asked: &'a Asked,
-    pub(super) stamp: &'a Stamp,
+    pub(super) frame: Frame<'a>,
+    pub(super) resolution: &'a Resolution<'a>,
 }
 
 impl Serialize for Single<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut metadata = self.item.metadata.clone();
-        add_stamp(&mut metadata, self.asked, self.stamp);
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("key", self.item.key)?;
-        map.serialize_entry("reason", self.item.reason)?;
-        map.serialize_entry("variant", self.item.variant)?;
-        if let Some(value) = self.item.value {
-            map.serialize_entry("value", value)?;
-        }
-        map.serialize_entry("metadata", &metadata)?;
-        map.end()
+        Item { frame: self.frame, resolution: self.resolution, is_single: true }.serialize(serializer)
     }
 }
 
 /// The answer to a bulk evaluation.
-#[derive(Serialize)]
 pub(super) struct Bulk<'a> {
-    pub(super) flags: Vec<Item<'a>>,
-    pub(super) metadata: Map<String, Value>,
+    pub(super) frame: Frame<'a>,
+    pub(super) resolutions: &'a [Resolution<'a>],
+    /// The revision that last touched anything that is evaluated in the environment.
+    pub(super) environment_revision: u64,
 }
 
-/// A flag and its metadata: its own ones, the flag set, and its version, which changes with what it answers only.
-pub(super) fn item<'a>(asked: &Asked, stamp: &Stamp, resolution: &Resolution<'a>) -> Item<'a> {
-    let flag = resolution.flag;
-    let mut metadata = Map::new();
-    if !asked.is_client() {
-        metadata.extend(flag.definition.metadata.iter().map(|(name, value)| (name.clone(), value.clone())));
-        if let Some(detail) = resolution.detail {
-            metadata.insert("detail".to_owned(), detail.into());
-        }
+impl Serialize for Bulk<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(2))?;
+        map.serialize_entry("flags", &Items(self))?;
+        map.serialize_entry("metadata", &SetMetadata(self))?;
+        map.end()
     }
-    add_version(&mut metadata, asked, stamp, flag.evaluated_revision(&asked.environment));
-    Item {
-        key: &flag.definition.key,
-        reason: resolution.reason.as_str(),
-        variant: resolution.variant,
-        value: resolution.value,
-        metadata,
+}
+
+struct Items<'a>(&'a Bulk<'a>);
+
+impl Serialize for Items<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let items = self.0.resolutions.iter();
+        serializer.collect_seq(items.map(|resolution| Item {
+            frame: self.0.frame,
+            resolution,
+            is_single: false,
+        }))
     }
 }
 
 /// The metadata of the whole set.
-pub(super) fn flag_set(asked: &Asked, stamp: &Stamp, environment_revision: u64) -> Map<String, Value> {
-    let mut metadata = Map::new();
-    add_version(&mut metadata, asked, stamp, environment_revision);
-    add_stamp(&mut metadata, asked, stamp);
-    metadata
-}
+struct SetMetadata<'a>(&'a Bulk<'a>);
 
-fn add_version(metadata: &mut Map<String, Value>, asked: &Asked, stamp: &Stamp, revision: u64) {
-    let version = RevisionToken { history: stamp.history.unwrap_or(History(0)), revision };
-    metadata.insert("flagSetId".to_owned(), asked.flag_set_id().into());
-    metadata.insert("version".to_owned(), version.to_string().into());
-}
-
-/// Which state the answer is of. Metadata are scalars, so an age that is not known is left out. A client token sees
-/// no metadata but the set and the version.
-fn add_stamp(metadata: &mut Map<String, Value>, asked: &Asked, stamp: &Stamp) {
-    if asked.is_client() {
-        return;
+impl Serialize for SetMetadata<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        self.0.frame.write_version(&mut map, self.0.environment_revision)?;
+        self.0.frame.write_stamp(&mut map)?;
+        map.end()
     }
-    metadata.insert("revision".to_owned(), stamp.revision.into());
-    metadata.insert("consistency".to_owned(), stamp.consistency.as_str().into());
-    if let Some(age_ms) = stamp.age_ms {
-        metadata.insert("ageMs".to_owned(), age_ms.into());
+}
+
+/// One evaluated flag. As a bulk answer has it, it is equal as long as the flag and the context are.
+struct Item<'a> {
+    frame: Frame<'a>,
+    resolution: &'a Resolution<'a>,
+    is_single: bool,
+}
+
+impl Serialize for Item<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Resolution { flag, variant, value, reason, .. } = self.resolution;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("key", &*flag.definition.key)?;
+        map.serialize_entry("reason", reason.as_str())?;
+        // `""` where the caller's code default is meant; never absent.
+        map.serialize_entry("variant", variant)?;
+        if let Some(value) = value {
+            map.serialize_entry("value", value)?;
+        }
+        map.serialize_entry("metadata", &ItemMetadata(self))?;
+        map.end()
+    }
+}
+
+/// A flag's metadata: its own ones, the flag set, and its version, which changes with what it answers only.
+struct ItemMetadata<'a>(&'a Item<'a>);
+
+impl ItemMetadata<'_> {
+    /// The flag's own, but those that say the same as ours would: a name stands there once.
+    fn own(&self) -> impl Iterator<Item = (&String, &Value)> {
+        let Item { resolution, is_single, frame } = self.0;
+        let own: &BTreeMap<String, Value> = &resolution.flag.definition.metadata;
+        let is_ours = move |name: &str| match name {
+            "flagSetId" | "version" => true,
+            "detail" => resolution.detail.is_some(),
+            "revision" | "consistency" => *is_single,
+            "ageMs" => *is_single && frame.stamp.age_ms.is_some(),
+            _ => false,
+        };
+        own.iter().filter(move |(name, _)| !is_ours(name))
+    }
+}
+
+impl Serialize for ItemMetadata<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Item { frame, resolution, is_single } = self.0;
+        let mut map = serializer.serialize_map(None)?;
+        if !frame.asked.is_client() {
+            for (name, value) in self.own() {
+                map.serialize_entry(name, value)?;
+            }
+            if let Some(detail) = resolution.detail {
+                map.serialize_entry("detail", detail)?;
+            }
+        }
+        frame.write_version(&mut map, resolution.flag.evaluated_revision(&frame.asked.environment))?;
+        if *is_single {
+            frame.write_stamp(&mut map)?;
+        }
+        map.end()
+    }
+}
+
+/// The name of the set of flags that a token sees.
+pub(super) struct FlagSet<'a>(pub(super) &'a Asked);
+
+impl fmt::Display for FlagSet<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.project)?;
+        f.write_str("/")?;
+        f.write_str(&self.0.environment)
+    }
+}
+
+/// Something that is written as its text.
+struct Text<T>(T);
+
+impl<T: fmt::Display> Serialize for Text<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
     }
 }
