@@ -146,8 +146,9 @@ fn near(rng: &mut Rng, op: &str, values: &[Value]) -> Value {
     match (op, value) {
         ("matches", Value::String(pattern)) => json!(pools::text_for_pattern(rng, pattern)),
         ("before" | "after", Value::String(time)) => json!(match rng.u8(0..10) {
-            0..2 => time.clone(),
-            2..8 => pools::time(rng),
+            0 => time.clone(),
+            1..4 => pools::time_within_the_second(rng, time),
+            4..8 => pools::time(rng),
             _ => pools::no_time(rng),
         }),
         ("cidr", Value::String(network)) => json!(match rng.u8(0..10) {

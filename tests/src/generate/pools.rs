@@ -288,6 +288,10 @@ pub(super) fn no_version(rng: &mut Rng) -> String {
     (*pick(rng, BAD)).to_owned()
 }
 
+/// Parts of a second: of equal worth in other words, and of more digits but less worth.
+const FRACTIONS: &[&str] =
+    &["", "", "", ".0", ".5", ".50", ".05", ".49", ".500000001", ".999999999", ".000000001", ".000"];
+
 /// An RFC 3339 time that exists, out of parts that are often equal or neighbours.
 pub(super) fn time(rng: &mut Rng) -> String {
     const DAYS: &[&str] = &[
@@ -308,13 +312,19 @@ pub(super) fn time(rng: &mut Rng) -> String {
     ];
     const CLOCKS: &[&str] =
         &["00:00:00", "00:00:01", "11:59:59", "11:59:60", "12:00:00", "23:59:59", "23:59:60"];
-    const FRACTIONS: &[&str] = &["", "", "", ".0", ".5", ".50", ".999999999", ".000000001", ".000"];
     const ZONES: &[&str] =
         &["Z", "Z", "Z", "z", "+00:00", "-00:00", "+01:00", "-05:30", "+12:00", "+23:59", "-23:59"];
     let day = pick(rng, DAYS);
     let t = pick(rng, &["T", "T", "T", "t"]);
     let (clock, fraction, zone) = (pick(rng, CLOCKS), pick(rng, FRACTIONS), pick(rng, ZONES));
     format!("{day}{t}{clock}{fraction}{zone}")
+}
+
+/// The same second as that of a time made here, with another part of it.
+pub(super) fn time_within_the_second(rng: &mut Rng, time: &str) -> String {
+    let (second, rest) = time.split_at("0000-01-01T00:00:00".len());
+    let zone = rest.find(['Z', 'z', '+', '-']).map_or(rest, |zone| &rest[zone..]);
+    format!("{second}{}{zone}", pick(rng, FRACTIONS))
 }
 
 /// A text that is nearly an RFC 3339 time.
