@@ -3,6 +3,8 @@
 //! Whoever reaches a listener can open connections and say nothing. So their number has a bound, a connection over
 //! which nothing is asked is closed, and so is one over which a request's head takes too long.
 
+mod head;
+
 use std::{
     convert::Infallible,
     future::Future,
@@ -13,12 +15,14 @@ use std::{
 
 use axum::{body::Body, http::Response};
 use hyper::{body::Incoming, server::conn::http1, service::Service};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{sleep, timeout},
 };
+
+use self::head::HeadDeadline;
 
 /// What a listener bears.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,16 +132,23 @@ async fn carry<S>(
         },
         _ = stopped.changed() => return,
     }
+    let head = HeadDeadline::default();
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
+        .timer(head.clone())
         .header_read_timeout(limits.idle_max)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        _ = stopped.changed() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let mut missed = pin!(head.missed(limits.idle_max));
+    let mut is_stopping = false;
+    let ended = loop {
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => break ended,
+            () = missed.as_mut() => return,
+            _ = stopped.changed(), if !is_stopping => {
+                is_stopping = true;
+                connection.as_mut().graceful_shutdown();
+            }
         }
     };
     if let Err(error) = ended {

@@ -179,9 +179,9 @@ impl Metrics {
         &self.registry
     }
 
-    /// Counts evaluated flags. `reason` is one of OpenFeature's reasons, `consistency` one of ours.
-    pub fn evaluated(&self, reason: &'static str, consistency: &'static str, count: u64) {
-        self.evaluations.with_label_values(&[reason, consistency]).inc_by(count);
+    /// Where evaluated flags are counted. `reason` is one of OpenFeature's reasons, `consistency` one of ours.
+    pub fn evaluations(&self, reason: &'static str, consistency: &'static str) -> IntCounter {
+        self.evaluations.with_label_values(&[reason, consistency])
     }
 
     /// Counts an evaluation request that failed, by OFREP's error code.
@@ -331,7 +331,7 @@ mod tests {
     #[test]
     fn what_is_counted_is_rendered() {
         let metrics = Metrics::new().expect("distinct names");
-        metrics.evaluated("STATIC", "local", 1);
+        metrics.evaluations("STATIC", "local").inc();
         metrics.safe_variants_given(2);
         metrics.request_finished("/livez", "GET", 200, Duration::from_millis(1));
         let now = Snapshot {

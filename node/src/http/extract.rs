@@ -1,7 +1,7 @@
 //! What handlers take from a request: the path's names, the query, and the JSON body; each with the API's own
 //! errors in place of the framework's.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use axum::{
     body::{Body, BodyDataStream, Bytes, HttpBody as _},
@@ -9,9 +9,10 @@ use axum::{
     http::{HeaderMap, StatusCode, header::CONTENT_TYPE, request::Parts},
 };
 use flagraft_core::parse;
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, future::poll_immediate};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::time::timeout;
 
 use super::{App, error::ApiError, json};
 
@@ -68,8 +69,13 @@ impl FromRequest<App> for JsonBytes {
             ));
         }
         let max = app.options.body_max_bytes;
-        let read = tokio::time::timeout(BODY_TIMEOUT, read(request.into_body(), max)).await;
-        read.unwrap_or(Err(Unread::Slow)).map(Self).map_err(|unread| match unread {
+        let mut reading = pin!(read(request.into_body(), max));
+        // Most bodies are there with their heads: those need no timer.
+        let read = match poll_immediate(reading.as_mut()).await {
+            Some(read) => read,
+            None => timeout(BODY_TIMEOUT, reading).await.unwrap_or(Err(Unread::Slow)),
+        };
+        read.map(Self).map_err(|unread| match unread {
             Unread::TooLong => ApiError::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "body_too_large",

@@ -18,6 +18,7 @@ mod layers;
 mod limits;
 mod list;
 mod members;
+mod observe;
 mod ofrep;
 mod openapi;
 mod options;
@@ -47,6 +48,7 @@ pub use self::{
 };
 use self::{
     limits::RateLimit,
+    ofrep::Evaluated,
     route::{delete, get, patch, post, put},
 };
 use crate::node::Node;
@@ -63,6 +65,7 @@ struct Shared {
     unknown_tokens: Semaphore,
     backups: Arc<Semaphore>,
     in_flight: Semaphore,
+    evaluated: Evaluated,
 }
 
 impl Deref for App {
@@ -76,6 +79,7 @@ impl Deref for App {
 impl App {
     fn new(node: Arc<Node>, options: Options) -> Self {
         Self(Arc::new(Shared {
+            evaluated: Evaluated::of(node.metrics()),
             node,
             client_rate: RateLimit::new(options.client_rate, options.limited_callers_max),
             unknown_tokens: Semaphore::new(options.unknown_tokens_max),

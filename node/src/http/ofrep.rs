@@ -4,6 +4,7 @@
 //! critical while the request waited is confirmed or safe, never plain local.
 
 mod answer;
+mod counts;
 mod etag;
 mod failure;
 mod request;
@@ -23,9 +24,10 @@ use flagraft_core::{
     compiled::CompiledEnvironment,
     flag::Exposure,
     project::{Flag, Project, StoredEnvironment},
-    resolution::{Reason, Resolution},
+    resolution::Resolution,
 };
 
+pub(super) use self::counts::Evaluated;
 use self::{
     answer::{Bulk, Frame, Single},
     failure::Failure,
@@ -119,7 +121,7 @@ async fn evaluate_one(app: &App, asked: &Asked, key: &str) -> Result<Response, F
     };
     let resolution = resolution.map_err(|_| Failure::flag_not_found(key, asked).stamped(&stamp))?;
     app.node.metrics().evaluation_took(begun.elapsed());
-    count(app, std::slice::from_ref(&resolution), stamp.consistency);
+    app.evaluated.count(std::slice::from_ref(&resolution), stamp.consistency);
 
     let single = Single { frame: Frame::new(asked, &stamp), resolution: &resolution };
     let mut response = stamp.answer(Json(single));
@@ -214,7 +216,7 @@ fn answer_all(app: &App, asked: &Asked, none_match: &[String], view: &View) -> R
     }
     let metrics = app.node.metrics();
     metrics.evaluation_took(begun.elapsed());
-    count(app, &resolutions, stamp.consistency);
+    app.evaluated.count(&resolutions, stamp.consistency);
 
     let mut response = stamp.answer(Json(Bulk {
         frame: Frame::new(asked, &stamp),
@@ -255,17 +257,6 @@ async fn confirmed_if(app: &App, asked: &Asked, local: View, needed: bool) -> Re
         ))
         .stamped(&View::local(app).stamp)),
         Err(_) => Ok(View::local(app)),
-    }
-}
-
-fn count(app: &App, resolutions: &[Resolution<'_>], consistency: Consistency) {
-    let mut counts = [0; Reason::ALL.len()];
-    for resolution in resolutions {
-        let counted = Reason::ALL.iter().zip(&mut counts).find(|(reason, _)| **reason == resolution.reason);
-        counted.into_iter().for_each(|(_, count)| *count += 1);
-    }
-    for (reason, count) in Reason::ALL.iter().zip(counts).filter(|(_, count)| *count > 0) {
-        app.node.metrics().evaluated(reason.as_str(), consistency.as_str(), count);
     }
 }
 

@@ -1,8 +1,8 @@
 //! Flagraft: one compiled environment, behind the pointer that a change swaps, and without it.
 
-use std::hint::black_box;
+use std::{cell::RefCell, hint::black_box, sync::Arc};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Cache};
 use flagraft_bench_common::{
     failure::Failure,
     flags::{Flag, User, document::put},
@@ -17,8 +17,8 @@ const ENVIRONMENT: &str = "production";
 /// Operations of one change.
 const BATCH: usize = 100;
 
-/// As a node or a client holds it: each evaluation loads the pointer to what was published last.
-pub struct Published(ArcSwap<CompiledEnvironment>);
+/// As a thread of a service holds it: each evaluation asks whether something newer was published.
+pub struct Published(RefCell<Cache<Arc<ArcSwap<CompiledEnvironment>>, Arc<CompiledEnvironment>>>);
 
 /// The same without the pointer, as for many evaluations at one revision.
 pub struct InHand(CompiledEnvironment);
@@ -28,7 +28,7 @@ impl Engine for Published {
     type Context = EvaluationContext;
 
     fn load(flags: &[Flag]) -> Result<Self, Failure> {
-        Ok(Self(ArcSwap::from_pointee(compile(flags)?)))
+        Ok(Self(RefCell::new(Cache::new(Arc::new(ArcSwap::from_pointee(compile(flags)?))))))
     }
 
     fn context(user: &User) -> Result<EvaluationContext, Failure> {
@@ -36,7 +36,7 @@ impl Engine for Published {
     }
 
     fn is_on(&self, key: &str, context: &EvaluationContext) -> bool {
-        is_on(&self.0.load(), key, context)
+        is_on(self.0.borrow_mut().load(), key, context)
     }
 }
 

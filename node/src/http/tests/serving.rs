@@ -2,10 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+use axum::{Router, http::Method, routing};
 use tokio::{net::TcpListener, sync::oneshot};
 
 use super::harness::Api;
-use crate::http::{Door, Options, metrics_router, serve};
+use crate::http::{App, Door, Options, layers, metrics_router, serve};
 
 #[tokio::test]
 async fn a_listener_answers_until_it_is_told_to_stop_and_says_why_a_body_is_too_long() {
@@ -53,4 +54,63 @@ async fn the_listener_for_operators_asks_for_no_token_and_has_nothing_else() {
         assert_eq!(get(path).await, 200, "{path}");
     }
     assert_eq!(get("/api/v1/cluster").await, 404);
+}
+
+/// Routes of a test's own, with everything around them that the node's have.
+async fn api_of(routes: Router<App>, requests_max: usize) -> Api {
+    let mut api = Api::start().await;
+    let options = Options { requests_max, ..Options::new(api.node.config()) };
+    let app = App::new(Arc::clone(&api.node), options);
+    api.router = layers::around(routes, &app).with_state(app);
+    api
+}
+
+fn panics() {
+    panic!("a mistake in a handler");
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_is_answered_for_and_takes_up_no_room_afterwards() {
+    let boom = routing::get(async || {
+        tokio::task::yield_now().await;
+        panics();
+    });
+    let routes = Router::new().route("/boom", boom).route("/well", routing::get(async || "well"));
+    let api = api_of(routes, 1).await;
+    let answer = api.call(Method::GET, "/boom").send().await.expect(500);
+    assert_eq!(answer.error().0, "internal");
+    assert!(!answer.text.contains("mistake"), "{answer:?}");
+    api.call(Method::GET, "/well").send().await.expect(200);
+    assert_eq!(api.node.metrics().in_flight().get(), 0);
+}
+
+#[tokio::test]
+async fn a_request_beyond_the_bound_is_refused_but_how_the_node_does_is_told() {
+    let entered = Arc::new(tokio::sync::Notify::new());
+    let (leave, leaves) = oneshot::channel::<()>();
+    let leaves = Arc::new(tokio::sync::Mutex::new(Some(leaves)));
+    let slow = {
+        let entered = Arc::clone(&entered);
+        routing::get(async move || {
+            entered.notify_one();
+            let leaves = leaves.lock().await.take().expect("asked once");
+            _ = leaves.await.is_ok();
+            "done"
+        })
+    };
+    let routes = Router::new()
+        .route("/slow", slow)
+        .route("/livez", routing::get(async || "alive"))
+        .route("/well", routing::get(async || "well"));
+    let api = api_of(routes, 1).await;
+    let others = async {
+        entered.notified().await;
+        let refused = api.call(Method::GET, "/well").send().await.expect(503);
+        assert_eq!(refused.error().0, "unavailable");
+        api.call(Method::GET, "/livez").send().await.expect(200);
+        leave.send(()).expect("it waits");
+    };
+    let (slow, ()) = tokio::join!(api.call(Method::GET, "/slow").send(), others);
+    slow.expect(200);
+    api.call(Method::GET, "/well").send().await.expect(200);
 }
