@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::Value;
+use smallvec::SmallVec;
 
 use super::{attribute::AttributeName, condition::CompiledCondition, table::Reference, values::TextSet};
 use crate::{
@@ -18,7 +19,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct CompiledFlag {
     flag: Arc<Flag>,
-    variants: Box<[(VariantKey, Arc<Value>)]>,
+    /// Two, as most flags have, lie in here: one step less to each answer.
+    variants: SmallVec<[(VariantKey, Arc<Value>); 2]>,
     /// What is served when nobody can be sure.
     safe: Served,
     pub plan: Plan,
