@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// A condition on an evaluation context.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "RawCondition")]
 pub enum Condition {
     /// Every one of them holds. Holds when there are none.
@@ -38,7 +38,7 @@ pub enum Condition {
 }
 
 /// A range of buckets: gates, holdouts, and experiments that exclude each other by sharing a seed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bucket {
     /// The attribute that is hashed.
@@ -55,7 +55,7 @@ pub struct Bucket {
 }
 
 /// A comparison of an attribute.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AttributeCondition {
     /// The attribute's name, or the path to it (`user.plan`).
     pub attribute: String,

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// A configuration as a person states it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FlagEnvironmentSpec {
     /// Whether the flag is on. Default: off.
@@ -47,7 +47,7 @@ pub struct FlagEnvironmentSpec {
 }
 
 /// A flag that must serve one of these variants.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Prerequisite {
     /// The flag.
@@ -57,7 +57,7 @@ pub struct Prerequisite {
 }
 
 /// Values of an attribute that get a variant.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Target {
     /// The attribute. Default: `targetingKey`.
@@ -70,7 +70,7 @@ pub struct Target {
 }
 
 /// Who gets what.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
     /// The rule's id.
@@ -86,7 +86,7 @@ pub struct Rule {
 }
 
 /// What is served: one variant, or a rollout over several.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", try_from = "RawServe")]
 pub enum Serve {
     /// This variant.
@@ -116,7 +116,7 @@ impl TryFrom<RawServe> for Serve {
 }
 
 /// A division of the users over variants. See [`crate::bucketing`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rollout {
     /// The attribute that is hashed. Default: `targetingKey`.
@@ -133,7 +133,7 @@ pub struct Rollout {
 }
 
 /// A variant and its share of a rollout.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WeightedVariant {
     /// The variant.
@@ -143,7 +143,7 @@ pub struct WeightedVariant {
 }
 
 /// A variant that wins over everything.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Hold {
     /// The variant.
@@ -154,7 +154,7 @@ pub struct Hold {
 
 /// A configuration that is valid against its flag's definition. What it names beyond the flag, other flags and
 /// segments, is checked by `apply`. A clone shares it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlagEnvironment {
     spec: Arc<FlagEnvironmentSpec>,
     bytes: usize,

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// A project: a tenant with its own environments, flags and segments.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProjectSpec {
     /// The project's key.
@@ -32,7 +32,7 @@ impl ProjectSpec {
 }
 
 /// An environment of a project: development, staging, production.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EnvironmentSpec {
     /// The environment's key.
@@ -58,7 +58,7 @@ impl EnvironmentSpec {
 
 /// What a change must satisfy. Of these only `ticket` acts in this version; the others keep their place in the
 /// format, and a value that would ask for more than is enforced is refused rather than ignored.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Policy {
     /// Whether and how a change names a ticket.
@@ -74,7 +74,7 @@ pub struct Policy {
 }
 
 /// Whether and how a change names a ticket.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TicketPolicy {
     /// Whether a change without a ticket is rejected.
@@ -84,7 +84,7 @@ pub struct TicketPolicy {
 }
 
 /// How many people besides the author agree with a change.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ApprovalPolicy {
     /// The least number of approvals.

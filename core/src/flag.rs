@@ -112,7 +112,7 @@ pub struct Link {
 }
 
 /// What a flag must answer for a context. Kept for a later version, which runs it before a change applies.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FlagTest {
     /// A name for people.
@@ -127,7 +127,7 @@ pub struct FlagTest {
 }
 
 /// A flag's definition as a person states it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FlagSpec {
     /// The flag's key.
@@ -203,7 +203,7 @@ pub struct FlagSpec {
 pub type Variants = BTreeMap<VariantKey, Arc<Value>>;
 
 /// A valid definition. A clone shares it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlagDefinition {
     spec: Arc<FlagSpec>,
     bytes: usize,

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// A project and all that is in it. Cheap to clone: the maps are persistent.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Project {
     /// The project as it was stated.
     pub spec: ProjectSpec,
@@ -34,7 +34,7 @@ pub struct Project {
 }
 
 /// An environment in the catalog.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StoredEnvironment {
     /// The environment as it was stated.
@@ -46,7 +46,7 @@ pub struct StoredEnvironment {
 }
 
 /// A segment in the catalog.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredSegment {
     /// The segment.
     pub segment: Segment,
@@ -55,7 +55,7 @@ pub struct StoredSegment {
 }
 
 /// A flag in the catalog: its definition, its configuration in each environment, and what the system knows.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "StoredFlag")]
 pub struct Flag {
     /// What it is, the same in every environment.
@@ -88,7 +88,7 @@ impl TryFrom<StoredFlag> for Flag {
 }
 
 /// What the system knows of a flag: given on reads, ignored on writes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FlagSystem {
     /// The revision that last wrote its definition.

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// A segment as a person states it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SegmentSpec {
     /// The segment's key.
@@ -44,7 +44,7 @@ pub struct SegmentSpec {
 }
 
 /// What is different about a segment in an environment.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SegmentOverride {
     /// Those who are in, in place of the segment's own.
@@ -79,10 +79,10 @@ impl MemberList {
 }
 
 /// A valid segment. Its lists may have a million members: they are persistent sets, and a clone shares them.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment {
     /// Everything but the lists, which are absent in it.
-    spec: SegmentSpec,
+    spec: Arc<SegmentSpec>,
     included: OrdSet<Arc<str>>,
     excluded: OrdSet<Arc<str>>,
 }
@@ -104,7 +104,7 @@ impl Segment {
         }
         let (included, excluded) =
             (spec.included.take().unwrap_or_default(), spec.excluded.take().unwrap_or_default());
-        let mut segment = Self { spec, included: OrdSet::new(), excluded: OrdSet::new() };
+        let mut segment = Self { spec: Arc::new(spec), included: OrdSet::new(), excluded: OrdSet::new() };
         segment
             .add_members(MemberList::Included, &included)
             .map_err(|invalid| rename(invalid, "included"))?;
@@ -125,13 +125,13 @@ impl Segment {
         SegmentSpec {
             included: Some(list(&self.included)),
             excluded: Some(list(&self.excluded)),
-            ..self.spec.clone()
+            ..self.spec_without_members()
         }
     }
 
     /// The segment as a person states it, without its lists.
     pub fn spec_without_members(&self) -> SegmentSpec {
-        self.spec.clone()
+        (*self.spec).clone()
     }
 
     /// One of its lists.
@@ -159,8 +159,23 @@ impl Segment {
 
     /// The condition that decides, in the environment, on those who are not listed.
     pub fn when(&self, environment: &EnvironmentKey) -> Option<&Condition> {
-        let changed = self.spec.environments.get(environment).and_then(|changes| changes.when.as_ref());
-        changed.or(self.spec.when.as_ref())
+        self.own_when(environment).or(self.common_when())
+    }
+
+    /// An environment's own condition, where it has one in place of the segment's.
+    pub(crate) fn own_when(&self, environment: &EnvironmentKey) -> Option<&Condition> {
+        self.spec.environments.get(environment)?.when.as_ref()
+    }
+
+    /// The condition of all environments that have none of their own.
+    pub(crate) fn common_when(&self) -> Option<&Condition> {
+        self.spec.when.as_ref()
+    }
+
+    /// Whether another revision of it is known to have nothing different but the members of its lists: it was made of this
+    /// one by adding and removing some.
+    pub(crate) fn differs_only_in_members(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.spec, &other.spec)
     }
 
     /// Adds members to a list; says how many were not in it.
@@ -193,7 +208,11 @@ impl Segment {
 
     /// Forgets what is different in an environment that goes; says whether anything was.
     pub(crate) fn forget_environment(&mut self, environment: &EnvironmentKey) -> bool {
-        self.spec.environments.remove(environment).is_some()
+        let differed = self.differs_in(environment);
+        if differed {
+            Arc::make_mut(&mut self.spec).environments.remove(environment);
+        }
+        differed
     }
 
     /// Whether it has anything different in the environment.

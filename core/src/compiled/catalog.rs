@@ -1,23 +1,17 @@
 //! All environments of all projects, compiled.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use imbl::OrdMap;
 
-use super::environment::CompiledEnvironment;
-use crate::{
-    key::{EnvironmentKey, ProjectKey},
-    project::Project,
-    state::State,
-};
+use super::{environment::CompiledEnvironment, project::CompiledProject};
+use crate::{key::ProjectKey, state::State};
 
 /// The compiled form of a state: every environment of every project. A clone shares everything.
 #[derive(Clone, Debug, Default)]
 pub struct CompiledCatalog {
-    projects: OrdMap<ProjectKey, Arc<Environments>>,
+    projects: OrdMap<ProjectKey, Arc<CompiledProject>>,
 }
-
-type Environments = BTreeMap<EnvironmentKey, Arc<CompiledEnvironment>>;
 
 impl CompiledCatalog {
     /// Compiles a whole state.
@@ -39,25 +33,17 @@ impl CompiledCatalog {
             if old.is_some_and(|old| Arc::ptr_eq(old, project)) {
                 continue;
             }
-            let environments = self.environments_after(old, project);
-            compiled.projects.insert(project.key().clone(), Arc::new(environments));
+            let next = match (self.projects.get(project.key()), old) {
+                (Some(known), Some(old)) => known.updated(old, project),
+                _ => CompiledProject::compile(project),
+            };
+            compiled.projects.insert(project.key().clone(), Arc::new(next));
         }
         compiled
     }
 
-    fn environments_after(&self, before: Option<&Arc<Project>>, after: &Project) -> Environments {
-        let environments = after.environments.keys().map(|key| {
-            let compiled = match (before, self.environment(after.key(), key)) {
-                (Some(before), Some(known)) => known.updated(before, after),
-                _ => CompiledEnvironment::compile(after, key),
-            };
-            (key.clone(), Arc::new(compiled))
-        });
-        environments.collect()
-    }
-
     /// An environment of a project.
     pub fn environment(&self, project: &str, environment: &str) -> Option<&Arc<CompiledEnvironment>> {
-        self.projects.get(project)?.get(environment)
+        self.projects.get(project)?.environment(environment)
     }
 }

@@ -1,19 +1,18 @@
 //! What an attribute is compared with, ready for it.
 
-use std::{cmp::Ordering, net::IpAddr};
+use std::{cmp::Ordering, net::IpAddr, sync::Arc};
 
 use ipnet::IpNet;
 use regex::RegexSet;
 use serde_json::Value;
 
-use super::values::ValueSet;
+use super::{patterns::Patterns, values::ValueSet};
 use crate::{
     condition::{AttributeCondition, Operator},
     operand::{
         letters::LowerCase,
         network::{parse_address, parse_network},
         number::Number,
-        pattern,
         time::{self, Time},
         version::Version,
     },
@@ -32,7 +31,7 @@ pub(super) enum Comparison {
         values: Box<[Box<str>]>,
         ignore_case: bool,
     },
-    Pattern(Box<RegexSet>),
+    Pattern(Arc<RegexSet>),
     Number(Bound<Number>),
     Time(Bound<Time>),
     Version(Bound<Box<Version<Box<str>>>>),
@@ -82,7 +81,7 @@ impl<T> Bound<T> {
 }
 
 impl Comparison {
-    pub fn new(condition: &AttributeCondition) -> Self {
+    pub fn new(condition: &AttributeCondition, patterns: &mut Patterns) -> Self {
         let AttributeCondition { attribute: _, op, values, ignore_case } = condition;
         let texts = || values.iter().filter_map(Value::as_str);
         let text = |part| Self::Text {
@@ -110,10 +109,7 @@ impl Comparison {
             Operator::StartsWith => Some(text(Part::Start)),
             Operator::EndsWith => Some(text(Part::End)),
             Operator::Contains => Some(text(Part::Any)),
-            Operator::Matches => {
-                let patterns = pattern::compile(&condition.patterns(), *ignore_case).ok();
-                patterns.map(|patterns| Self::Pattern(Box::new(patterns)))
-            }
+            Operator::Matches => patterns.compiled(condition).map(Self::Pattern),
             Operator::Lt => number(true, false),
             Operator::Lte => number(true, true),
             Operator::Gt => number(false, false),

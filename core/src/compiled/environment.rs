@@ -2,17 +2,19 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use imbl::ordmap::DiffItem;
-
 use super::{
     attribute::AttributeName,
+    changes::Changes,
     evaluation::evaluate,
     flag::CompiledFlag,
+    patterns::Patterns,
     segment::CompiledSegment,
+    shared::Shared,
     table::Table,
     trace::{Trace, Unwatched},
 };
 use crate::{
+    configuration::Prerequisite,
     context::{EvaluationContext, TARGETING_KEY},
     criticality::critical_flags,
     key::{EnvironmentKey, FlagKey, SegmentKey},
@@ -33,71 +35,64 @@ pub struct CompiledEnvironment {
 }
 
 impl CompiledEnvironment {
-    /// Compiles a whole environment.
-    #[must_use]
-    pub fn compile(project: &Project, environment: &EnvironmentKey) -> Self {
-        let mut compiled = Self {
-            key: environment.clone(),
+    /// An environment of which nothing is compiled yet.
+    pub(super) fn new(key: &EnvironmentKey) -> Self {
+        Self {
+            key: key.clone(),
             flags: Table::new(),
             segments: Table::new(),
             critical: Arc::default(),
             targeting_key: AttributeName::new(TARGETING_KEY),
-        };
-        for (key, stored) in &project.segments {
-            compiled.segments.put(key, CompiledSegment::new(stored, environment));
         }
-        for flag in project.flags.values() {
-            compiled.put_flag(flag);
-        }
-        compiled.find_critical(project);
-        compiled
+    }
+
+    /// Compiles a whole environment.
+    #[must_use]
+    pub fn compile(project: &Project, environment: &EnvironmentKey) -> Self {
+        Self::new(environment).changed(&Changes::all(project), &mut Shared::default())
     }
 
     /// The environment after a change of its project, `before` being the one that this was compiled of: compiles what
-    /// is different, and shares the rest.
+    /// is different, and shares the rest. [`CompiledCatalog`](super::CompiledCatalog) shares more: what several
+    /// environments have in common.
     #[must_use]
     pub fn updated(&self, before: &Project, after: &Project) -> Self {
+        self.changed(&Changes::between(before, after), &mut Shared::default())
+    }
+
+    /// The environment after a change.
+    pub(super) fn changed(&self, changes: &Changes<'_>, shared: &mut Shared) -> Self {
         let mut compiled = self.clone();
-        for item in before.segments.diff(&after.segments) {
-            match item {
-                DiffItem::Add(key, stored) | DiffItem::Update { new: (key, stored), .. } => {
-                    compiled.segments.put(key, CompiledSegment::new(stored, &self.key));
+        for change in &changes.segments {
+            match change.new {
+                Some(stored) => {
+                    let known = self.segments.get(change.key.as_str());
+                    let segment = CompiledSegment::new(stored, &self.key, known, shared);
+                    compiled.segments.put(change.key, segment);
                 }
-                DiffItem::Remove(key, _) => compiled.segments.remove(key),
+                None => compiled.segments.remove(change.key),
             }
         }
         let mut depends_otherwise = false;
-        for item in before.flags.diff(&after.flags) {
-            match item {
-                DiffItem::Add(_, flag) => {
-                    depends_otherwise = true;
-                    compiled.put_flag(flag);
-                }
-                DiffItem::Update { old: (_, old), new: (_, flag) } => {
-                    depends_otherwise |= !self.depends_alike(old, flag);
-                    compiled.put_flag(flag);
-                }
-                DiffItem::Remove(key, _) => {
-                    depends_otherwise = true;
-                    compiled.flags.remove(key);
-                }
+        for change in &changes.flags {
+            depends_otherwise |= self.dependence(change.old) != self.dependence(change.new);
+            match change.new.filter(|flag| flag.is_live()) {
+                Some(flag) => compiled.put_flag(flag, &mut shared.patterns),
+                None => compiled.flags.remove(change.key),
             }
         }
         if depends_otherwise {
-            compiled.find_critical(after);
+            compiled.find_critical(changes.after);
         }
         compiled
     }
 
-    fn put_flag(&mut self, flag: &Arc<Flag>) {
+    fn put_flag(&mut self, flag: &Arc<Flag>, patterns: &mut Patterns) {
         let key = &flag.definition.key;
-        if !flag.is_live() {
-            self.flags.remove(key);
-            return;
-        }
-        let is_good = self.flags.get(key).is_some_and(|known| known.is_good_for(flag, &self.key));
-        if !is_good {
-            self.flags.put(key, CompiledFlag::new(Arc::clone(flag), &self.key));
+        let known = self.flags.get(key);
+        if !known.is_some_and(|known| known.is_good_for(flag, &self.key)) {
+            let compiled = CompiledFlag::new(Arc::clone(flag), &self.key, known, patterns);
+            self.flags.put(key, compiled);
         }
     }
 
@@ -108,14 +103,12 @@ impl CompiledEnvironment {
         self.critical = Arc::new(critical.into_iter().cloned().collect());
     }
 
-    /// Whether two revisions of a flag mean the same for which flags are critical.
-    fn depends_alike(&self, one: &Flag, other: &Flag) -> bool {
-        let prerequisites = |flag: &Flag| {
-            flag.environments.get(&self.key).map(|spec| spec.prerequisites.clone()).unwrap_or_default()
-        };
-        one.is_live() == other.is_live()
-            && one.definition.critical == other.definition.critical
-            && prerequisites(one) == prerequisites(other)
+    /// All that a flag adds to which flags are critical: its mark, and what it depends on. One that is not live adds
+    /// nothing, and neither does one that has neither, whoever depends on it.
+    fn dependence<'a>(&self, flag: Option<&'a Arc<Flag>>) -> (bool, &'a [Prerequisite]) {
+        let Some(flag) = flag.filter(|flag| flag.is_live()) else { return (false, &[]) };
+        let configuration = flag.environments.get(&self.key);
+        (flag.definition.critical, configuration.map_or(&[], |configuration| &configuration.prerequisites))
     }
 
     /// The environment's key.

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use serde_json::Value;
 use smallvec::SmallVec;
 
-use super::{attribute::AttributeName, condition::CompiledCondition, table::Reference, values::TextSet};
+use super::{
+    attribute::AttributeName, condition::CompiledCondition, patterns::Patterns, table::Reference,
+    values::TextSet,
+};
 use crate::{
     bucketing::Divider,
     configuration::{Rollout, Serve, Target},
@@ -34,8 +37,8 @@ pub(super) type Served = Option<usize>;
 pub(super) enum Plan {
     /// It is the same for everyone.
     Fixed(Served, Reason, Cause),
-    /// It depends on the context.
-    Decide(Box<Decision>),
+    /// It depends on the context. Shared by the revisions of the flag that it is the same for.
+    Decide(Arc<Decision>),
 }
 
 /// Why a flag is the same for everyone.
@@ -96,18 +99,27 @@ pub(super) struct CompiledRollout {
 }
 
 impl CompiledFlag {
-    pub fn new(flag: Arc<Flag>, environment: &EnvironmentKey) -> Self {
+    /// Compiles a flag. What decides is taken from `known`, an earlier revision of it, where it is as it was there: of a
+    /// change of its description nothing is compiled.
+    pub fn new(
+        flag: Arc<Flag>,
+        environment: &EnvironmentKey,
+        known: Option<&Self>,
+        patterns: &mut Patterns,
+    ) -> Self {
         let configuration = flag.environments.get(environment);
-        let compiler = Compiler { definition: &flag.definition };
+        let mut compiler = Compiler { definition: &flag.definition, patterns };
         let off = configuration.and_then(|configuration| configuration.off_variant.as_ref());
         let off = compiler.served(off.or(flag.definition.off_variant.as_ref()));
         let safe = configuration.and_then(|configuration| configuration.safe_variant.as_ref());
         // A flag that is critical only by what it depends on may have none: then it is what it is when it is off.
         let safe = safe.or(flag.definition.safe_variant.as_ref());
         let safe = safe.map_or(off, |safe| compiler.served(Some(safe)));
-        let plan = match configuration {
-            None => Plan::Fixed(off, Reason::Disabled, Cause::NotConfigured),
-            Some(configuration) => compiler.plan(configuration, off),
+        let kept = known.and_then(|known| known.decision_for(&flag, environment, off));
+        let plan = match (configuration, kept) {
+            (None, _) => Plan::Fixed(off, Reason::Disabled, Cause::NotConfigured),
+            (Some(_), Some(decision)) => Plan::Decide(decision),
+            (Some(configuration), None) => compiler.plan(configuration, off),
         };
         let variants = flag.definition.variants.iter();
         let variants = variants.map(|(key, value)| (key.clone(), Arc::clone(value))).collect();
@@ -145,15 +157,28 @@ impl CompiledFlag {
             && self.flag.definition.is_same(&flag.definition)
             && self.flag.evaluated_revision(environment) == flag.evaluated_revision(environment)
     }
+
+    /// What decides here, if it decides another revision of the flag too: it is made of the configuration, of the places
+    /// of the variants, and of what is served when the flag is off.
+    fn decision_for(&self, flag: &Flag, environment: &EnvironmentKey, off: Served) -> Option<Arc<Decision>> {
+        let Plan::Decide(decision) = &self.plan else { return None };
+        let (ours, theirs) = (self.flag.environments.get(environment), flag.environments.get(environment));
+        let is_same = decision.off == off
+            && ours.is_some()
+            && ours == theirs
+            && self.flag.definition.variants.keys().eq(flag.definition.variants.keys());
+        is_same.then(|| Arc::clone(decision))
+    }
 }
 
 /// Compiles one flag.
 struct Compiler<'a> {
     definition: &'a FlagDefinition,
+    patterns: &'a mut Patterns,
 }
 
 impl Compiler<'_> {
-    fn plan(&self, configuration: &FlagEnvironment, off: Served) -> Plan {
+    fn plan(&mut self, configuration: &FlagEnvironment, off: Served) -> Plan {
         if let Some(hold) = &configuration.hold {
             return Plan::Fixed(self.served(Some(&hold.variant)), Reason::TargetingMatch, Cause::Held);
         }
@@ -175,13 +200,14 @@ impl Compiler<'_> {
             variants: prerequisite.variants.clone().into(),
         });
         let rules = configuration.rules.iter().map(|rule| CompiledRule {
-            when: rule.when.as_ref().map(CompiledCondition::new),
+            when: rule.when.as_ref().map(|when| CompiledCondition::new(when, self.patterns)),
             serve: self.serve(&rule.serve),
         });
-        Plan::Decide(Box::new(Decision {
+        let rules = rules.collect();
+        Plan::Decide(Arc::new(Decision {
             prerequisites: prerequisites.collect(),
             targets: configuration.targets.iter().map(|target| self.target(target)).collect(),
-            rules: rules.collect(),
+            rules,
             default,
             off,
         }))

@@ -10,6 +10,7 @@
 
 mod attribute;
 mod catalog;
+mod changes;
 mod comparison;
 mod condition;
 mod environment;
@@ -18,8 +19,13 @@ pub mod explain;
 mod flag;
 mod hash;
 mod memo;
+mod patterns;
+mod project;
 mod segment;
+mod shared;
 mod table;
+#[cfg(test)]
+mod tests;
 mod trace;
 mod values;
 

@@ -4,17 +4,21 @@ use std::sync::Arc;
 
 use imbl::OrdSet;
 
-use super::{condition::CompiledCondition, values::TextSet};
-use crate::{key::EnvironmentKey, project::StoredSegment, segment::MemberList};
+use super::{condition::CompiledCondition, shared::Shared, values::TextSet};
+use crate::{
+    key::EnvironmentKey,
+    project::StoredSegment,
+    segment::{MemberList, Segment},
+};
 
 /// A segment as it is in one environment.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct CompiledSegment {
     stored: Arc<StoredSegment>,
     included: Members,
     excluded: Members,
-    /// Who of those that are not listed is in; `None`: nobody.
-    pub when: Option<CompiledCondition>,
+    /// Who of those that are not listed is in; `None`: nobody. Shared by the environments that have none of their own.
+    pub when: Option<Arc<CompiledCondition>>,
 }
 
 /// One of its lists.
@@ -23,7 +27,7 @@ enum Members {
     /// The segment's own, of up to a million: shared with the state.
     Shared(OrdSet<Arc<str>>),
     /// The environment's own.
-    Own(TextSet),
+    Own(Arc<TextSet>),
 }
 
 impl Members {
@@ -36,19 +40,45 @@ impl Members {
 }
 
 impl CompiledSegment {
-    pub fn new(stored: &Arc<StoredSegment>, environment: &EnvironmentKey) -> Self {
+    /// Compiles a segment. What is as it was in `known`, the same segment in the same environment before, is taken from
+    /// there: when members come or go, nothing else is compiled.
+    pub fn new(
+        stored: &Arc<StoredSegment>,
+        environment: &EnvironmentKey,
+        known: Option<&Self>,
+        shared: &mut Shared,
+    ) -> Self {
         let segment = &stored.segment;
-        let members = |list| match segment.own_members(environment, list) {
-            Some(own) => {
-                Members::Own(TextSet::new(own.iter().map(|member| member.as_str().into()).collect()))
-            }
-            None => Members::Shared(segment.members(list).clone()),
+        let kept = |is_kept: &dyn Fn(&Segment) -> bool| {
+            known.filter(|known| {
+                let old = &known.stored.segment;
+                old.differs_only_in_members(segment) || is_kept(old)
+            })
         };
+        let members = |list| {
+            let Some(own) = segment.own_members(environment, list) else {
+                return Members::Shared(segment.members(list).clone());
+            };
+            match kept(&|old| old.own_members(environment, list) == Some(own)) {
+                Some(known) => known.members(list).clone(),
+                None => {
+                    let own = own.iter().map(|member| member.as_str().into());
+                    Members::Own(Arc::new(TextSet::new(own.collect())))
+                }
+            }
+        };
+        let when = segment.when(environment).map(|when| {
+            let kept = kept(&|old| old.when(environment) == Some(when)).and_then(|known| known.when.clone());
+            kept.unwrap_or_else(|| match segment.own_when(environment) {
+                Some(own) => Arc::new(CompiledCondition::new(own, &mut shared.patterns)),
+                None => shared.condition(segment.key(), when),
+            })
+        });
         Self {
             stored: Arc::clone(stored),
             included: members(MemberList::Included),
             excluded: members(MemberList::Excluded),
-            when: segment.when(environment).map(CompiledCondition::new),
+            when,
         }
     }
 
@@ -65,6 +95,13 @@ impl CompiledSegment {
             Some(MemberList::Excluded)
         } else {
             None
+        }
+    }
+
+    fn members(&self, list: MemberList) -> &Members {
+        match list {
+            MemberList::Included => &self.included,
+            MemberList::Excluded => &self.excluded,
         }
     }
 }
