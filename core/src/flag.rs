@@ -64,7 +64,7 @@ pub enum Exposure {
     Client,
 }
 
-/// What a client does with an answer that is older than `max_age_ms`.
+/// What is done with an answer that is older than `max_age_ms`, and that nobody can confirm.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnStale {
@@ -84,7 +84,8 @@ pub enum OnUnconfirmed {
     /// The safe variant.
     #[default]
     SafeVariant,
-    /// The last known answer, for `grace_ms`: bounded staleness in place of linearizability. Kept for a later version.
+    /// The last known answer, for `grace_ms`, and the safe variant after that: bounded staleness in place of
+    /// linearizability.
     LastKnown,
 }
 
@@ -171,7 +172,8 @@ pub struct FlagSpec {
     /// What is served when nobody can be sure of a critical flag. Required where `critical`.
     #[serde(default)]
     pub safe_variant: Option<VariantKey>,
-    /// The age at which an answer is stale, in milliseconds. Default: never.
+    /// The age beyond which an answer is stale, in milliseconds. Default: none. For a critical flag it bounds the age of
+    /// the copy that a client may still answer from; its default there is the client's.
     #[serde(default)]
     pub max_age_ms: Option<u64>,
     /// What to do with a stale answer. Default: serve it.
@@ -180,7 +182,7 @@ pub struct FlagSpec {
     /// What an unconfirmed critical read gets. Default: the safe variant.
     #[serde(default)]
     pub on_unconfirmed: OnUnconfirmed,
-    /// How long `last-known` may serve, in milliseconds. Default: not stated.
+    /// How old an answer may be that `last-known` still serves, in milliseconds. Required where `on_unconfirmed` is that.
     #[serde(default)]
     pub grace_ms: Option<u64>,
     /// What is recorded of its evaluations. Default: nothing.
@@ -269,10 +271,10 @@ impl FlagDefinition {
                 ));
             }
         }
-        if spec.on_unconfirmed == OnUnconfirmed::LastKnown {
+        if spec.on_unconfirmed == OnUnconfirmed::LastKnown && spec.grace_ms.is_none() {
             return Err(Invalid::new(
-                "/on_unconfirmed",
-                "last-known is not supported by this version; use safe-variant",
+                "/grace_ms",
+                "on_unconfirmed is last-known, but for how long? Give grace_ms, or choose safe-variant",
             ));
         }
         if spec.audit_evaluations != AuditEvaluations::None {

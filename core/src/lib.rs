@@ -31,6 +31,7 @@ pub mod expression;
 pub mod flag;
 pub mod resolution;
 pub mod segment;
+pub mod standing;
 
 // How it changes.
 pub mod apply;

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use imbl::OrdMap;
+
 use super::{
     attribute::AttributeName,
     changes::Changes,
@@ -31,6 +33,8 @@ pub struct CompiledEnvironment {
     pub(super) segments: Table<SegmentKey, CompiledSegment>,
     /// The flags that are effectively critical.
     critical: Arc<BTreeSet<FlagKey>>,
+    /// The greatest ages of the flags that state one, in milliseconds.
+    max_ages: OrdMap<FlagKey, u64>,
     pub(super) targeting_key: AttributeName,
 }
 
@@ -42,6 +46,7 @@ impl CompiledEnvironment {
             flags: Table::new(),
             segments: Table::new(),
             critical: Arc::default(),
+            max_ages: OrdMap::new(),
             targeting_key: AttributeName::new(TARGETING_KEY),
         }
     }
@@ -76,9 +81,14 @@ impl CompiledEnvironment {
         let mut depends_otherwise = false;
         for change in &changes.flags {
             depends_otherwise |= self.dependence(change.old) != self.dependence(change.new);
-            match change.new.filter(|flag| flag.is_live()) {
+            let live = change.new.filter(|flag| flag.is_live());
+            match live {
                 Some(flag) => compiled.put_flag(flag, &mut shared.patterns),
                 None => compiled.flags.remove(change.key),
+            }
+            match live.and_then(|flag| flag.definition.max_age_ms) {
+                Some(max_age_ms) => _ = compiled.max_ages.insert(change.key.clone(), max_age_ms),
+                None => _ = compiled.max_ages.remove(change.key),
             }
         }
         if depends_otherwise {
@@ -172,6 +182,11 @@ impl CompiledEnvironment {
     /// Whether a flag is critical here: marked so, or dependent on one that is, however far down.
     pub fn is_critical(&self, key: &str) -> bool {
         self.critical.contains(key)
+    }
+
+    /// The live flags that bound how old an answer may be, in key order, with their `max_age_ms`.
+    pub fn max_ages(&self) -> &OrdMap<FlagKey, u64> {
+        &self.max_ages
     }
 
     /// The flags that are effectively critical, in key order.

@@ -15,10 +15,11 @@ use serde::Deserialize;
 use super::{
     App,
     auth::{Admin, Caller},
-    consistency::{ReadTerms, View},
+    consistency::View,
     error::ApiError,
     extract::Query,
     list::NEXT,
+    terms::ReadTerms,
 };
 
 /// Records of a page that does not say how many.

@@ -10,7 +10,7 @@ use axum::{
 };
 use flagraft_core::token::Role;
 
-use super::{App, auth::Admin, consistency::ReadTerms, error::ApiError};
+use super::{App, auth::Admin, error::ApiError, terms::ReadTerms};
 
 /// A backup of one published state. A failure on the way cuts the answer off; its end holds the hash of all of it, so
 /// whoever has that has everything.

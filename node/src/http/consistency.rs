@@ -1,4 +1,4 @@
-//! What a read asks for, what state it is given, and how the answer says which state that was.
+//! What state a read is given, and how the answer says which state that was. What it asks for: [`super::terms`].
 //!
 //! Invariant: an answer is made from one published state, the one that [`View`] holds; whatever had to be waited for
 //! was waited for before that state was loaded.
@@ -9,8 +9,7 @@ use std::{
 };
 
 use axum::{
-    extract::FromRequestParts,
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue},
     response::{IntoResponse, Response},
 };
 use flagraft_core::{
@@ -20,21 +19,15 @@ use flagraft_core::{
     state::State,
 };
 
-use super::{App, error::ApiError};
+use super::{App, error::ApiError, terms::Freshness};
 use crate::{
     clock::ceil_ms,
     raft::Published,
     reads::{Confirmation, RevisionUnavailable, Unconfirmed},
 };
 
-/// `<history>.<revision>` that must be published before the answer is made.
-pub(super) const MIN_REVISION: HeaderName = HeaderName::from_static("flagraft-min-revision");
-/// How old the answer may be. Not served yet, so refused.
-pub(super) const MAX_AGE: HeaderName = HeaderName::from_static("flagraft-max-age-ms");
 /// In requests `linearizable` or `local`; in answers what was given.
 pub(super) const CONSISTENCY: HeaderName = HeaderName::from_static("flagraft-consistency");
-/// How long the request may wait, in milliseconds.
-pub(super) const DEADLINE: HeaderName = HeaderName::from_static("flagraft-deadline-ms");
 /// The revision that the answer was made from.
 pub(super) const REVISION: HeaderName = HeaderName::from_static("flagraft-revision");
 /// The history that the revision counts in.
@@ -105,61 +98,6 @@ fn null() -> HeaderValue {
     HeaderValue::from_static("null")
 }
 
-/// What a read asks for, from its headers.
-#[derive(Clone, Debug)]
-pub(super) struct ReadTerms {
-    pub(super) min_revision: Option<RevisionToken>,
-    pub(super) linearizable: bool,
-    pub(super) deadline_at: Instant,
-}
-
-impl FromRequestParts<App> for ReadTerms {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let headers = &parts.headers;
-        let limits = &app.options.read_deadline;
-        // Most requests have no word on it, and then four names need not be looked for.
-        if !headers.keys().any(|name| name.as_str().starts_with("flagraft-")) {
-            let deadline_at = Instant::now() + limits.default;
-            return Ok(Self { min_revision: None, linearizable: false, deadline_at });
-        }
-        refuse_max_age(headers)?;
-        let linearizable = match text(headers, &CONSISTENCY)? {
-            None => false,
-            Some("linearizable") => true,
-            Some("local") => false,
-            Some(_) => return Err(ApiError::header("Flagraft-Consistency", "is `linearizable` or `local`")),
-        };
-        Ok(Self {
-            min_revision: min_revision(headers)?,
-            linearizable,
-            deadline_at: Instant::now() + deadline(headers, limits.default, limits.max)?,
-        })
-    }
-}
-
-impl ReadTerms {
-    /// What is left of the time the read may take.
-    pub(super) fn left(&self) -> Duration {
-        self.deadline_at.saturating_duration_since(Instant::now())
-    }
-
-    /// Waits for the revisions that the request asks for.
-    pub(super) async fn arrive(&self, app: &App) -> Result<(), ApiError> {
-        match self.min_revision {
-            None => Ok(()),
-            Some(wanted) => Box::pin(await_revision(app, wanted, self.left())).await,
-        }
-    }
-
-    /// The state to answer a catalog read from.
-    pub(super) async fn view(&self, app: &App) -> Result<View, ApiError> {
-        self.arrive(app).await?;
-        if self.linearizable { confirmed(app, self.left()).await } else { Ok(View::local(app)) }
-    }
-}
-
 /// Waits until a revision is published here: 412 for another history, 503 when it does not come in time.
 pub(super) async fn await_revision(
     app: &App,
@@ -185,6 +123,32 @@ pub(super) async fn confirmed(app: &App, within: Duration) -> Result<View, ApiEr
         ApiError::unavailable(format!("{unconfirmed}, which this answer needs; ask again, or another node"))
             .stamped(&View::local(app).stamp)
     })
+}
+
+/// A state that is fresh enough: this node's, else a confirmed one, else 503.
+pub(super) async fn recent(app: &App, freshness: Freshness, within: Duration) -> Result<View, ApiError> {
+    let fresh_enough = || Some(View::local(app)).filter(|view| view.is_as_fresh_as(freshness));
+    if let Some(view) = fresh_enough() {
+        return Ok(view);
+    }
+    match Box::pin(View::confirmed(app, within)).await {
+        Ok(view) => Ok(view),
+        // It may have become young enough by a round that another read waited for.
+        Err(_) => fresh_enough().ok_or_else(|| too_old(&View::local(app).stamp)),
+    }
+}
+
+/// The refusal of a read for which the state is too old.
+pub(super) fn too_old(stamp: &Stamp) -> ApiError {
+    let age = match stamp.age_ms {
+        Some(age_ms) => format!("was last known to be current {age_ms} ms ago"),
+        None => "is not known to be current since this node started".to_owned(),
+    };
+    let message = format!(
+        "what this node has {age}, which is longer than the request allows, and no quorum confirmed it in time; ask \
+         again, or another node, or allow a greater Flagraft-Max-Age-Ms"
+    );
+    ApiError::unavailable(message).stamped(stamp)
 }
 
 /// One published state and what is known of it.
@@ -229,6 +193,16 @@ impl View {
         Self { published, stamp }
     }
 
+    /// Whether a quorum confirmed it after the request came in.
+    pub(super) fn is_confirmed(&self) -> bool {
+        self.stamp.consistency == Consistency::Linearizable
+    }
+
+    /// Whether it is as fresh as a request asks for. A confirmed one always is.
+    pub(super) fn is_as_fresh_as(&self, freshness: Freshness) -> bool {
+        self.is_confirmed() || !freshness.is_missed_by(self.stamp.age_ms)
+    }
+
     pub(super) fn state(&self) -> &State {
         &self.published.state
     }
@@ -258,85 +232,9 @@ impl View {
     }
 }
 
-/// An ignored bound would be a lie.
-pub(super) fn refuse_max_age(headers: &HeaderMap) -> Result<(), ApiError> {
-    if headers.contains_key(MAX_AGE) {
-        return Err(ApiError::new(
-            StatusCode::BAD_REQUEST,
-            "unsupported",
-            "Flagraft-Max-Age-Ms is not supported by this version; leave it out and look at Flagraft-Age-Ms, or ask \
-             for Flagraft-Consistency: linearizable",
-        ));
-    }
-    Ok(())
-}
-
-/// The revision that a request asks for at least.
-pub(super) fn min_revision(headers: &HeaderMap) -> Result<Option<RevisionToken>, ApiError> {
-    text(headers, &MIN_REVISION)?
-        .map(|text| {
-            text.parse()
-                .map_err(|invalid| ApiError::header("Flagraft-Min-Revision", format!("is wrong: {invalid}")))
-        })
-        .transpose()
-}
-
-/// The deadline that a request asks for, or the usual one.
-pub(super) fn deadline(headers: &HeaderMap, usual: Duration, max: Duration) -> Result<Duration, ApiError> {
-    let Some(text) = text(headers, &DEADLINE)? else { return Ok(usual) };
-    let max_ms = max.as_millis();
-    match text.parse::<u64>() {
-        Ok(ms) if ms > 0 && u128::from(ms) <= max_ms => Ok(Duration::from_millis(ms)),
-        _ => Err(ApiError::header(
-            "Flagraft-Deadline-Ms",
-            format!("is a number of milliseconds from 1 to {max_ms}"),
-        )),
-    }
-}
-
-/// A header's text. Two headers of one name, and bytes that are no text, are refused.
-pub(super) fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, ApiError> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (None, _) => Ok(None),
-        (Some(value), None) => match value.to_str() {
-            Ok(text) => Ok(Some(text.trim())),
-            Err(_) => Err(ApiError::header(name, "holds bytes that are no printable ASCII")),
-        },
-        (Some(_), Some(_)) => Err(ApiError::header(name, "is given twice; give it once")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        let mut map = HeaderMap::new();
-        for (name, value) in pairs {
-            map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
-        }
-        map
-    }
-
-    #[test]
-    fn deadlines_are_numbers_within_bounds() {
-        let (usual, max) = (Duration::from_millis(500), Duration::from_secs(5));
-        let of = |value| deadline(&headers(&[("flagraft-deadline-ms", value)]), usual, max);
-        assert_eq!(deadline(&HeaderMap::new(), usual, max).expect("usual"), usual);
-        assert_eq!(of("5000").expect("the most"), max);
-        for wrong in ["0", "5001", "-1", "1.5", "soon", ""] {
-            assert!(of(wrong).expect_err(wrong).message.contains("from 1 to 5000"));
-        }
-    }
-
-    #[test]
-    fn a_header_given_twice_is_refused() {
-        let twice = headers(&[("flagraft-min-revision", "a"), ("flagraft-min-revision", "b")]);
-        assert!(min_revision(&twice).expect_err("twice").message.contains("given twice"));
-        assert!(min_revision(&headers(&[("flagraft-min-revision", "7")])).is_err());
-        assert!(refuse_max_age(&headers(&[("flagraft-max-age-ms", "7")])).is_err());
-    }
 
     #[test]
     fn a_stamp_writes_all_headers_and_says_null_for_what_is_not_known() {

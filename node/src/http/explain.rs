@@ -15,11 +15,12 @@ use serde_json::Value;
 use super::{
     App,
     auth::{Caller, Reader},
-    consistency::{ReadTerms, View},
+    consistency::View,
     context::{context, nobody},
     error::ApiError,
     extract::{Json, Path},
     shorthand::InProject,
+    terms::ReadTerms,
 };
 
 /// What to explain, for whom.

@@ -15,10 +15,11 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use super::{
     App, Options,
     auth::API_KEY,
-    consistency::{AGE, CONSISTENCY, DEADLINE, HISTORY, MAX_AGE, MIN_REVISION, NODE, REVISION},
+    consistency::{AGE, CONSISTENCY, HISTORY, NODE, REVISION},
     error::{ApiError, REQUEST_ID},
     list::NEXT,
     observe::Observe,
+    terms::{DEADLINE, MAX_AGE, MIN_REVISION},
     write::IDEMPOTENCY_KEY,
 };
 

@@ -31,6 +31,7 @@ mod route;
 mod segments;
 mod serve;
 mod shorthand;
+mod terms;
 mod time;
 mod tokens;
 mod write;

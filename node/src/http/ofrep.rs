@@ -7,6 +7,7 @@ mod answer;
 mod counts;
 mod etag;
 mod failure;
+mod gate;
 mod request;
 
 use std::{sync::Arc, time::Instant};
@@ -24,20 +25,21 @@ use flagraft_core::{
     compiled::CompiledEnvironment,
     flag::Exposure,
     project::{Flag, Project, StoredEnvironment},
-    resolution::Resolution,
 };
 
 pub(super) use self::counts::Evaluated;
 use self::{
-    answer::{Bulk, Frame, Single},
+    answer::{Answer, Bulk, Frame, Single},
     failure::Failure,
+    gate::Passed,
     request::{Asked, Told, told},
 };
 use super::{
     App,
-    consistency::{Consistency, View, await_revision},
+    consistency::{Consistency, View, await_revision, too_old},
     error::ApiError,
     extract::Path,
+    terms::Freshness,
 };
 
 /// More flags than this are not evaluated between two other tasks but beside them: Raft's heartbeats can't wait.
@@ -63,11 +65,6 @@ impl<'s> Place<'s> {
     /// Whether the flag is there, live and exposed to the caller.
     fn shows(&self, asked: &Asked, key: &str) -> bool {
         self.compiled.flag(key).is_some_and(|flag| exposed(asked, flag))
-    }
-
-    /// Whether the caller sees a flag that is effectively critical.
-    fn shows_critical(&self, asked: &Asked) -> bool {
-        self.compiled.critical().iter().any(|key| self.shows(asked, key))
     }
 }
 
@@ -95,14 +92,13 @@ async fn evaluate_one(app: &App, asked: &Asked, key: &str) -> Result<Response, F
     let local = View::local(app);
     let place = Place::of(&local, asked).filter(|place| place.shows(asked, key));
     // What is not there may have been made elsewhere.
-    let needed = place.is_none_or(|place| place.compiled.is_critical(key));
+    let needed = place.is_none_or(|place| place.is_to_confirm(key, &local.stamp));
     let view = confirmed_if(app, asked, local, needed).await?;
     asked.caller.still_good(view.state()).map_err(|error| error.stamped(&view.stamp))?;
 
     let found = Place::of(&view, asked).filter(|place| place.shows(asked, key));
-    let is_confirmed = view.stamp.consistency == Consistency::Linearizable;
     let Some(place) = found else {
-        if is_confirmed {
+        if view.is_confirmed() {
             return Err(Failure::flag_not_found(key, asked).stamped(&view.stamp));
         }
         let error = ApiError::unavailable(format!(
@@ -111,17 +107,20 @@ async fn evaluate_one(app: &App, asked: &Asked, key: &str) -> Result<Response, F
         return Err(error.stamped(&view.stamp).into());
     };
     let begun = Instant::now();
-    let is_safe = !is_confirmed && place.compiled.is_critical(key);
     let mut stamp = view.stamp.clone();
-    let resolution = if is_safe {
-        stamp.consistency = Consistency::SafeVariant;
-        place.compiled.safe_resolution(key)
-    } else {
-        place.compiled.evaluate(key, &asked.context)
+    let passed = place.pass(key, asked, &stamp);
+    let passed = passed.map_err(|_| Failure::flag_not_found(key, asked).stamped(&stamp))?;
+    let (resolution, is_safe) = match passed {
+        Passed::Known(_) if !view.is_as_fresh_as(asked.terms.freshness) => return Err(too_old(&stamp).into()),
+        Passed::Known(resolution) => (resolution, false),
+        Passed::Safe(resolution) => (resolution, true),
+        Passed::Stale => return Err(ApiError::unavailable(answer::STALE).stamped(&stamp).into()),
     };
-    let resolution = resolution.map_err(|_| Failure::flag_not_found(key, asked).stamped(&stamp))?;
+    if is_safe {
+        stamp.consistency = Consistency::SafeVariant;
+    }
     app.node.metrics().evaluation_took(begun.elapsed());
-    app.evaluated.count(std::slice::from_ref(&resolution), stamp.consistency);
+    app.evaluated.count([&resolution], stamp.consistency);
 
     let single = Single { frame: Frame::new(asked, &stamp), resolution: &resolution };
     let mut response = stamp.answer(Json(single));
@@ -141,7 +140,7 @@ pub(super) async fn bulk(State(app): State<App>, RawQuery(query): RawQuery, requ
         asked.terms.arrive(&app).await?;
         match told(query.as_deref())? {
             Some(Told::Revision(minimum)) => await_revision(&app, minimum, asked.terms.left()).await?,
-            Some(Told::SomethingElse) => asked.terms.linearizable = true,
+            Some(Told::SomethingElse) => asked.terms.freshness = Freshness::Linearizable,
             None => {}
         }
         evaluate_all(&app, asked, none_match).await
@@ -155,7 +154,7 @@ async fn evaluate_all(app: &App, asked: Asked, none_match: Vec<String>) -> Resul
     let needed = {
         let (asked, local) = (Arc::clone(&asked), local.clone());
         beside(flags(&local, &asked), move || {
-            Place::of(&local, &asked).is_none_or(|place| place.shows_critical(&asked))
+            Place::of(&local, &asked).is_none_or(|place| place.is_any_to_confirm(&asked, &local.stamp))
         })
         .await?
     };
@@ -183,48 +182,53 @@ async fn beside<T: Send + 'static>(
 }
 
 fn answer_all(app: &App, asked: &Asked, none_match: &[String], view: &View) -> Result<Response, Failure> {
-    let is_confirmed = view.stamp.consistency == Consistency::Linearizable;
     let Some(place) = Place::of(view, asked) else {
-        return Err(environment_gone(asked, is_confirmed).stamped(&view.stamp).into());
+        return Err(environment_gone(asked, view.is_confirmed()).stamped(&view.stamp).into());
     };
-    let is_safe = !is_confirmed && place.shows_critical(asked);
-    let mut stamp = view.stamp.clone();
-    if is_safe {
-        stamp.consistency = Consistency::SafeVariant;
+    if !view.is_as_fresh_as(asked.terms.freshness) {
+        return Err(too_old(&view.stamp).into());
     }
-    let tag = etag::of(asked, &stamp, place.stored.touched_revision);
-    if !is_safe && etag::matches(none_match, &tag) {
-        let mut response = stamp.answer(StatusCode::NOT_MODIFIED);
+    // What nobody can be sure of is good for this answer and no later one.
+    let is_unsure = !view.is_confirmed() && place.is_any_to_confirm(asked, &view.stamp);
+    let tag = etag::of(asked, &view.stamp, place.stored.touched_revision);
+    if !is_unsure && etag::matches(none_match, &tag) {
+        let mut response = view.stamp.answer(StatusCode::NOT_MODIFIED);
         set_etag(&mut response, &tag);
         return Ok(response);
     }
 
     let begun = Instant::now();
     let mut safe_variants = 0;
-    let mut resolutions: Vec<Resolution<'_>> = Vec::new();
+    let mut answers: Vec<Answer<'_>> = Vec::new();
     // In key order, which the compiled form does not keep.
     let visible = place.project.flags.iter().filter(|(_, flag)| flag.is_live() && exposed(asked, flag));
     for (key, _) in visible {
-        let resolution = if is_safe && place.compiled.is_critical(key) {
-            safe_variants += 1;
-            place.compiled.safe_resolution(key)
-        } else {
-            place.compiled.evaluate(key, &asked.context)
-        };
         // Every flag of this loop is live, so that it is not found can't be.
-        resolutions.extend(resolution);
+        let Ok(passed) = place.pass(key, asked, &view.stamp) else { continue };
+        answers.push(match passed {
+            Passed::Known(resolution) => Answer::Flag(resolution),
+            Passed::Safe(resolution) => {
+                safe_variants += 1;
+                Answer::Flag(resolution)
+            }
+            Passed::Stale => Answer::Stale(key),
+        });
+    }
+    let mut stamp = view.stamp.clone();
+    if safe_variants > 0 {
+        stamp.consistency = Consistency::SafeVariant;
     }
     let metrics = app.node.metrics();
     metrics.evaluation_took(begun.elapsed());
-    app.evaluated.count(&resolutions, stamp.consistency);
+    app.evaluated.count(answers.iter().filter_map(Answer::resolution), stamp.consistency);
 
     let mut response = stamp.answer(Json(Bulk {
         frame: Frame::new(asked, &stamp),
-        resolutions: &resolutions,
+        answers: &answers,
         environment_revision: place.stored.touched_revision,
     }));
-    if is_safe {
-        metrics.safe_variants_given(safe_variants);
+    metrics.safe_variants_given(safe_variants);
+    if is_unsure {
         forbid_storing(&mut response);
     } else {
         set_etag(&mut response, &tag);
@@ -245,14 +249,15 @@ fn environment_gone(asked: &Asked, is_confirmed: bool) -> ApiError {
 }
 
 /// The state to answer from: a confirmed one where the request, or what it asks for, needs that. When nobody confirms,
-/// a request that insists is refused; any other gets what this node has, and safe variants.
+/// a request that insists is refused; any other gets what this node has, and what passes the gate of it.
 async fn confirmed_if(app: &App, asked: &Asked, local: View, needed: bool) -> Result<View, ApiError> {
-    if !asked.terms.linearizable && !needed {
+    let freshness = asked.terms.freshness;
+    if !needed && !freshness.is_missed_by(local.stamp.age_ms) {
         return Ok(local);
     }
     match Box::pin(View::confirmed(app, asked.terms.left())).await {
         Ok(view) => Ok(view),
-        Err(unconfirmed) if asked.terms.linearizable => Err(ApiError::unavailable(format!(
+        Err(unconfirmed) if freshness == Freshness::Linearizable => Err(ApiError::unavailable(format!(
             "{unconfirmed}, and the request insists on it; ask again, or another node"
         ))
         .stamped(&View::local(app).stamp)),

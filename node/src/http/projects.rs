@@ -11,12 +11,13 @@ use serde_json::{Value, json};
 use super::{
     App,
     auth::Admin,
-    consistency::{ReadTerms, View},
+    consistency::View,
     error::ApiError,
     extract::{Json, Path, Query},
     list::Page,
     patch::{Patch, Target, merge, submit_patch},
     shorthand::{InProject, bodies, object, submit_one, with_etag, with_system},
+    terms::ReadTerms,
     write::{Draft, Why, WriteTerms},
 };
 

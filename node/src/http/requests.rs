@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use super::{
     App,
     auth::{Admin, Caller},
-    consistency::{ReadTerms, View, confirmed},
+    consistency::{View, confirmed},
     error::ApiError,
     extract::Path,
+    terms::ReadTerms,
     time::rfc3339,
 };
 

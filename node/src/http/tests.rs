@@ -5,6 +5,7 @@ mod audit;
 mod catalog;
 mod evaluation;
 mod explain;
+mod freshness;
 mod harness;
 mod members;
 mod reads;

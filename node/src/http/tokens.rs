@@ -13,12 +13,13 @@ use serde_json::{Value, json};
 use super::{
     App,
     auth::{Admin, Caller},
-    consistency::{ReadTerms, View},
+    consistency::View,
     error::ApiError,
     extract::{Json, Path, Query},
     list::Page,
     recorded::first_operation,
     shorthand::{bodies, submit_one},
+    terms::ReadTerms,
     time::{parse_rfc3339, rfc3339},
     write::{Draft, Why, WriteTerms, Written, submit},
 };

@@ -28,8 +28,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     App,
     auth::{Caller, cause_of, denied},
-    consistency::{Consistency, Stamp, View, deadline, min_revision, refuse_max_age, text},
+    consistency::{Consistency, Stamp, View},
     error::{ApiError, REQUEST_ID},
+    terms::{MAX_AGE, deadline, min_revision, text},
 };
 use crate::{
     clock::ceil_ms,
@@ -63,7 +64,9 @@ impl FromRequestParts<App> for WriteTerms {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let headers = &parts.headers;
-        refuse_max_age(headers)?;
+        if headers.contains_key(MAX_AGE) {
+            return Err(ApiError::header("Flagraft-Max-Age-Ms", "is for reads; leave it out of a write"));
+        }
         // A write is judged by the newest state there is, so only another history can be too little.
         if let Some(minimum) = min_revision(headers)?
             && app.node.published().state.history().is_some_and(|history| history != minimum.history)

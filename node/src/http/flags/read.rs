@@ -12,11 +12,11 @@ use super::existing;
 use crate::http::{
     App,
     auth::{Admin, Caller},
-    consistency::ReadTerms,
     error::ApiError,
     extract::{Path, Query},
     list::Page,
     shorthand::{InProject, with_etag},
+    terms::ReadTerms,
 };
 
 /// Which flags to list.

@@ -58,10 +58,32 @@ impl Serialize for Single<'_> {
     }
 }
 
+/// What is said of a flag that is older than it may be, and asks for an error then.
+pub(super) const STALE: &str = "what this node knows of the flag is older than its max_age_ms, and nobody confirmed it in time; \
+     ask again, or another node";
+
+/// What a bulk evaluation says of one flag.
+pub(super) enum Answer<'a> {
+    /// What it is.
+    Flag(Resolution<'a>),
+    /// That it is older than it may be.
+    Stale(&'a str),
+}
+
+impl Answer<'_> {
+    /// The resolution, if there is one.
+    pub(super) fn resolution(&self) -> Option<&Resolution<'_>> {
+        match self {
+            Self::Flag(resolution) => Some(resolution),
+            Self::Stale(_) => None,
+        }
+    }
+}
+
 /// The answer to a bulk evaluation.
 pub(super) struct Bulk<'a> {
     pub(super) frame: Frame<'a>,
-    pub(super) resolutions: &'a [Resolution<'a>],
+    pub(super) answers: &'a [Answer<'a>],
     /// The revision that last touched anything that is evaluated in the environment.
     pub(super) environment_revision: u64,
 }
@@ -79,12 +101,31 @@ struct Items<'a>(&'a Bulk<'a>);
 
 impl Serialize for Items<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let items = self.0.resolutions.iter();
-        serializer.collect_seq(items.map(|resolution| Item {
-            frame: self.0.frame,
-            resolution,
-            is_single: false,
-        }))
+        let frame = self.0.frame;
+        serializer.collect_seq(self.0.answers.iter().map(|answer| BulkItem { frame, answer }))
+    }
+}
+
+/// One flag of a bulk answer.
+struct BulkItem<'a> {
+    frame: Frame<'a>,
+    answer: &'a Answer<'a>,
+}
+
+impl Serialize for BulkItem<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.answer {
+            Answer::Flag(resolution) => {
+                Item { frame: self.frame, resolution, is_single: false }.serialize(serializer)
+            }
+            Answer::Stale(key) => {
+                let mut map = serializer.serialize_map(Some(3))?;
+                map.serialize_entry("key", key)?;
+                map.serialize_entry("errorCode", "GENERAL")?;
+                map.serialize_entry("errorDetails", STALE)?;
+                map.end()
+            }
+        }
     }
 }
 

@@ -16,7 +16,11 @@ impl Evaluated {
     }
 
     /// Counts the flags of an answer.
-    pub(super) fn count(&self, resolutions: &[Resolution<'_>], consistency: Consistency) {
+    pub(super) fn count<'a>(
+        &self,
+        resolutions: impl IntoIterator<Item = &'a Resolution<'a>>,
+        consistency: Consistency,
+    ) {
         let mut counts = [0; Reason::ALL.len()];
         for resolution in resolutions {
             let counted =

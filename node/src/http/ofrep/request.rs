@@ -20,10 +20,10 @@ use super::failure::Failure;
 use crate::http::{
     App,
     auth::Caller,
-    consistency::ReadTerms,
     context::{context, nobody},
     error::ApiError,
     extract::{JsonBytes, parsed},
+    terms::ReadTerms,
     time::parse_rfc3339,
 };
 
