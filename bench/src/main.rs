@@ -2,6 +2,7 @@
 
 mod load;
 mod ofrep;
+mod read;
 mod system;
 mod write;
 
@@ -26,6 +27,8 @@ struct Arguments {
 enum Command {
     /// Writes that are on the disks of a majority: Flagraft's flags beside etcd's keys
     Write(write::WriteArgs),
+    /// Reads that a majority confirms, and reads of what a node has: critical flags beside etcd's keys
+    Read(read::ReadArgs),
     /// Evaluations over HTTP: Flagraft beside a handler that only reads and answers the same
     Http(ofrep::HttpArgs),
     /// The handler that `http` compares with
@@ -36,6 +39,7 @@ enum Command {
 fn main() -> ExitCode {
     let ended = match Arguments::parse().command {
         Command::Write(args) => on_one_thread(write::run(args)),
+        Command::Read(args) => on_one_thread(read::run(args)),
         Command::Http(args) => on_one_thread(ofrep::run(args)),
         Command::Bare(args) => ofrep::serve(args),
     };

@@ -14,12 +14,16 @@ use tonic::{
 };
 use tonic_prost::ProstCodec;
 
-use super::{Cluster, NODES, Write, await_ready, http as plain};
+use super::{Cluster, Freshness, NODES, Write, await_ready, http as plain};
 use crate::load::Client;
 
 /// Clients that share one HTTP/2 connection. gRPC's clients do, and it costs etcd fewer system calls than a
 /// connection each; but a single connection is handled by one goroutine, which becomes what limits it.
 const CLIENTS_PER_CONNECTION: usize = 8;
+
+/// What is read, and how large its value is: about as large as an evaluation's answer.
+const READ_KEY: &[u8] = b"/bench/read";
+const READ_BYTES: usize = 200;
 
 /// A running etcd cluster.
 #[derive(Debug)]
@@ -67,26 +71,34 @@ impl EtcdCluster {
 
 impl Cluster for EtcdCluster {
     type Writer = Putter;
+    type Reader = Getter;
 
     async fn leader(&self) -> Result<usize, Failure> {
         leader(&self.ports).await
     }
 
     async fn writers(&self, node: usize, count: usize, write: Write) -> Result<Vec<Putter>, Failure> {
-        let mut writers = Vec::new();
-        let mut shared = channel(self.ports[node]).await?;
-        for client in 0..count {
-            if client > 0 && client % CLIENTS_PER_CONNECTION == 0 {
-                shared = channel(self.ports[node]).await?;
-            }
-            writers.push(Putter {
-                grpc: Grpc::new(shared.clone()),
-                key: format!("/bench/flag-{client:04}").into_bytes(),
-                value: vec![b'.'; write.value_bytes],
-                turn: 0,
-            });
-        }
-        Ok(writers)
+        let clients = channels(self.ports[node], count).await?.into_iter().enumerate();
+        let putter = |(client, channel)| Putter {
+            grpc: Grpc::new(channel),
+            key: format!("/bench/flag-{client:04}").into_bytes(),
+            value: vec![b'.'; write.value_bytes],
+            turn: 0,
+        };
+        Ok(clients.map(putter).collect())
+    }
+
+    async fn readers(&self, node: usize, count: usize, freshness: Freshness) -> Result<Vec<Getter>, Failure> {
+        let mut grpc = Grpc::new(channel(self.ports[node]).await?);
+        let put = PutRequest { key: READ_KEY.to_vec(), value: vec![b'.'; READ_BYTES] };
+        let _: PutResponse = call(&mut grpc, "/etcdserverpb.KV/Put", put).await?;
+        let get = RangeRequest { key: READ_KEY.to_vec(), serializable: freshness == Freshness::Local };
+        let clients = channels(self.ports[node], count).await?.into_iter();
+        Ok(clients.map(|channel| Getter { grpc: Grpc::new(channel), get: get.clone() }).collect())
+    }
+
+    async fn rounds(&self, _: usize) -> Result<Option<u64>, Failure> {
+        Ok(None)
     }
 
     async fn syncs(&self, node: usize) -> Result<u64, Failure> {
@@ -97,6 +109,13 @@ impl Cluster for EtcdCluster {
     fn servers(&self) -> &[Server] {
         &self.servers
     }
+}
+
+/// What a binary says that it is.
+pub fn etcd_version(binary: &Path) -> String {
+    let version = Command::new(binary).arg("--version").output().map(|output| output.stdout);
+    let version = String::from_utf8(version.unwrap_or_default()).unwrap_or_default();
+    version.lines().next().unwrap_or("etcd, version unknown").to_owned()
 }
 
 /// A client that puts one key again and again, each time with another value.
@@ -117,6 +136,33 @@ impl Client for Putter {
         let _: PutResponse = call(&mut self.grpc, "/etcdserverpb.KV/Put", put).await?;
         Ok(())
     }
+}
+
+/// A client that gets one key again and again.
+#[derive(Debug)]
+pub struct Getter {
+    grpc: Grpc<Channel>,
+    get: RangeRequest,
+}
+
+impl Client for Getter {
+    async fn request(&mut self) -> Result<(), Failure> {
+        let got: RangeResponse = call(&mut self.grpc, "/etcdserverpb.KV/Range", self.get.clone()).await?;
+        if got.count == 1 { Ok(()) } else { Err(Failure("a get found nothing".to_owned())) }
+    }
+}
+
+/// A channel for each of so many clients, some of them shared.
+async fn channels(port: u16, count: usize) -> Result<Vec<Channel>, Failure> {
+    let mut channels = Vec::new();
+    let mut shared = channel(port).await?;
+    for client in 0..count {
+        if client > 0 && client % CLIENTS_PER_CONNECTION == 0 {
+            shared = channel(port).await?;
+        }
+        channels.push(shared.clone());
+    }
+    Ok(channels)
 }
 
 async fn channel(port: u16) -> Result<Channel, Failure> {
@@ -165,6 +211,20 @@ struct PutRequest {
 struct PutResponse {
     #[prost(message, optional, tag = "1")]
     header: Option<ResponseHeader>,
+}
+
+#[derive(Clone, PartialEq, Eq, Message)]
+struct RangeRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    key: Vec<u8>,
+    #[prost(bool, tag = "7")]
+    serializable: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Message)]
+struct RangeResponse {
+    #[prost(int64, tag = "4")]
+    count: i64,
 }
 
 #[derive(Clone, PartialEq, Eq, Message)]

@@ -1,6 +1,6 @@
 //! Flagraft: nodes with their defaults, and clients that write flags by the public HTTP API.
 
-use std::{cell::Cell, fs, path::Path, process::Command};
+use std::{cell::Cell, fs, path::Path, process::Command, time::Duration};
 
 use flagraft_bench_common::{
     failure::Failure,
@@ -10,7 +10,7 @@ use hyper::body::Bytes;
 use serde_json::{Value, json};
 
 use super::{
-    Cluster, Write, WriteKind, await_ready,
+    Cluster, Freshness, Write, WriteKind, await_ready,
     http::{self, Connection},
 };
 use crate::load::Client;
@@ -122,6 +122,7 @@ impl FlagraftCluster {
 
 impl Cluster for FlagraftCluster {
     type Writer = FlagWriter;
+    type Reader = FlagReader;
 
     async fn leader(&self) -> Result<usize, Failure> {
         let answer = http::get(self.ports[0], "/api/v1/cluster", &self.authorization).await?;
@@ -150,6 +151,44 @@ impl Cluster for FlagraftCluster {
             writers.push(writer);
         }
         Ok(writers)
+    }
+
+    async fn readers(
+        &self,
+        node: usize,
+        count: usize,
+        freshness: Freshness,
+    ) -> Result<Vec<FlagReader>, Failure> {
+        let flag = |key: &str, critical: bool| {
+            json!({"op": "flag.put", "flag": {
+                "key": key, "type": "boolean", "variants": {"off": false, "on": true}, "critical": critical, "safe_variant": "off",
+                "environments": {"production": {"enabled": true, "default": {"variant": "on"}}}}})
+        };
+        self.change("bench", json!([flag("critical", true), flag("ordinary", false)])).await?;
+        let grants = json!([{"role": "reader", "project": "bench", "environments": ["production"]}]);
+        let token = self.make_token(json!({"name": "reader", "kind": "service", "grants": grants})).await?;
+        let key = match freshness {
+            Freshness::Linearizable => "critical",
+            Freshness::Local => "ordinary",
+        };
+        let mut readers = Vec::new();
+        for _ in 0..count {
+            let mut reader = FlagReader {
+                connection: Connection::open(self.ports[node]).await?,
+                authorization: token.clone(),
+                path: format!("/ofrep/v1/evaluate/flags/{key}"),
+                freshness,
+            };
+            // What was just made may not be everywhere yet, and a node answers the first read of it otherwise.
+            reader.settle().await?;
+            readers.push(reader);
+        }
+        Ok(readers)
+    }
+
+    async fn rounds(&self, node: usize) -> Result<Option<u64>, Failure> {
+        let text = http::get(self.ports[node], "/metrics", &self.authorization).await?;
+        http::metric(&text, "flagraft_read_index_rounds").map(Some)
     }
 
     async fn syncs(&self, node: usize) -> Result<u64, Failure> {
@@ -193,6 +232,48 @@ impl Client for FlagWriter {
         }
     }
 }
+
+/// A client that evaluates one flag again and again.
+#[derive(Debug)]
+pub struct FlagReader {
+    connection: Connection,
+    authorization: String,
+    path: String,
+    freshness: Freshness,
+}
+
+impl FlagReader {
+    /// Reads until the answer is one of the kind that is measured.
+    async fn settle(&mut self) -> Result<(), Failure> {
+        let until = tokio::time::Instant::now() + SETTLED_WITHIN;
+        while let Err(why) = self.request().await {
+            if tokio::time::Instant::now() >= until {
+                return Err(why);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+}
+
+impl Client for FlagReader {
+    async fn request(&mut self) -> Result<(), Failure> {
+        let body = Bytes::from_static(br#"{"context":{"targetingKey":"user-1"}}"#);
+        let (headers, body) = self.connection.exchange("POST", &self.path, &self.authorization, body).await?;
+        let expected = match self.freshness {
+            Freshness::Linearizable => "linearizable",
+            Freshness::Local => "local",
+        };
+        // A safe variant is quick to give, and not what is measured.
+        if headers.get("flagraft-consistency").is_some_and(|given| given == expected) {
+            Ok(())
+        } else {
+            Err(Failure(format!("a read was answered otherwise: {}", String::from_utf8_lossy(&body))))
+        }
+    }
+}
+
+const SETTLED_WITHIN: Duration = Duration::from_secs(5);
 
 const REASON: &[u8] = br#"{"reason":"benchmark"}"#;
 const ACCEPTED: &[u8] = br#""outcome":"accepted""#;

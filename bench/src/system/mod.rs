@@ -8,7 +8,11 @@ use std::{future::Future, time::Duration};
 
 use flagraft_bench_common::{failure::Failure, process::Server};
 
-pub use self::{etcd::EtcdCluster, flagraft::FlagraftCluster, http::Connection};
+pub use self::{
+    etcd::{EtcdCluster, etcd_version},
+    flagraft::FlagraftCluster,
+    http::Connection,
+};
 use crate::load::Client;
 
 /// Nodes of the clusters that are compared.
@@ -35,10 +39,21 @@ pub enum WriteKind {
     Switch,
 }
 
+/// How fresh the answer is that a client reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Freshness {
+    /// Confirmed by a majority after the read began: a critical flag of Flagraft, a get of etcd as it is by itself.
+    Linearizable,
+    /// What the node has: any other flag of Flagraft, a `serializable` get of etcd.
+    Local,
+}
+
 /// A running cluster. It is ended and its data deleted when this is dropped.
 pub trait Cluster: Sized {
     /// What writes to it.
     type Writer: Client + 'static;
+    /// What reads from it.
+    type Reader: Client + 'static;
 
     /// The node that leads, from 0.
     fn leader(&self) -> impl Future<Output = Result<usize, Failure>>;
@@ -50,6 +65,17 @@ pub trait Cluster: Sized {
         count: usize,
         write: Write,
     ) -> impl Future<Output = Result<Vec<Self::Writer>, Failure>>;
+
+    /// `count` clients of one node, all of which read one object.
+    fn readers(
+        &self,
+        node: usize,
+        count: usize,
+        freshness: Freshness,
+    ) -> impl Future<Output = Result<Vec<Self::Reader>, Failure>>;
+
+    /// How many rounds of confirmation a node has begun since it started, where it tells.
+    fn rounds(&self, node: usize) -> impl Future<Output = Result<Option<u64>, Failure>>;
 
     /// How often a node has synced its write-ahead log since it started.
     fn syncs(&self, node: usize) -> impl Future<Output = Result<u64, Failure>>;

@@ -1,20 +1,18 @@
 //! What is printed: the machine, progress, and the tables, as Markdown.
 
-use std::{process::Command, time::Duration};
+use std::time::Duration;
 
 use flagraft_bench_common::{machine, statistics::Spread};
 
 use super::{Sample, System, Target, WriteArgs};
-use crate::system::WriteKind;
+use crate::system::{WriteKind, etcd_version};
 
 /// Says what is measured on.
 pub fn head(args: &WriteArgs, (p50, p99): (Duration, Duration)) {
     println!("{}", machine::description());
     println!("fdatasync of 400 bytes: p50 {} us, p99 {} us", p50.as_micros(), p99.as_micros());
     if let Some(etcd) = &args.etcd {
-        let version = Command::new(etcd).arg("--version").output().map(|output| output.stdout);
-        let version = String::from_utf8(version.unwrap_or_default()).unwrap_or_default();
-        println!("{}", version.lines().next().unwrap_or("etcd, version unknown"));
+        println!("{}", etcd_version(etcd));
     }
     println!(
         "{} rounds; {} s each after {} s of warming up; values of {} bytes; flags are {}\n",
