@@ -116,3 +116,17 @@ fn no_evaluation_allocates() {
     // It does count.
     assert_eq!(measure(|| drop(std::hint::black_box(Box::new(1)))).count_total, 1);
 }
+
+/// What an explanation keeps of an attribute, it keeps once.
+#[test]
+fn an_explanation_takes_memory_for_what_is_configured_not_for_what_is_asked() {
+    let mut catalog = Catalog::new(&["production"]);
+    let targets: Vec<Value> =
+        (0..10_000).map(|n| json!({"values": [format!("u{n}")], "variant": "b"})).collect();
+    catalog.must(json!([flag("targets", json!({"targets": targets}))]));
+    let compiled = CompiledCatalog::compile(&catalog.state);
+    let environment = compiled.environment(PROJECT, "production").expect("it is there");
+    let context = context(json!({"targetingKey": "x".repeat(1 << 20)}));
+    let taken = measure(|| drop(environment.explain("targets", &context).expect("it is there")));
+    assert!(taken.bytes_max < 8 << 20, "{} bytes at once", taken.bytes_max);
+}
