@@ -145,3 +145,112 @@ fn what_is_the_same_for_everyone_says_why() {
     assert_eq!(explained["prerequisites"][0]["served"], json!(null), "a disabled one serves nothing");
     assert_eq!(explained["detail"], "prerequisite");
 }
+
+/// An attribute of a megabyte that ten thousand targets look at was ten gigabytes of notes once.
+#[test]
+fn an_explanation_has_a_bound_however_long_the_attributes_and_however_many_the_targets() {
+    let mut catalog = Catalog::new(&["production"]);
+    let targets: Vec<Value> =
+        (0..10_000).map(|n| json!({"values": [format!("u{n}")], "variant": "on"})).collect();
+    let with = |targets: &Value, before: &[String]| {
+        let before: Vec<Value> =
+            before.iter().map(|flag| json!({"flag": flag, "variants": ["on"]})).collect();
+        let default = json!({"variant": "on"});
+        json!({"enabled": true, "targets": targets, "prerequisites": before, "default": default})
+    };
+    let names: Vec<String> = (0..20).map(|n| format!("before-{n}")).collect();
+    for name in &names {
+        catalog.must(json!([boolean(name, with(&json!(targets), &[]))]));
+    }
+    catalog.must(json!([boolean("checkout", with(&json!(targets), &names))]));
+
+    let explained = explain(&catalog.state, "checkout", json!({"targetingKey": "x".repeat(1 << 20)}));
+    assert_eq!(explained["shortened"], true);
+    assert!(explained.to_string().len() < 12 << 20, "{} bytes", explained.to_string().len());
+    // What is left out does not change what is said of the rest.
+    assert_eq!(explained["decided_by"], json!({"step": "default"}));
+    let told = explained["targets"].as_array().expect("targets");
+    assert!(told.len() == 10_000 && told.iter().all(|target| target["listed"] == false));
+    assert_eq!(told[0]["saw"], format!("{}…", "x".repeat(1_024)));
+    assert_eq!(told[9_999].get("saw"), None);
+    let before = explained["prerequisites"].as_array().expect("prerequisites");
+    assert!(before.len() == 20 && before.iter().all(|flag| flag["met"] == true && flag["served"] == "on"));
+    assert_eq!(before[19].get("explanation"), None);
+}
+
+#[test]
+fn an_explanation_has_a_bound_however_many_the_conditions_and_however_long_their_values() {
+    let mut catalog = Catalog::new(&["production"]);
+    let names: Vec<String> = (0..60).map(|n| format!("segment-{n}")).collect();
+    let conditions: Vec<Value> =
+        (0..999).map(|n| json!({"attribute": "country", "op": "eq", "values": [format!("{n}")]})).collect();
+    for name in &names {
+        catalog.must(json!([{"op": "segment.put", "segment": {"key": name, "when": {"any": conditions}}}]));
+    }
+    let values: Vec<String> = (0..9_000).map(|n| format!("{n}{}", "\u{1}".repeat(10))).collect();
+    let values = json!({"attribute": "country", "op": "in", "values": values});
+    let segments: Vec<Value> = names.iter().map(|name| json!({"segment": name})).collect();
+    catalog.must(json!([boolean(
+        "checkout",
+        json!({"enabled": true, "rules": [
+            {"id": "values", "when": values, "serve": {"variant": "off"}},
+            {"id": "segments", "when": {"not": {"any": segments}}, "serve": {"variant": "on"}},
+        ]})
+    )]));
+    let explained = explain(&catalog.state, "checkout", json!({"targetingKey": "u1", "country": "DE"}));
+    assert_eq!(explained["shortened"], true);
+    assert!(explained.to_string().len() < 8 << 20, "{} bytes", explained.to_string().len());
+    assert_eq!(explained["decided_by"], json!({"step": "rule", "id": "segments"}));
+    assert_eq!(
+        (&explained["rules"][0]["outcome"], &explained["rules"][1]["outcome"]),
+        (&json!("no_match"), &json!("serves"))
+    );
+    assert_eq!(explained["rules"][1]["when"]["holds"], true);
+    let told = &explained["rules"][1]["when"]["inner"][0]["inner"];
+    assert_eq!(
+        (&told[0]["holds"], told[0]["inner"][0]["inner"].as_array().map(Vec::len)),
+        (&json!(false), Some(999))
+    );
+    assert_eq!((&told[59]["holds"], told[59].get("inner")), (&json!(null), None));
+}
+
+#[test]
+fn one_long_attribute_is_cut_and_that_is_said() {
+    let mut catalog = Catalog::new(&["production"]);
+    let when = json!({"attribute": "roles", "op": "eq", "values": ["admin"]});
+    let rules = json!([{"id": "r", "when": when, "serve": {"variant": "on"}}]);
+    catalog.must(json!([boolean("checkout", json!({"enabled": true, "rules": rules}))]));
+    let explain = |roles: Value| explain(&catalog.state, "checkout", json!({"roles": roles}));
+    let mut roles = vec!["someone"; 1_000];
+    roles.push("admin");
+    let explained = explain(json!(roles));
+    assert_eq!(explained["decided_by"], json!({"step": "rule", "id": "r"}), "the whole of it is compared");
+    let saw = explained["rules"][0]["when"]["saw"].as_str().expect("its JSON");
+    assert!(saw.starts_with("[\"someone\",") && saw.ends_with('…') && saw.len() < 1_100, "{saw}");
+    assert_eq!(explained["shortened"], true);
+    assert_eq!(explain(json!(["admin"])).get("shortened"), None);
+}
+
+/// A flag that was begun among the first hundred is explained, however many there are within it.
+#[test]
+fn the_first_hundred_flags_are_explained_and_no_more() {
+    let mut catalog = Catalog::new(&["production"]);
+    let with = |before: &[String]| {
+        let before: Vec<Value> =
+            before.iter().map(|flag| json!({"flag": flag, "variants": ["on"]})).collect();
+        json!({"enabled": true, "prerequisites": before, "default": {"variant": "on"}})
+    };
+    let names: Vec<String> = (0..100).map(|n| format!("last-{n:02}")).collect();
+    let plain: Vec<Value> = names.iter().map(|name| boolean(name, with(&[]))).collect();
+    catalog.must(json!(plain));
+    catalog.must(json!([boolean("inner", with(&names))]));
+    catalog.must(json!([boolean("outer", with(&["inner".to_owned()]))]));
+    let explained = explain(&catalog.state, "outer", json!({}));
+    let last =
+        explained["prerequisites"][0]["explanation"]["prerequisites"].as_array().expect("prerequisites");
+    let told: Vec<bool> = last.iter().map(|flag| flag.get("explanation").is_some()).collect();
+    assert_eq!(told, [[true; 98].as_slice(), &[false; 2]].concat());
+    assert!(last.iter().all(|flag| flag["met"] == true && flag["served"] == "on"));
+    assert_eq!(explained["shortened"], true);
+    assert_eq!(explain(&catalog.state, "last-00", json!({})).get("shortened"), None);
+}

@@ -2,8 +2,9 @@
 
 use super::{
     ConditionKind, DecidedBy, ExplainedCondition, ExplainedPrerequisite, ExplainedRollout, ExplainedRule,
-    ExplainedServe, ExplainedShare, ExplainedTarget, Explanation, RuleOutcome,
-    watcher::{ConditionSeen, FlagSeen, PrerequisiteSeen, RolloutSeen, RuleSeen, TargetSeen},
+    ExplainedServe, ExplainedShare, ExplainedTarget, Explanation, LONG_BYTES, RuleOutcome, Saw,
+    budget::Budget,
+    watcher::{ConditionSeen, FlagSeen, Found, PrerequisiteSeen, RolloutSeen, RuleSeen, Seen, TargetSeen},
 };
 use crate::{
     compiled::flag::Cause,
@@ -11,28 +12,14 @@ use crate::{
     configuration::{FlagEnvironmentSpec, Prerequisite, Rollout, Rule, Serve, Target},
     expression,
     key::EnvironmentKey,
+    size::json_bytes,
 };
 
-pub(super) fn explanation(seen: FlagSeen, environment: &EnvironmentKey) -> Explanation {
-    let flag = seen.flag;
-    let unconfigured = FlagEnvironmentSpec::default();
-    let spec = flag.environments.get(environment).map_or(&unconfigured, |configuration| &**configuration);
-    let decided_by = decided_by(seen.cause, &seen.prerequisites, &seen.targets, &seen.rules, spec);
-    let prerequisites = beside(&spec.prerequisites, seen.prerequisites);
-    let targets = beside(&spec.targets, seen.targets);
-    let rules = beside(&spec.rules, seen.rules);
-    Explanation {
-        flag: flag.definition.key.clone(),
-        variant: seen.variant,
-        value: seen.value,
-        reason: seen.reason,
-        detail: seen.detail,
-        decided_by,
-        prerequisites: prerequisites.map(|(spec, seen)| prerequisite(spec, seen, environment)).collect(),
-        targets: targets.map(|(spec, seen)| target(spec, seen)).collect(),
-        rules: rules.map(|(spec, seen)| rule(spec, seen, environment)).collect(),
-        default: spec.default.as_ref().map(|default| serve(default, seen.rollout)),
-    }
+pub(super) fn explanation(seen: Seen, environment: &EnvironmentKey) -> Explanation {
+    let mut composer = Composer { environment, budget: Budget::new(LONG_BYTES) };
+    let mut explanation = composer.flag(seen.flag);
+    explanation.shortened = seen.is_shortened || composer.budget.is_overdrawn();
+    explanation
 }
 
 /// What was put, each with what was seen of it; what evaluation did not come to is at the end.
@@ -70,109 +57,157 @@ fn decided_by(
     }
 }
 
-fn prerequisite(
-    spec: &Prerequisite,
-    seen: Option<PrerequisiteSeen>,
-    environment: &EnvironmentKey,
-) -> ExplainedPrerequisite {
-    let (met, served, evaluation) =
-        seen.map_or((None, None, None), |seen| (Some(seen.is_met), seen.served, seen.evaluation));
-    ExplainedPrerequisite {
-        flag: spec.flag.clone(),
-        variants: spec.variants.clone(),
-        met,
-        served,
-        explanation: evaluation.map(|seen| Box::new(explanation(seen, environment))),
-    }
+/// Whoever puts the notes beside the text.
+struct Composer<'e> {
+    environment: &'e EnvironmentKey,
+    budget: Budget,
 }
 
-fn target(spec: &Target, seen: Option<TargetSeen>) -> ExplainedTarget {
-    let (listed, saw) = seen.map_or((None, None), |seen| (Some(seen.is_listed), Some(seen.saw)));
-    ExplainedTarget {
-        by: spec.by.clone(),
-        values: spec.values.len(),
-        variant: spec.variant.clone(),
-        listed,
-        saw,
-    }
-}
-
-fn rule(spec: &Rule, seen: Option<RuleSeen>, environment: &EnvironmentKey) -> ExplainedRule {
-    let outcome = match &seen {
-        None => RuleOutcome::NotReached,
-        Some(seen) if seen.serves => RuleOutcome::Serves,
-        Some(seen) if seen.rollout.is_some() => RuleOutcome::NoShare,
-        Some(_) => RuleOutcome::NoMatch,
-    };
-    let seen = seen.unwrap_or_default();
-    ExplainedRule {
-        id: spec.id.clone(),
-        name: spec.name.clone(),
-        outcome,
-        text: spec.when.as_ref().map(expression::text),
-        when: spec.when.as_ref().map(|when| condition(when, seen.when, environment)),
-        serve: serve(&spec.serve, seen.rollout),
-    }
-}
-
-fn serve(spec: &Serve, seen: Option<RolloutSeen>) -> ExplainedServe {
-    match spec {
-        Serve::Variant(variant) => ExplainedServe::Variant(variant.clone()),
-        Serve::Rollout(spec) => ExplainedServe::Rollout(rollout(spec, seen)),
-    }
-}
-
-fn rollout(spec: &Rollout, seen: Option<RolloutSeen>) -> ExplainedRollout {
-    let divider = spec.divider();
-    let shares = spec.weights.iter().zip(divider.thresholds()).map(|(weighted, below)| ExplainedShare {
-        variant: weighted.variant.clone(),
-        weight: weighted.weight,
-        below,
-    });
-    let choice = seen.as_ref().and_then(|seen| seen.choice);
-    let chosen = choice.and_then(|choice| spec.weights.get(choice.index?));
-    ExplainedRollout {
-        by: spec.by.clone(),
-        method: spec.method(),
-        seed: spec.seed.clone(),
-        of: divider.of(),
-        shares: shares.collect(),
-        bucket: choice.map(|choice| choice.place),
-        variant: chosen.map(|weighted| weighted.variant.clone()),
-        saw: seen.map(|seen| seen.saw),
-    }
-}
-
-/// Recursion ends with the depth of what was put: see [`crate::limits::CONDITION_DEPTH_MAX`].
-fn condition(
-    put: &Condition,
-    seen: Option<ConditionSeen>,
-    environment: &EnvironmentKey,
-) -> ExplainedCondition {
-    let holds = seen.as_ref().map(|seen| seen.holds);
-    let ConditionSeen { saw, bucket, listed, segment, inner: seen_inner, .. } = seen.unwrap_or_default();
-    let (kind, put_inner): (_, &[Condition]) = match put {
-        Condition::All(inner) => (ConditionKind::All, inner),
-        Condition::Any(inner) => (ConditionKind::Any, inner),
-        Condition::Not(inner) => (ConditionKind::Not, std::slice::from_ref(inner)),
-        Condition::Segment(_) => {
-            let when = segment.as_ref().and_then(|stored| stored.segment.when(environment));
-            // A segment that was not worked out here has nothing to show within.
-            let when = when.filter(|_| !seen_inner.is_empty());
-            (ConditionKind::Segment, when.map_or(&[], std::slice::from_ref))
+impl Composer<'_> {
+    fn flag(&mut self, seen: FlagSeen) -> Explanation {
+        let flag = seen.flag;
+        let unconfigured = FlagEnvironmentSpec::default();
+        let configuration = flag.environments.get(self.environment);
+        let spec = configuration.map_or(&unconfigured, |configuration| &**configuration);
+        let decided_by = decided_by(seen.cause, &seen.prerequisites, &seen.targets, &seen.rules, spec);
+        self.budget.spend(seen.value.as_ref().map_or(0, json_bytes));
+        // The flag itself before those that it depends on: it is the one that was asked for.
+        let targets =
+            beside(&spec.targets, seen.targets).map(|(spec, seen)| self.target(spec, seen)).collect();
+        let rules = beside(&spec.rules, seen.rules).map(|(spec, seen)| self.rule(spec, seen)).collect();
+        let default = spec.default.as_ref().map(|default| self.serve(default, seen.rollout));
+        let prerequisites = beside(&spec.prerequisites, seen.prerequisites);
+        Explanation {
+            flag: flag.definition.key.clone(),
+            variant: seen.variant,
+            value: seen.value,
+            reason: seen.reason,
+            detail: seen.detail,
+            decided_by,
+            prerequisites: prerequisites.map(|(spec, seen)| self.prerequisite(spec, seen)).collect(),
+            targets,
+            rules,
+            default,
+            shortened: false,
         }
-        Condition::Bucket(_) => (ConditionKind::Bucket, &[]),
-        Condition::Attribute(_) => (ConditionKind::Attribute, &[]),
-    };
-    let is_group = matches!(kind, ConditionKind::All | ConditionKind::Any | ConditionKind::Not);
-    let inner = beside(put_inner, seen_inner).map(|(put, seen)| condition(put, seen, environment));
-    ExplainedCondition {
-        kind,
-        text: (!is_group || put_inner.is_empty()).then(|| expression::text(put)),
-        holds,
-        saw,
-        bucket,
-        listed,
-        inner: inner.collect(),
+    }
+
+    fn prerequisite(&mut self, spec: &Prerequisite, seen: Option<PrerequisiteSeen>) -> ExplainedPrerequisite {
+        let names = spec.variants.iter().map(|variant| variant.as_str().len());
+        self.budget.spend(names.fold(spec.flag.as_str().len(), usize::saturating_add));
+        let (met, served, evaluation) =
+            seen.map_or((None, None, None), |seen| (Some(seen.is_met), seen.served, seen.evaluation));
+        let evaluation = evaluation.filter(|_| self.budget.is_left());
+        ExplainedPrerequisite {
+            flag: spec.flag.clone(),
+            variants: spec.variants.clone(),
+            met,
+            served,
+            explanation: evaluation.map(|seen| Box::new(self.flag(seen))),
+        }
+    }
+
+    fn target(&mut self, spec: &Target, seen: Option<TargetSeen>) -> ExplainedTarget {
+        self.budget.spend(spec.by.len().saturating_add(spec.variant.as_str().len()));
+        let (listed, saw) = seen.map_or((None, None), |seen| (Some(seen.is_listed), Some(seen.saw)));
+        ExplainedTarget {
+            by: spec.by.clone(),
+            values: spec.values.len(),
+            variant: spec.variant.clone(),
+            listed,
+            saw: self.saw(saw),
+        }
+    }
+
+    fn rule(&mut self, spec: &Rule, seen: Option<RuleSeen>) -> ExplainedRule {
+        let outcome = match &seen {
+            None => RuleOutcome::NotReached,
+            Some(seen) if seen.serves => RuleOutcome::Serves,
+            Some(seen) if seen.rollout.is_some() => RuleOutcome::NoShare,
+            Some(_) => RuleOutcome::NoMatch,
+        };
+        let seen = seen.unwrap_or_default();
+        self.budget.spend(spec.id.as_str().len().saturating_add(spec.name.len()));
+        ExplainedRule {
+            id: spec.id.clone(),
+            name: spec.name.clone(),
+            outcome,
+            text: spec.when.as_ref().map(|when| self.budget.text(expression::text(when))),
+            when: spec.when.as_ref().map(|when| self.condition(when, seen.when)),
+            serve: self.serve(&spec.serve, seen.rollout),
+        }
+    }
+
+    fn serve(&mut self, spec: &Serve, seen: Option<RolloutSeen>) -> ExplainedServe {
+        match spec {
+            Serve::Variant(variant) => {
+                self.budget.spend(variant.as_str().len());
+                ExplainedServe::Variant(variant.clone())
+            }
+            Serve::Rollout(spec) => ExplainedServe::Rollout(self.rollout(spec, seen)),
+        }
+    }
+
+    fn rollout(&mut self, spec: &Rollout, seen: Option<RolloutSeen>) -> ExplainedRollout {
+        self.budget.spend(spec.by.len().saturating_add(spec.seed.len()));
+        let divider = spec.divider();
+        let shares = spec.weights.iter().zip(divider.thresholds()).map(|(weighted, below)| {
+            self.budget.spend(weighted.variant.as_str().len());
+            ExplainedShare { variant: weighted.variant.clone(), weight: weighted.weight, below }
+        });
+        let shares = shares.collect();
+        let choice = seen.as_ref().and_then(|seen| seen.choice);
+        let chosen = choice.and_then(|choice| spec.weights.get(choice.index?));
+        ExplainedRollout {
+            by: spec.by.clone(),
+            method: spec.method(),
+            seed: spec.seed.clone(),
+            of: divider.of(),
+            shares,
+            bucket: choice.map(|choice| choice.place),
+            variant: chosen.map(|weighted| weighted.variant.clone()),
+            saw: self.saw(seen.map(|seen| seen.saw)),
+        }
+    }
+
+    /// Recursion ends with the depth of what was put: see [`crate::limits::CONDITION_DEPTH_MAX`].
+    fn condition(&mut self, put: &Condition, seen: Option<ConditionSeen>) -> ExplainedCondition {
+        let holds = seen.as_ref().map(|seen| seen.holds);
+        let ConditionSeen { saw, bucket, listed, segment, inner: seen_inner, .. } = seen.unwrap_or_default();
+        let (kind, put_inner): (_, &[Condition]) = match put {
+            Condition::All(inner) => (ConditionKind::All, inner),
+            Condition::Any(inner) => (ConditionKind::Any, inner),
+            Condition::Not(inner) => (ConditionKind::Not, std::slice::from_ref(inner)),
+            Condition::Segment(_) => {
+                let when = segment.as_ref().and_then(|stored| stored.segment.when(self.environment));
+                // A segment that was not worked out here has nothing to show within.
+                let when = when.filter(|_| !seen_inner.is_empty() && self.budget.is_left());
+                (ConditionKind::Segment, when.map_or(&[], std::slice::from_ref))
+            }
+            Condition::Bucket(_) => (ConditionKind::Bucket, &[]),
+            Condition::Attribute(_) => (ConditionKind::Attribute, &[]),
+        };
+        let is_group = matches!(kind, ConditionKind::All | ConditionKind::Any | ConditionKind::Not);
+        self.budget.spend(0);
+        ExplainedCondition {
+            kind,
+            text: (!is_group || put_inner.is_empty()).then(|| self.budget.text(expression::text(put))),
+            holds,
+            saw: self.saw(saw),
+            bucket,
+            listed,
+            inner: beside(put_inner, seen_inner).map(|(put, seen)| self.condition(put, seen)).collect(),
+        }
+    }
+
+    fn saw(&mut self, saw: Option<Found>) -> Saw {
+        let saw = saw?;
+        if let Some(value) = &saw {
+            if !self.budget.is_left() {
+                return None;
+            }
+            self.budget.spend(json_bytes(&**value));
+        }
+        Some(saw)
     }
 }

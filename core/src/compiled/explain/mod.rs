@@ -3,8 +3,11 @@
 //! It is not a second evaluator: a watcher notes what the one evaluation does, and the notes are put beside the flag's own
 //! text. What evaluation did not come to is there too, without an outcome.
 
+mod budget;
 mod compose;
 mod watcher;
+
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -22,6 +25,14 @@ use crate::{
 /// So many flags are explained in one explanation: the one that was asked for and those it depends on. Of further
 /// ones only what they serve is said.
 const FLAGS_MAX: usize = 100;
+/// So many targets, rules and conditions are noted of one evaluation. When there are as many, no further condition is, and
+/// no further flag is explained.
+const NOTES_MAX: usize = 50_000;
+/// Bytes of an attribute that an explanation shows, and of a text in it when that has become long already.
+const SHORT_BYTES_MAX: usize = 1_024;
+/// Bytes of JSON after which an explanation becomes short: further texts are cut, attributes and the conditions of
+/// segments are left out, and no further flag is explained. What must be in it may be as much again.
+const LONG_BYTES: usize = 4 * 1024 * 1024;
 
 /// One evaluation, explained.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -48,6 +59,10 @@ pub struct Explanation {
     pub rules: Vec<ExplainedRule>,
     /// What is served where nothing matches; `null` for the caller's code default.
     pub default: Option<ExplainedServe>,
+    /// Whether something is cut, or left out, somewhere in the explanation, because it would be too long. Said of the flag
+    /// that was asked for.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub shortened: bool,
 }
 
 /// What decided an evaluation.
@@ -93,7 +108,7 @@ pub struct ExplainedPrerequisite {
     pub met: Option<bool>,
     /// The variant that the flag serves; `null` where it is disabled, unknown, or evaluation did not come to it.
     pub served: Option<String>,
-    /// The flag's own evaluation, unless it is explained elsewhere in this explanation already.
+    /// The flag's own evaluation, unless it is explained elsewhere in this explanation already, or that is shortened.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub explanation: Option<Box<Explanation>>,
 }
@@ -114,8 +129,9 @@ pub struct ExplainedTarget {
     pub saw: Saw,
 }
 
-/// What was found of an attribute: `None` where nobody looked, `Some(None)` where it is missing.
-pub type Saw = Option<Option<Value>>;
+/// What was found of an attribute: `None` where nobody looked, `Some(None)` where it is missing. Of one that is long the
+/// beginning: of a text as it is, of anything else as the text of its JSON.
+pub type Saw = Option<Option<Arc<Value>>>;
 
 /// What became of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -245,7 +261,7 @@ impl CompiledEnvironment {
     pub fn explain(&self, key: &str, context: &EvaluationContext) -> Result<Explanation, EvaluationError> {
         let mut watcher = Watcher::new();
         self.watch(key, context, &mut watcher)?;
-        // An evaluation that ended has begun.
+        // An evaluation that ended has begun, and its flag is the first one.
         let seen = watcher.seen().ok_or(EvaluationError::FlagNotFound)?;
         Ok(compose::explanation(seen, self.key()))
     }

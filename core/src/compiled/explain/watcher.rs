@@ -1,10 +1,10 @@
 //! Notes of one evaluation.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::Value;
 
-use super::FLAGS_MAX;
+use super::{FLAGS_MAX, NOTES_MAX, budget::shortened};
 use crate::{
     bucketing::Choice,
     compiled::{
@@ -23,8 +23,28 @@ pub(super) struct Watcher {
     open: Vec<FlagSeen>,
     /// The last one that was evaluated.
     done: Option<FlagSeen>,
+    /// The attributes that were looked at, by where they are in the context: most are looked at again and again.
+    values: BTreeMap<usize, Arc<Value>>,
+    /// How many flags were begun.
     flags: usize,
+    /// How many targets, rules and conditions were noted.
+    notes: usize,
+    /// How many of the flags that are being evaluated are not noted, and how many of the conditions. What is within them
+    /// is not either, and what comes after them is not: what is noted is the beginning.
+    unnoted_flags: usize,
+    unnoted_conditions: usize,
+    /// Whether anything was left out, or cut.
+    is_shortened: bool,
 }
+
+/// All that was seen.
+pub(super) struct Seen {
+    pub flag: FlagSeen,
+    pub is_shortened: bool,
+}
+
+/// What was found of an attribute; `None` where it is missing.
+pub(super) type Found = Option<Arc<Value>>;
 
 /// What was seen of a flag.
 pub(super) struct FlagSeen {
@@ -51,7 +71,7 @@ pub(super) struct PrerequisiteSeen {
 }
 
 pub(super) struct TargetSeen {
-    pub saw: Option<Value>,
+    pub saw: Found,
     pub is_listed: bool,
 }
 
@@ -63,14 +83,14 @@ pub(super) struct RuleSeen {
 }
 
 pub(super) struct RolloutSeen {
-    pub saw: Option<Value>,
+    pub saw: Found,
     pub choice: Option<Choice>,
 }
 
 #[derive(Default)]
 pub(super) struct ConditionSeen {
     pub holds: bool,
-    pub saw: super::Saw,
+    pub saw: Option<Found>,
     pub bucket: Option<u32>,
     pub listed: Option<MemberList>,
     pub segment: Option<Arc<StoredSegment>>,
@@ -79,21 +99,61 @@ pub(super) struct ConditionSeen {
 
 impl Watcher {
     pub fn new() -> Self {
-        Self { open: Vec::new(), done: None, flags: 0 }
+        Self {
+            open: Vec::new(),
+            done: None,
+            values: BTreeMap::new(),
+            flags: 0,
+            notes: 0,
+            unnoted_flags: 0,
+            unnoted_conditions: 0,
+            is_shortened: false,
+        }
     }
 
     /// What was seen of the flag that was asked for, once that is evaluated.
-    pub fn seen(self) -> Option<FlagSeen> {
-        self.done
+    pub fn seen(self) -> Option<Seen> {
+        Some(Seen { flag: self.done?, is_shortened: self.is_shortened })
     }
 
+    /// The flag that is being evaluated, if it is noted.
+    fn flag(&mut self) -> Option<&mut FlagSeen> {
+        if self.unnoted_flags == 0 { self.open.last_mut() } else { None }
+    }
+
+    /// The condition that is being held against the context, if it is noted.
     fn condition(&mut self) -> Option<&mut ConditionSeen> {
-        self.open.last_mut()?.conditions.last_mut()
+        if self.unnoted_conditions == 0 { self.flag()?.conditions.last_mut() } else { None }
+    }
+
+    fn is_full(&self) -> bool {
+        self.notes >= NOTES_MAX
+    }
+
+    fn count(&mut self) {
+        self.notes = self.notes.saturating_add(1);
+    }
+
+    /// What is kept of an attribute: one copy, however often it is looked at, and of a long one the beginning.
+    fn found(&mut self, saw: Option<&Value>) -> Found {
+        let value = saw.filter(|_| self.unnoted_flags == 0 && self.unnoted_conditions == 0)?;
+        let known = self.values.entry(std::ptr::from_ref(value).addr());
+        let kept = known.or_insert_with(|| {
+            let short = shortened(value);
+            self.is_shortened |= short.is_some();
+            Arc::new(short.unwrap_or_else(|| value.clone()))
+        });
+        Some(Arc::clone(kept))
     }
 }
 
 impl Trace for Watcher {
     fn flag_begins(&mut self, flag: &CompiledFlag) {
+        if self.unnoted_flags > 0 || self.flags >= FLAGS_MAX || self.is_full() {
+            self.unnoted_flags = self.unnoted_flags.saturating_add(1);
+            self.is_shortened = true;
+            return;
+        }
         self.flags = self.flags.saturating_add(1);
         let cause = match &flag.plan {
             Plan::Fixed(_, _, cause) => Some(*cause),
@@ -116,6 +176,10 @@ impl Trace for Watcher {
     }
 
     fn flag_ends(&mut self, resolution: &Resolution<'_>) {
+        if let Some(left) = self.unnoted_flags.checked_sub(1) {
+            self.unnoted_flags = left;
+            return;
+        }
         let Some(mut seen) = self.open.pop() else { return };
         seen.variant = resolution.variant.to_owned();
         seen.value = resolution.value.cloned();
@@ -125,29 +189,32 @@ impl Trace for Watcher {
     }
 
     fn prerequisite(&mut self, served: Option<&str>, is_met: bool) {
-        // One that was worked out before was not evaluated again, so that nothing is done.
-        let evaluation = self.done.take().filter(|_| self.flags <= FLAGS_MAX);
+        // One that was worked out before was not evaluated again, and one too many was not noted: then nothing is done.
+        let evaluation = self.done.take();
         let seen = PrerequisiteSeen { served: served.map(str::to_owned), is_met, evaluation };
-        if let Some(flag) = self.open.last_mut() {
+        if let Some(flag) = self.flag() {
             flag.prerequisites.push(seen);
         }
     }
 
     fn target(&mut self, saw: Option<&Value>, is_listed: bool) {
-        if let Some(flag) = self.open.last_mut() {
-            flag.targets.push(TargetSeen { saw: saw.cloned(), is_listed });
+        let saw = self.found(saw);
+        self.count();
+        if let Some(flag) = self.flag() {
+            flag.targets.push(TargetSeen { saw, is_listed });
         }
     }
 
     fn rule_begins(&mut self) {
-        if let Some(flag) = self.open.last_mut() {
+        self.count();
+        if let Some(flag) = self.flag() {
             flag.is_in_rule = true;
             flag.rules.push(RuleSeen::default());
         }
     }
 
     fn rule_ends(&mut self, serves: bool) {
-        let Some(flag) = self.open.last_mut() else { return };
+        let Some(flag) = self.flag() else { return };
         flag.is_in_rule = false;
         if let Some(rule) = flag.rules.last_mut() {
             rule.serves = serves;
@@ -155,8 +222,8 @@ impl Trace for Watcher {
     }
 
     fn rollout(&mut self, saw: Option<&Value>, choice: Option<Choice>) {
-        let Some(flag) = self.open.last_mut() else { return };
-        let seen = Some(RolloutSeen { saw: saw.cloned(), choice });
+        let seen = Some(RolloutSeen { saw: self.found(saw), choice });
+        let Some(flag) = self.flag() else { return };
         match flag.rules.last_mut() {
             Some(rule) if flag.is_in_rule => rule.rollout = seen,
             _ => flag.rollout = seen,
@@ -164,33 +231,52 @@ impl Trace for Watcher {
     }
 
     fn condition_begins(&mut self) {
-        if let Some(flag) = self.open.last_mut() {
+        if self.unnoted_flags > 0 {
+            return;
+        }
+        if self.unnoted_conditions > 0 || self.is_full() {
+            self.unnoted_conditions = self.unnoted_conditions.saturating_add(1);
+            self.is_shortened = true;
+            return;
+        }
+        self.count();
+        if let Some(flag) = self.flag() {
             flag.conditions.push(ConditionSeen::default());
         }
     }
 
     fn attribute(&mut self, saw: Option<&Value>) {
+        let saw = self.found(saw);
         if let Some(condition) = self.condition() {
-            condition.saw = Some(saw.cloned());
+            condition.saw = Some(saw);
         }
     }
 
     fn bucket(&mut self, saw: Option<&Value>, bucket: Option<u32>) {
+        let saw = self.found(saw);
         if let Some(condition) = self.condition() {
-            condition.saw = Some(saw.cloned());
+            condition.saw = Some(saw);
             condition.bucket = bucket;
         }
     }
 
     fn segment(&mut self, segment: &CompiledSegment, saw: Option<&Value>, listed: Option<MemberList>) {
+        let saw = self.found(saw);
         if let Some(condition) = self.condition() {
-            condition.saw = Some(saw.cloned());
+            condition.saw = Some(saw);
             condition.listed = listed;
             condition.segment = Some(Arc::clone(segment.stored()));
         }
     }
 
     fn condition_ends(&mut self, holds: bool) {
+        if self.unnoted_flags > 0 {
+            return;
+        }
+        if let Some(left) = self.unnoted_conditions.checked_sub(1) {
+            self.unnoted_conditions = left;
+            return;
+        }
         let Some(flag) = self.open.last_mut() else { return };
         let Some(mut seen) = flag.conditions.pop() else { return };
         seen.holds = holds;
