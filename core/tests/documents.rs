@@ -140,7 +140,7 @@ fn definitions() {
         ("/max_age_ms", json!(86_400_001), "/max_age_ms", "day"),
         ("/max_age_ms", json!(-1), "/max_age_ms", "u64"),
         ("/on_stale", json!("explode"), "/on_stale", "safe-variant"),
-        ("/on_unconfirmed", json!("last-known"), "/on_unconfirmed", "not supported"),
+        ("/on_unconfirmed", json!("last-known"), "/grace_ms", "for how long"),
         ("/audit_evaluations", json!("full"), "/audit_evaluations", "none"),
         ("/variants", json!({}), "/variants", "1 to 100"),
         ("/variants", Value::Object(many(101)), "/variants", "1 to 100"),
@@ -621,7 +621,7 @@ fn segments() {
             ),
             ("/environments/DEV", json!({}), "/environments/DEV", "a-z"),
             ("/environments/dev/key", json!("x"), "/environments/dev/key", "unknown field"),
-            ("/environments/dev/included", json!([""]), "/environments/dev/included", "1024"),
+            ("/environments/dev/included", json!([""]), "/environments/dev/included/0", "1024"),
             (
                 "/environments/dev/when",
                 json!({"attribute": "a", "op": "eq", "values": []}),

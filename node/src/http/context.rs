@@ -3,6 +3,7 @@
 use flagraft_core::{
     context::{EvaluationContext, TARGETING_KEY},
     invalid::Invalid,
+    limits::CONTEXT_ATTRIBUTES_MAX,
     token::{Token, TokenKind},
 };
 use serde_json::{Map, Value};
@@ -40,6 +41,13 @@ fn attributes(given: Value) -> Result<Map<String, Value>, Invalid> {
     let Value::Object(attributes) = given else {
         return Err(Invalid::new("/context", "`context` is a JSON object"));
     };
+    if attributes.len() > CONTEXT_ATTRIBUTES_MAX {
+        let message = format!(
+            "the context has {} attributes; at most {CONTEXT_ATTRIBUTES_MAX} are taken: send those that rules use",
+            attributes.len()
+        );
+        return Err(Invalid::new("/context", message));
+    }
     match attributes.get(TARGETING_KEY) {
         None | Some(Value::String(_)) => Ok(attributes),
         Some(_) => Err(Invalid::new(
@@ -57,13 +65,16 @@ mod tests {
 
     #[test]
     fn a_context_is_an_object_and_its_targeting_key_a_string() {
+        let many = |count: usize| Value::Object((0..count).map(|n| (format!("a{n}"), json!(n))).collect());
         assert_eq!(attributes(nobody()).expect("empty"), Map::new());
+        assert_eq!(attributes(many(CONTEXT_ATTRIBUTES_MAX)).expect("the most").len(), CONTEXT_ATTRIBUTES_MAX);
         assert_eq!(attributes(json!({"targetingKey": "u1", "age": null})).expect("two").len(), 2);
         for (given, path) in [
             (json!(null), "/context"),
             (json!([]), "/context"),
             (json!({"targetingKey": 7}), "/context/targetingKey"),
             (json!({"targetingKey": null}), "/context/targetingKey"),
+            (many(CONTEXT_ATTRIBUTES_MAX + 1), "/context"),
         ] {
             assert_eq!(attributes(given.clone()).expect_err("refused").path, path, "{given}");
         }
