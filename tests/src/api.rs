@@ -16,6 +16,9 @@ use tokio::{
 /// show that a node answers in time measures the time of the answer.
 const GIVE_UP: Duration = Duration::from_secs(15);
 
+/// How long a stream may be followed.
+const STREAM_FOR: Duration = Duration::from_secs(3600);
+
 /// A node and a token.
 #[derive(Clone, Debug)]
 pub struct Api {
@@ -153,6 +156,14 @@ impl Call {
     /// Gives up sooner than the harness would.
     pub fn within(self, limit: Duration) -> Self {
         Self(self.0.timeout(limit))
+    }
+
+    /// Sends it, and gives the answer as it begins: a stream has no end to wait for.
+    ///
+    /// # Errors
+    /// No answer began.
+    pub async fn stream(self) -> Result<reqwest::Response, Unanswered> {
+        self.0.timeout(STREAM_FOR).send().await
     }
 
     /// Sends it.
