@@ -4,6 +4,7 @@ use serde_json::Map;
 use super::*;
 use crate::import::catalog::{ENVIRONMENT, PROJECT, catalog};
 
+mod bounds;
 mod generated;
 mod reference;
 mod testbed;
