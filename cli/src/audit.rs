@@ -1,5 +1,7 @@
 //! `flagraft audit list`: who changed what, when and why.
 
+mod changes;
+
 use std::collections::BTreeSet;
 
 use clap::{Args, Subcommand};
@@ -19,7 +21,10 @@ const WINDOW: u64 = 1_000;
 /// Commands on the audit log.
 #[derive(Subcommand, Debug)]
 pub enum AuditCommand {
-    /// List audit records, the newest first; with --output json, one a line as it is stored
+    /// List audit records, the newest first, each with what it changed; with --output json, one a line as it is stored
+    ///
+    /// Under a record stands what its operations changed of what evaluation goes by: what was there with `-`, what is there
+    /// now with `+`. Conditions are written as in `rule put --when`. Of several operations each is named.
     List(ListArgs),
 }
 
@@ -108,12 +113,22 @@ pub fn show(session: &Session, records: &[String], empty: &str) -> Result<(), Fa
     if session.output.is_json() {
         return if records.is_empty() { Ok(()) } else { output::line(&records.join("\n")) };
     }
-    let rows = records
-        .iter()
-        .filter_map(|line| serde_json::from_str(line).ok())
-        .map(|record| row(&record))
-        .collect();
-    output::line(&table(&["RECORD", "TIME (UTC)", "WHO", "OUTCOME", "WHAT", "WHY", "TICKET"], rows, empty))
+    let records: Vec<Value> = records.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    output::line(&text(&records, empty))
+}
+
+/// The table, with what a record changed under its row.
+fn text(records: &[Value], empty: &str) -> String {
+    let headers = ["RECORD", "TIME (UTC)", "WHO", "OUTCOME", "WHAT", "WHY", "TICKET"];
+    let table = table(&headers, records.iter().map(row).collect(), empty);
+    let mut lines = Vec::new();
+    // The first line is the headers'; what others wrote makes no further ones, for cells have no line breaks.
+    let of_lines = std::iter::once(None).chain(records.iter().map(Some));
+    for (line, record) in table.lines().zip(of_lines) {
+        lines.push(line.to_owned());
+        lines.extend(record.map(changes::changes).unwrap_or_default());
+    }
+    lines.join("\n")
 }
 
 fn row(record: &Value) -> Vec<String> {
@@ -210,6 +225,30 @@ mod tests {
             "3 requests without a good token"
         );
         assert_eq!(row(&record(&[]))[1], "1970-01-01 00:00:00");
+    }
+
+    #[test]
+    fn what_changed_stands_under_its_record() {
+        let rule = |country: &str| {
+            let when = json!({"attribute": "country", "op": "eq", "values": [country]});
+            json!({"rule": {"id": "eu", "when": when, "serve": {"variant": "on"}}})
+        };
+        let recorded = json!({
+            "operation": {"op": "rule.put", "flag": "a", "environment": "live", "rule": {"id": "eu"}},
+            "before": rule("DE"), "after": rule("FR"),
+        });
+        let change = json!({"sequence": 8, "time_ms": 0, "outcome": "accepted", "reason": "a\nb", "operations": [recorded]});
+        let other = record(&[json!({"op": "environment.delete", "environment": "dev"})]);
+        let text = text(&[change, other], "no records");
+        let lines: Vec<&str> = text.lines().collect();
+        let [headers, first, before, after, second] = lines.as_slice() else { panic!("{text}") };
+        assert!(
+            headers.starts_with("RECORD") && first.starts_with("8 ") && second.starts_with("7 "),
+            "{text}"
+        );
+        assert_eq!(*before, r#"    - rule eu: country == "DE" -> on"#);
+        assert_eq!(*after, r#"    + rule eu: country == "FR" -> on"#);
+        assert_eq!(self::text(&[], "no records"), "no records");
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //! first answer was lost happens once. Where nothing but 503 comes back - a leader is being elected - the
 //! round is repeated for a few seconds.
 
+mod nesting;
+
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
@@ -29,6 +31,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const ROUND_PAUSE: Duration = Duration::from_millis(250);
 /// How long all of a download may take. What goes wrong shows long before, by nothing coming any more.
 const DOWNLOAD_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// The content type of one JSON value.
+const JSON: &str = "application/json";
 /// How many items a page of a list holds: the most that the API gives.
 const PAGE_ITEMS: &str = "500";
 
@@ -136,6 +140,12 @@ impl Answer {
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
+
+    /// Whether it is a success with a body that should be one JSON value and could not be read as one.
+    fn is_unreadable(&self) -> bool {
+        let is_json = self.header(CONTENT_TYPE.as_str()).starts_with(JSON);
+        self.status.is_success() && is_json && self.body.is_null() && self.text.trim() != "null"
+    }
 }
 
 /// The nodes and the token to ask them with.
@@ -212,6 +222,7 @@ impl Client {
     /// Makes the call; an answer that is no success is a failure.
     pub async fn send(&self, call: &Call) -> Result<Answer, Failure> {
         match self.answer(call, Take::Whole).await? {
+            Received::Whole(answer) if answer.is_unreadable() => Err(unreadable(call, &answer)),
             Received::Whole(answer) if answer.status.is_success() => Ok(answer),
             Received::Whole(answer) => Err(judge(&answer)),
             Received::Unread(_) => Err(Failure::new(Exit::Other, "an answer was not read")),
@@ -294,7 +305,7 @@ impl Client {
             request = request.header(CONSISTENCY, "linearizable");
         }
         if let Some(body) = &call.body {
-            request = request.header(CONTENT_TYPE, "application/json").body(body.to_string());
+            request = request.header(CONTENT_TYPE, JSON).body(body.to_string());
         }
         if take == Take::Unread {
             request = request.timeout(DOWNLOAD_MAX);
@@ -322,7 +333,7 @@ impl Client {
             Ok(text) => text,
             Err(error) => return Ok(Attempt::Lost(broke_off(&error))),
         };
-        let body = serde_json::from_str(&text).unwrap_or(Value::Null);
+        let body = nesting::parse(&text).unwrap_or(Value::Null);
         let answer = Answer { body, text, headers, status };
         Ok(match status {
             StatusCode::SERVICE_UNAVAILABLE => Attempt::Unavailable(answer),
@@ -396,6 +407,22 @@ fn exhausted(call: &Call, maybe_entered: bool, unavailable: Option<&Answer>, fau
 
 fn how_to_ask(request_id: &str) -> String {
     format!("ask with `flagraft change status {request_id}` before doing it again")
+}
+
+/// The failure when a node's success can't be read. What was written is written; only what was said of it is lost.
+fn unreadable(call: &Call, answer: &Answer) -> Failure {
+    let mut failure = Failure::new(
+        Exit::Other,
+        format!(
+            "the node answered {}, but what it said is not JSON that this version can read",
+            answer.status
+        ),
+    );
+    failure.request_id = call.idempotency_key.clone();
+    failure.next(match &call.idempotency_key {
+        Some(id) => how_to_ask(id),
+        None => "was the answer cut, or is the node of a later version?".to_owned(),
+    })
 }
 
 /// What an answer that is no success means.

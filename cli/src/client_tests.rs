@@ -84,6 +84,35 @@ async fn errors_without_our_envelope_are_understood_too() {
 }
 
 #[tokio::test]
+async fn a_success_that_cannot_be_read_is_a_failure() {
+    let cut = || Fake::node(|_| (200, "", r#"{"revision": 7, "fla"#.to_owned()));
+    let failure = client(vec![cut().await.url]).send(&Call::get(["api"])).await.expect_err("cut");
+    assert_eq!(failure.exit, Exit::Other);
+    assert!(failure.to_string().starts_with("the node answered 200 OK, but"), "{failure}");
+    let call = write();
+    let failure = client(vec![cut().await.url]).send(&call).await.expect_err("cut");
+    assert_eq!(failure.request_id, call.idempotency_key);
+    assert!(failure.to_string().contains("flagraft change status"), "{failure}");
+    // What is said to be no JSON, or is null, is as it came.
+    for text in ["ready\n", "", "null"] {
+        let node = Fake::node(move |_| (200, "", text.to_owned())).await;
+        let answer = client(vec![node.url]).send(&Call::get(["readyz"])).await.expect("an answer");
+        assert_eq!((answer.body, answer.text.as_str()), (Value::Null, text));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_may_be_nested_deeper_than_128_levels() {
+    let mut condition = json!({"kind": "attribute", "text": "country == \"DE\"", "holds": true});
+    for _ in 0..200 {
+        condition = json!({"kind": "all", "holds": true, "inner": [condition]});
+    }
+    let node = Fake::saying(200, condition.clone()).await;
+    let answer = client(vec![node.url]).send(&Call::ask(["explain"], json!({}))).await.expect("an answer");
+    assert_eq!(answer.body, condition);
+}
+
+#[tokio::test]
 async fn the_next_endpoint_is_asked_under_the_same_request_id() {
     let busy = Fake::saying(503, envelope("unavailable", "no leader", json!({}))).await;
     let good = Fake::saying(200, json!({})).await;

@@ -56,6 +56,9 @@ impl Fake {
                 };
                 let (status, retry_after, body) = answer(number);
                 let mut response = Response::builder().status(status);
+                if body.starts_with('{') {
+                    response = response.header("content-type", "application/json");
+                }
                 if !retry_after.is_empty() {
                     response = response.header("retry-after", retry_after);
                 }

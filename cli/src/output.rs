@@ -117,6 +117,27 @@ pub fn condition(when: &Value) -> String {
         .map_or_else(|_| cell(&Value::String(when.to_string())), |known| known.to_string())
 }
 
+/// What a rule or a default serves.
+pub fn served(serve: &Value) -> String {
+    if let Some(variant) = serve["variant"].as_str() {
+        return variant.to_owned();
+    }
+    let rollout = &serve["rollout"];
+    if !rollout["weights"].is_array() {
+        return "the caller's own default".to_owned();
+    }
+    let method = rollout["method"].as_str().map(|method| format!(", method {method}")).unwrap_or_default();
+    let by = rollout["by"].as_str().unwrap_or_default();
+    format!("{} by {by}, seed {}{method}", shares(&rollout["weights"]), rollout["seed"])
+}
+
+/// The weights of a rollout, in their order.
+pub fn shares(weights: &Value) -> String {
+    let share =
+        |share: &Value| format!("{} {}", share["variant"].as_str().unwrap_or_default(), share["weight"]);
+    weights.as_array().into_iter().flatten().map(share).collect::<Vec<_>>().join(" : ")
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

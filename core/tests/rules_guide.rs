@@ -278,7 +278,7 @@ fn run() -> (Stated, BTreeMap<&'static str, usize>) {
                     assert_eq!(Some(&parsed), stated.when.as_ref(), "line {line}: {within}");
                     "texts"
                 }
-                "text explanation" | "sh" => continue,
+                "text explanation" | "text changes" | "sh" => continue,
                 other => panic!("line {line}: nobody runs {other:?}"),
             },
             Content::Table(rows) => match rows[0][0].as_str() {

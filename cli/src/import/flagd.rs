@@ -9,7 +9,7 @@ use flagraft_core::{
 };
 use serde_json::{Map, Value, json};
 
-use super::jsonlogic;
+use super::{jsonlogic, plan::repeated};
 use crate::failure::Failure;
 
 /// The fields of a flag that are translated.
@@ -59,13 +59,20 @@ pub fn read(document: &Value, environment: &str) -> Result<Vec<Imported>, Failur
     match document.get("flags") {
         Some(Value::Object(flags)) => Ok(flags.iter().map(|(key, flag)| translate(key, flag)).collect()),
         // flagd takes a list too, in which each flag names itself.
-        Some(Value::Array(flags)) => flags
-            .iter()
-            .map(|flag| match flag.get("key").and_then(Value::as_str) {
-                Some(key) => Ok(translate(key, flag)),
-                None => Err(no_flagd("a flag in the list `flags` has no `key`")),
-            })
-            .collect(),
+        Some(Value::Array(flags)) => {
+            let named = flags.iter().map(|flag| Some((flag.get("key")?.as_str()?, flag)));
+            let named = named.collect::<Option<Vec<(&str, &Value)>>>();
+            let named = named.ok_or_else(|| no_flagd("a flag in the list `flags` has no `key`"))?;
+            let repeated = repeated(named.iter().map(|(key, _)| *key));
+            if !repeated.is_empty() {
+                let keys = repeated.join(", ");
+                return Err(Failure::usage(format!(
+                    "the list `flags` has several flags with one key: {keys}"
+                ))
+                .next("leave one of each"));
+            }
+            Ok(named.into_iter().map(|(key, flag)| translate(key, flag)).collect())
+        }
         _ => Err(no_flagd("it has no `flags`")),
     }
 }
@@ -304,5 +311,17 @@ mod tests {
         let flags = read(&json!({"flags": [flag]}), "production").expect("a flagd file");
         assert_eq!(flags[0].key, "f");
         assert!(flags[0].flag.is_ok() && flags[0].remarks.notes.is_empty());
+    }
+
+    #[test]
+    fn a_list_with_one_key_twice_is_refused_by_name() {
+        let flag = |key: &str| json!({"key": key, "state": "ENABLED", "variants": {"on": true}});
+        // Whether the second one could be translated is of no matter.
+        let flags = json!([flag("b"), flag("a"), flag("c"), flag("a"), {"key": "b"}, flag("a")]);
+        let failure = read(&json!({ "flags": flags }), "production").expect_err("two with one key");
+        assert_eq!(
+            failure.to_string(),
+            "the list `flags` has several flags with one key: a, b; leave one of each"
+        );
     }
 }

@@ -200,6 +200,9 @@ fn a_file_of_ours_is_checked_before_anything_is_written() {
     {
         assert!(exported(&document, "demo").is_err(), "{document}");
     }
+    let twice = json!({"segments": [{"key": "a"}], "flags": [{"key": "a"}, {"key": "b"}, {"key": "a"}]});
+    let failure = exported(&twice, "demo").expect_err("two with one key");
+    assert!(failure.to_string().ends_with("`flags` has several with one key: a"), "{failure}");
     let document =
         json!({"project": {"key": "old", "system": {}}, "flags": [{"key": "f", "system": {"revision": 7}}]});
     let objects = exported(&document, "new").expect("an export");

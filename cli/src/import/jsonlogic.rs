@@ -30,15 +30,22 @@ mod truth;
 mod value;
 mod version;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use flagraft_core::limits::CONDITIONS_MAX;
 use serde_json::{Map, Value, json};
 
 use self::{
-    cases::{Leaf, Split},
-    condition::Condition,
+    cases::{Cases, Leaf, Split},
+    condition::{Condition, too_many_conditions},
     value::Scope,
 };
+
+/// How deep expressions may be nested: each level is a call. JSON is read to 128 levels, of which one may count twice, as a
+/// value and as a condition; what is nested deeper is shared evaluators that name one another.
+const DEPTH_MAX: usize = 256;
+/// How many expressions are translated for one flag. One with as many conditions as a flag may have has a third of it.
+const EXPRESSIONS_MAX: usize = 10_000;
 
 /// The flag that a targeting belongs to, and what surrounds it.
 pub struct Source<'a> {
@@ -79,10 +86,16 @@ pub fn translate(targeting: &Value, source: &Source<'_>) -> Translated<Translati
         source,
         scope: Scope::Context,
         evaluators: Vec::new(),
+        scope_number: 0,
+        scopes: 0,
+        values: BTreeMap::new(),
+        conditions: BTreeMap::new(),
+        depth: 0,
+        left: EXPRESSIONS_MAX,
         except: BTreeSet::new(),
         notes: BTreeSet::new(),
     };
-    let mut rules = Rules { source, rules: Vec::new(), to_default: Vec::new() };
+    let mut rules = Rules { source, rules: Vec::new(), comparisons: 0, to_default: Vec::new() };
     for case in translator.value(targeting)?.into_iter() {
         match case.leaf {
             Leaf::Constant(value) => rules.serve(&value, &case.when)?,
@@ -112,16 +125,60 @@ struct Translator<'a> {
     source: &'a Source<'a>,
     /// What a `var` looks into.
     scope: Scope,
+    /// The scope's number, which no other has.
+    scope_number: usize,
+    /// How many scopes there were beside the context.
+    scopes: usize,
+    /// What expressions give, and for whom they count as true: asked for both ways, and of each other at every level, each
+    /// is worked out once.
+    values: BTreeMap<Place, Cases>,
+    conditions: BTreeMap<Place, Condition>,
     /// The shared evaluators that are being written out, the outermost first.
     evaluators: Vec<String>,
+    /// How many expressions the present one is within.
+    depth: usize,
+    /// How many more expressions are translated.
+    left: usize,
     except: BTreeSet<String>,
     notes: BTreeSet<String>,
+}
+
+/// An expression by where it stands in the file, which outlives its translation, and the scope that it is read in.
+type Place = (*const Value, usize);
+
+impl Translator<'_> {
+    fn place(&self, expression: &Value) -> Place {
+        (std::ptr::from_ref(expression), self.scope_number)
+    }
+
+    /// Translates an expression within the present one. Shared evaluators are written out where they are named, so that a
+    /// short file can hold expressions of any depth and number; this is where they end.
+    fn nested<T>(&mut self, translate: impl FnOnce(&mut Self) -> Translated<T>) -> Translated<T> {
+        if self.depth == DEPTH_MAX {
+            return refuse(format!(
+                "expressions that are nested more than {DEPTH_MAX} deep, those of its shared evaluators included"
+            ));
+        }
+        let Some(left) = self.left.checked_sub(1) else {
+            return refuse(format!(
+                "more than {EXPRESSIONS_MAX} expressions, those of a shared evaluator as often as it is named; make several \
+                 flags of it"
+            ));
+        };
+        self.left = left;
+        self.depth += 1;
+        let translated = translate(self);
+        self.depth -= 1;
+        translated
+    }
 }
 
 /// Rules under construction.
 struct Rules<'a> {
     source: &'a Source<'a>,
     rules: Vec<Value>,
+    /// How many comparisons their conditions are made of.
+    comparisons: usize,
     /// What came out as `null`: those contexts get the default variant, so no later rule may match them.
     to_default: Vec<Condition>,
 }
@@ -131,7 +188,7 @@ impl Rules<'_> {
     fn serve(&mut self, value: &Value, when: &Condition) -> Translated<()> {
         match self.variant(value)? {
             None => self.to_default.push(when.clone()),
-            Some(variant) => self.push(when, json!({ "variant": variant })),
+            Some(variant) => self.push(when, json!({ "variant": variant }))?,
         }
         Ok(())
     }
@@ -156,8 +213,7 @@ impl Rules<'_> {
             .map(|(variant, weight)| json!({"variant": variant, "weight": weight}))
             .collect();
         let rollout = json!({"by": split.by, "seed": split.seed, "method": "flagd", "weights": weights});
-        self.push(when, json!({ "rollout": rollout }));
-        Ok(())
+        self.push(when, json!({ "rollout": rollout }))
     }
 
     /// The variant that a constant names; `None` for the default.
@@ -175,18 +231,22 @@ impl Rules<'_> {
         }
     }
 
-    fn push(&mut self, within: &Condition, serve: Value) {
+    fn push(&mut self, within: &Condition, serve: Value) -> Translated<()> {
         let not_default = self.to_default.iter().cloned().map(Condition::not);
         let when = Condition::all([within.clone()].into_iter().chain(not_default));
         let is_open_ended =
             |rule: &Value| rule.get("when").is_none() && rule["serve"].get("variant").is_some();
         // What follows a variant for everyone is never reached.
         if self.rules.last().is_some_and(is_open_ended) {
-            return;
+            return Ok(());
+        }
+        self.comparisons += when.comparisons();
+        if self.comparisons > CONDITIONS_MAX {
+            return too_many_conditions();
         }
         let number = self.rules.len() + 1;
         let rule = match when {
-            Condition::Never => return,
+            Condition::Never => return Ok(()),
             Condition::Always if serve.get("rollout").is_some() => {
                 json!({"id": format!("split-{number}"), "serve": serve})
             }
@@ -194,6 +254,7 @@ impl Rules<'_> {
             Condition::When(when) => json!({"id": format!("if-{number}"), "when": when, "serve": serve}),
         };
         self.rules.push(rule);
+        Ok(())
     }
 }
 

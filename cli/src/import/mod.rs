@@ -167,7 +167,11 @@ fn exported(document: &Value, project: &str) -> Result<Vec<(Kind, Value)>, Failu
     let list = |field: &str| match document.get(field) {
         None => Ok(Vec::new()),
         Some(Value::Array(items)) if items.iter().all(|i| i["key"].is_string()) => {
-            Ok(items.iter().cloned().map(without_system).collect())
+            let repeated = plan::repeated(items.iter().filter_map(|item| item["key"].as_str()));
+            match repeated.is_empty() {
+                true => Ok(items.iter().cloned().map(without_system).collect()),
+                false => Err(wrong(&format!("`{field}` has several with one key: {}", repeated.join(", ")))),
+            }
         }
         Some(_) => Err(wrong(&format!("`{field}` is no list of objects with keys"))),
     };

@@ -196,6 +196,14 @@ fn normal_flag(flag: &Value) -> Value {
     normal
 }
 
+/// The keys that several of a list's objects have, each once and in order. Of two objects with one key the second would
+/// silently take the place of the first.
+pub fn repeated<'a>(keys: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut seen = BTreeSet::new();
+    let repeated: BTreeSet<&str> = keys.into_iter().filter(|key| !seen.insert(*key)).collect();
+    repeated.into_iter().collect()
+}
+
 /// Orders objects so that none stands before what it needs: prerequisites before the flags that name them,
 /// segments before the ones that contain them. What needs itself in the end stays where it is, for the
 /// cluster to refuse.

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer, ser::SerializeStruct as _};
 use serde_json::Value;
 
 use super::flagd::Imported;
-use crate::output::{cell, condition};
+use crate::output::{cell, condition, served};
 
 /// How sure a translation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -114,23 +114,4 @@ fn lines(environment: &Value) -> Vec<String> {
         .collect();
     lines.push(format!("default -> {}", served(&environment["default"])));
     lines
-}
-
-fn served(serve: &Value) -> String {
-    if let Some(variant) = serve["variant"].as_str() {
-        return variant.to_owned();
-    }
-    let rollout = &serve["rollout"];
-    let Some(weights) = rollout["weights"].as_array() else { return "the caller's own default".to_owned() };
-    let shares: Vec<String> = weights
-        .iter()
-        .map(|share| format!("{} {}", share["variant"].as_str().unwrap_or_default(), share["weight"]))
-        .collect();
-    let by = rollout["by"].as_str().unwrap_or_default();
-    format!(
-        "{} by {by}, seed {}, method {}",
-        shares.join(" : "),
-        rollout["seed"],
-        rollout["method"].as_str().unwrap_or_default()
-    )
 }

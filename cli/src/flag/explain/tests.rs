@@ -126,3 +126,17 @@ default
   ✓ none: the caller's code default"#;
     assert_eq!(printed, expected, "it prints:\n{printed}");
 }
+
+/// As deep as segments in conditions in segments may go. Tests run on a stack of 2 MiB.
+#[test]
+fn the_deepest_condition_is_shown() {
+    let mut condition = json!({"kind": "attribute", "text": "country == \"DE\"", "holds": true, "saw": "DE"});
+    for _ in 0..500 {
+        condition = json!({"kind": "all", "holds": true, "inner": [condition]});
+    }
+    let rule = json!({"id": "deep", "outcome": "serves", "serve": {"variant": "on"}, "when": condition});
+    let printed = explanation(&with(json!({"decided_by": {"step": "rule", "id": "deep"}, "rules": [rule]})));
+    let (_, rules) = printed.split_once("\nrules\n").expect("rules");
+    assert_eq!(rules.lines().filter(|line| line.trim() == "✓ all of").count(), 500);
+    assert!(rules.contains("✓ country == \"DE\"  saw \"DE\"\n"));
+}

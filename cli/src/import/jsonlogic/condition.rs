@@ -1,6 +1,9 @@
 //! Conditions of ours under construction.
 
+use flagraft_core::limits::CONDITIONS_MAX;
 use serde_json::{Value, json};
+
+use super::{Translated, refuse};
 
 /// A condition on a context, with those that do not depend on it told apart.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +37,29 @@ impl Condition {
     /// The attribute is a text.
     pub(super) fn is_text(name: &str) -> Self {
         Self::attribute(name, "starts_with", vec![json!("")])
+    }
+
+    /// How many comparisons it is made of.
+    pub(super) fn comparisons(&self) -> usize {
+        fn of(condition: &Value) -> usize {
+            match (condition.get("all").or_else(|| condition.get("any")), condition.get("not")) {
+                (Some(Value::Array(inner)), _) => inner.iter().map(of).sum(),
+                (_, Some(inner)) => of(inner),
+                _ => 1,
+            }
+        }
+        match self {
+            Self::Always | Self::Never => 0,
+            Self::When(when) => of(when),
+        }
+    }
+
+    /// Itself, unless it has outgrown what a flag may hold.
+    pub(super) fn checked(self) -> Translated<Self> {
+        match self.comparisons() <= CONDITIONS_MAX {
+            true => Ok(self),
+            false => too_many_conditions(),
+        }
     }
 
     pub(super) fn not(self) -> Self {
@@ -86,4 +112,11 @@ impl Condition {
             _ => Self::When(json!({ word: conditions })),
         }
     }
+}
+
+pub(super) fn too_many_conditions<T>() -> Translated<T> {
+    refuse(format!(
+        "an expression that becomes more than {CONDITIONS_MAX} conditions, which is all that a flag may have; make several \
+         flags of it"
+    ))
 }

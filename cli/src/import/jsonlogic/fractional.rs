@@ -133,7 +133,7 @@ impl Translator<'_> {
     /// Without anything to divide by: the flag's key and the targeting key.
     fn by_key(&mut self, shares: Vec<Share>) -> Cases {
         self.except.insert(format!(
-            "\"{TARGETING_KEY}\": exact unless it is a number or a boolean, by which flagd does not divide"
+            "\"{TARGETING_KEY}\": exact unless it is a number or a boolean, by which flagd does not divide, or a list or an object"
         ));
         let split = Split { by: TARGETING_KEY.to_owned(), seed: self.source.key.to_owned(), shares };
         let mut cases = Cases::always(Leaf::Split(split));
@@ -144,7 +144,7 @@ impl Translator<'_> {
     /// By an attribute alone; where it is missing, as if nothing were given to divide by.
     fn by_attribute(&mut self, name: &str, shares: Vec<Share>) -> Cases {
         self.except.insert(format!(
-            "\"{name}\": exact unless it is a number or a boolean, by which flagd does not divide"
+            "\"{name}\": exact unless it is a number or a boolean, by which flagd does not divide, or a list or an object"
         ));
         let split = Split { by: name.to_owned(), seed: String::new(), shares: shares.clone() };
         let mut cases = Cases::always(Leaf::Split(split));

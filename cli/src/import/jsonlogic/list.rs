@@ -181,8 +181,11 @@ impl Translator<'_> {
         translate: impl FnOnce(&mut Self) -> Translated<T>,
     ) -> Translated<T> {
         let outer = std::mem::replace(&mut self.scope, scope);
+        let outer_number = std::mem::replace(&mut self.scope_number, self.scopes + 1);
+        self.scopes += 1;
         let translated = translate(self);
         self.scope = outer;
+        self.scope_number = outer_number;
         translated
     }
 }

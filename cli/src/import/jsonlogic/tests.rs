@@ -4,6 +4,7 @@ use serde_json::Map;
 use super::*;
 use crate::import::catalog::{ENVIRONMENT, PROJECT, catalog};
 
+mod bounds;
 mod generated;
 mod reference;
 mod testbed;
@@ -466,6 +467,23 @@ fn fractional_is_exact() {
         json!({"if": [{"and": [{"==": [a, "DE"]}]}, {"$ref": "shares"}, "other"]}),
     ] {
         compare(&targeting, &contexts);
+    }
+}
+
+/// A list is there and has no bucket: as a condition the split counts for it, and in flagd it gives nothing.
+#[test]
+fn what_has_no_bucket_is_named() {
+    for by in ["targetingKey", "a"] {
+        let split = json!({"fractional": [{"var": by}, ["on", 1], ["off", 1]]});
+        for targeting in [split.clone(), json!({"if": [{"!!": [split]}, "on", "off"]})] {
+            let translation = translated(&targeting).expect("translated");
+            let named = |except: &&String| except.starts_with(&format!("\"{by}\":"));
+            let except = translation.except.iter().find(named).expect("the attribute");
+            assert!(
+                except.contains("a number or a boolean") && except.contains("a list or an object"),
+                "{except}"
+            );
+        }
     }
 }
 

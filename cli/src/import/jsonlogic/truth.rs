@@ -22,7 +22,17 @@ impl Translator<'_> {
             let cases = self.value(expression)?;
             return self.truth(&cases);
         };
+        let place = self.place(expression);
+        if let Some(known) = self.conditions.get(&place) {
+            return Ok(known.clone());
+        }
         let (name, arguments) = operation(expression)?;
+        let condition = self.nested(|translator| translator.holds(name, arguments, expression))?.checked()?;
+        self.conditions.insert(place, condition.clone());
+        Ok(condition)
+    }
+
+    fn holds(&mut self, name: &str, arguments: &Value, expression: &Value) -> Translated<Condition> {
         match name {
             "!" => Ok(self.condition(only(name, arguments)?)?.not()),
             "!!" => self.condition(only(name, arguments)?),
@@ -86,14 +96,15 @@ impl Translator<'_> {
     }
 
     fn chosen(&mut self, arguments: &[Value]) -> Translated<Condition> {
-        match arguments {
-            [] => Ok(Condition::Never),
-            [otherwise] => self.condition(otherwise),
-            [condition, then, rest @ ..] => {
-                let condition = self.condition(condition)?;
-                Ok(condition.choose(self.condition(then)?, self.chosen(rest)?))
-            }
+        let (pairs, otherwise) = arguments.as_chunks::<2>();
+        let branches =
+            pairs.iter().map(|[condition, then]| Ok((self.condition(condition)?, self.condition(then)?)));
+        let branches = branches.collect::<Translated<Vec<_>>>()?;
+        let mut chosen = otherwise.first().map_or(Ok(Condition::Never), |last| self.condition(last))?;
+        for (condition, then) in branches.into_iter().rev() {
+            chosen = condition.choose(then, chosen).checked()?;
         }
+        Ok(chosen)
     }
 
     /// For whom the cases give what counts as true.

@@ -24,13 +24,21 @@ pub(super) enum Scope {
 
 impl Translator<'_> {
     pub(super) fn value(&mut self, expression: &Value) -> Translated<Cases> {
+        let is_constant = |value: &Value| !value.is_object() && !value.is_array();
         match expression {
-            Value::Array(elements) => {
-                self.computed("a list", elements, |elements| Ok(Value::Array(elements.to_vec())))
-            }
+            Value::Array(elements) if !elements.iter().all(is_constant) => self.nested(|translator| {
+                translator.computed("a list", elements, |elements| Ok(Value::Array(elements.to_vec())))
+            }),
             Value::Object(_) => {
+                let place = self.place(expression);
+                if let Some(known) = self.values.get(&place) {
+                    return Ok(known.clone());
+                }
                 let (name, arguments) = operation(expression)?;
-                self.operator(name, arguments, expression)
+                let cases =
+                    self.nested(|translator| translator.operator(name, arguments, expression))?.checked()?;
+                self.values.insert(place, cases.clone());
+                Ok(cases)
             }
             constant => Ok(Cases::constant(constant.clone())),
         }
@@ -167,50 +175,35 @@ impl Translator<'_> {
     /// `if a then x, else if b then y, else z`.
     fn branches(&mut self, arguments: &Value) -> Translated<Cases> {
         let Value::Array(arguments) = arguments else { return refuse("`if` without a list of branches") };
-        self.chain(arguments)
-    }
-
-    fn chain(&mut self, arguments: &[Value]) -> Translated<Cases> {
-        match arguments {
-            // Without an `else` the result is null.
-            [] => Ok(Cases::constant(Value::Null)),
-            [otherwise] => self.value(otherwise),
-            [condition, then, rest @ ..] => {
-                if let Some(shares) = self.shared_out(condition, then, rest)? {
-                    return Ok(shares);
-                }
-                let condition = self.condition(condition)?;
-                let mut cases = Cases::default();
-                cases.extend(&condition, self.value(then)?);
-                cases.extend(&Condition::Always, self.chain(rest)?);
-                Ok(cases)
-            }
-        }
-    }
-
-    /// A `fractional` as the condition between two constants: a division between the two.
-    fn shared_out(&mut self, condition: &Value, then: &Value, rest: &[Value]) -> Translated<Option<Cases>> {
-        let is_fractional = matches!(operation(condition), Ok(("fractional", _)));
-        if !is_fractional {
-            return Ok(None);
-        }
-        let (then, otherwise) = (self.value(then)?, self.chain(rest)?);
-        let (Some(then), Some(otherwise)) = (then.single(), otherwise.single()) else { return Ok(None) };
-        let either = |value: &Value| if constant::truthy(value) { then.clone() } else { otherwise.clone() };
-        let mut cases = Cases::default();
-        for Case { when, leaf } in self.value(condition)?.into_iter() {
-            let leaf = match leaf {
-                Leaf::Constant(value) => Leaf::Constant(either(&value)),
-                Leaf::Split(Split { by, seed, shares }) => Leaf::Split(Split {
-                    by,
-                    seed,
-                    shares: shares.iter().map(|(value, weight)| (either(value), *weight)).collect(),
-                }),
-                _ => return Ok(None),
+        let (pairs, otherwise) = arguments.as_chunks::<2>();
+        let branches = pairs.iter().map(|[condition, then]| {
+            let test = match operation(condition) {
+                Ok(("fractional", _)) => Test::Fractional(self.value(condition)?),
+                _ => Test::Condition(self.condition(condition)?),
             };
-            cases.push(when, leaf);
+            Ok((test, self.value(then)?))
+        });
+        let branches = branches.collect::<Translated<Vec<_>>>()?;
+        // Without an `else` the result is null.
+        let mut cases =
+            otherwise.first().map_or(Ok(Cases::constant(Value::Null)), |last| self.value(last))?;
+        for (test, then) in branches.into_iter().rev() {
+            let condition = match test {
+                Test::Condition(condition) => condition,
+                Test::Fractional(shares) => match shared_out(&shares, &then, &cases) {
+                    Some(divided) => {
+                        cases = divided.checked()?;
+                        continue;
+                    }
+                    None => self.truth(&shares)?,
+                },
+            };
+            let mut longer = Cases::default();
+            longer.extend(&condition, then);
+            longer.extend(&Condition::Always, cases);
+            cases = longer.checked()?;
         }
-        Ok(Some(cases))
+        Ok(cases)
     }
 
     /// `or` gives the first operand that counts as true, `and` the first that does not; if there is none, the last.
@@ -247,6 +240,32 @@ impl Translator<'_> {
         }
         Ok(rest)
     }
+}
+
+/// The condition of a branch.
+enum Test {
+    Condition(Condition),
+    Fractional(Cases),
+}
+
+/// A `fractional` as the condition between two constants: a division between the two.
+fn shared_out(shares: &Cases, then: &Cases, otherwise: &Cases) -> Option<Cases> {
+    let (then, otherwise) = (then.single()?, otherwise.single()?);
+    let either = |value: &Value| if constant::truthy(value) { then.clone() } else { otherwise.clone() };
+    let mut cases = Cases::default();
+    for Case { when, leaf } in shares.iter() {
+        let leaf = match leaf {
+            Leaf::Constant(value) => Leaf::Constant(either(value)),
+            Leaf::Split(Split { by, seed, shares }) => Leaf::Split(Split {
+                by: by.clone(),
+                seed: seed.clone(),
+                shares: shares.iter().map(|(value, weight)| (either(value), *weight)).collect(),
+            }),
+            _ => return None,
+        };
+        cases.push(when.clone(), leaf);
+    }
+    Some(cases)
 }
 
 /// The constant that an operand is, where an operator works on constants alone.

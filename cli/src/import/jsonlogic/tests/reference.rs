@@ -56,8 +56,8 @@ pub fn evaluate(expression: &Value, context: &Value) -> Value {
         }),
         "!" => Value::Bool(!truthy(&value(0))),
         "!!" => Value::Bool(truthy(&value(0))),
-        "and" => values().into_iter().find(|v| !truthy(v)).unwrap_or_else(|| value(list.len() - 1)),
-        "or" => values().into_iter().find(truthy).unwrap_or_else(|| value(list.len() - 1)),
+        "and" => decides(values(), |value| !truthy(value)),
+        "or" => decides(values(), truthy),
         "if" | "?:" => {
             let mut i = 0;
             while i + 1 < list.len() {
@@ -115,6 +115,11 @@ pub fn evaluate(expression: &Value, context: &Value) -> Value {
         "fractional" => fractional(values(), context),
         other => panic!("no operator {other}"),
     }
+}
+
+/// The first value that decides, else the last.
+fn decides(values: Vec<Value>, does: impl Fn(&Value) -> bool) -> Value {
+    values.iter().find(|value| does(value)).or(values.last()).cloned().expect("an operand")
 }
 
 fn variable(name: &Value, context: &Value) -> Option<Value> {
