@@ -6,7 +6,7 @@ use imbl::OrdSet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    condition::Condition,
+    condition::{Condition, check_regexes},
     invalid::Invalid,
     key::{EnvironmentKey, SegmentKey},
     limits::{
@@ -102,6 +102,9 @@ impl Segment {
         for (environment, changes) in &spec.environments {
             changes.validate().map_err(|invalid| invalid.under(environment).under("environments"))?;
         }
+        let overrides = spec.environments.values().filter_map(|changes| changes.when.as_ref());
+        let regexes = spec.when.iter().chain(overrides).map(Condition::regexes);
+        check_regexes(regexes.fold(0, usize::saturating_add))?;
         let (included, excluded) =
             (spec.included.take().unwrap_or_default(), spec.excluded.take().unwrap_or_default());
         let mut segment = Self { spec: Arc::new(spec), included: OrdSet::new(), excluded: OrdSet::new() };
@@ -240,14 +243,13 @@ impl SegmentOverride {
         }
         for (name, members) in [("included", &self.included), ("excluded", &self.excluded)] {
             let Some(members) = members else { continue };
-            let too_long =
-                members.iter().any(|member| member.is_empty() || member.len() > MATCH_VALUE_BYTES_MAX);
-            if too_long || members.len() > TARGET_VALUES_MAX {
+            if members.len() > TARGET_VALUES_MAX {
                 return Err(Invalid::here(format!(
-                    "an environment's own list has at most {TARGET_VALUES_MAX} members of 1 to {MATCH_VALUE_BYTES_MAX} bytes; use a second segment for more"
+                    "an environment's own list has at most {TARGET_VALUES_MAX} members; use a second segment for more"
                 ))
                 .under(name));
             }
+            check_members(members).map_err(|invalid| invalid.under(name))?;
         }
         Ok(())
     }
@@ -302,5 +304,28 @@ mod tests {
     fn faults_point_at_the_member() {
         let fault = segment(r#"{"key": "staff", "excluded": ["ann", ""]}"#).expect_err("empty member");
         assert_eq!(fault.path, "/excluded/1");
+        let own = r#"{"key": "staff", "environments": {"dev": {"included": ["ann", "bob", ""]}}}"#;
+        let fault = segment(own).expect_err("empty member");
+        assert_eq!(fault.path, "/environments/dev/included/2");
+        let many =
+            serde_json::json!({"key": "staff", "environments": {"dev": {"excluded": vec!["a"; 10_001]}}});
+        let fault = segment(&many.to_string()).expect_err("too many");
+        assert_eq!(fault.path, "/environments/dev/excluded");
+    }
+
+    #[test]
+    fn the_regular_expressions_of_all_environments_count_together() {
+        let when = |count: usize| {
+            let condition = serde_json::json!({"attribute": "a", "op": "matches", "values": ["^a$"]});
+            serde_json::json!({"any": vec![condition; count]})
+        };
+        let with = |common: usize, dev: usize, qa: usize| {
+            let own = serde_json::json!({"dev": {"when": when(dev)}, "qa": {"when": when(qa)}});
+            let spec = serde_json::json!({"key": "staff", "when": when(common), "environments": own});
+            segment(&spec.to_string())
+        };
+        assert!(with(40, 30, 30).is_ok());
+        let fault = with(40, 30, 31).expect_err("too many");
+        assert!(fault.path.is_empty() && fault.message.contains("101 regular expressions"), "{fault:?}");
     }
 }

@@ -621,7 +621,7 @@ fn segments() {
             ),
             ("/environments/DEV", json!({}), "/environments/DEV", "a-z"),
             ("/environments/dev/key", json!("x"), "/environments/dev/key", "unknown field"),
-            ("/environments/dev/included", json!([""]), "/environments/dev/included", "1024"),
+            ("/environments/dev/included", json!([""]), "/environments/dev/included/0", "1024"),
             (
                 "/environments/dev/when",
                 json!({"attribute": "a", "op": "eq", "values": []}),
