@@ -23,9 +23,9 @@ impl BucketRange {
         self.hash.bucket(value)
     }
 
-    /// Whether the range holds the bucket of a value.
-    pub fn holds(&self, value: &str) -> bool {
-        self.range.contains(&self.bucket(value))
+    /// Whether the range holds a bucket.
+    pub fn holds(&self, bucket: u32) -> bool {
+        self.range.contains(&bucket)
     }
 
     /// The range: its first bucket, and the one after its last.

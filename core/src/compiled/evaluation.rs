@@ -29,21 +29,30 @@ pub(super) fn evaluate<'a, T: Trace>(
 ) -> Resolution<'a> {
     match &flag.plan {
         // The answer that most flags have most of the time, and all that it takes.
-        Plan::Fixed(served, reason, _) => {
-            trace.flag_begins(flag);
-            let resolution = flag.resolve(*served, *reason);
-            trace.flag_ends(&resolution);
-            resolution
-        }
+        Plan::Fixed(served, reason, _) => fixed(flag, *served, *reason, trace),
         Plan::Decide(decision) => {
             let mut evaluation =
                 Evaluation { environment, context, trace, served: Memo::new(), members: Memo::new() };
             if !decision.prerequisites.is_empty() {
                 evaluation.served.put(flag, None);
             }
-            evaluation.flag(flag, PREREQUISITE_DEPTH_MAX)
+            evaluation.decided(flag, decision, PREREQUISITE_DEPTH_MAX)
         }
     }
+}
+
+/// A flag that is the same for everyone.
+#[inline]
+fn fixed<'a, T: Trace>(
+    flag: &'a CompiledFlag,
+    served: Served,
+    reason: Reason,
+    trace: &mut T,
+) -> Resolution<'a> {
+    trace.flag_begins(flag);
+    let resolution = flag.resolve(served, reason);
+    trace.flag_ends(&resolution);
+    resolution
 }
 
 /// One evaluation under way.
@@ -61,11 +70,21 @@ struct Evaluation<'a, 'c, T> {
 impl<'a, T: Trace> Evaluation<'a, '_, T> {
     /// `chain_left` bounds the chain of prerequisites, and with it the stack, as `apply` bounds it too.
     fn flag(&mut self, flag: &'a CompiledFlag, chain_left: usize) -> Resolution<'a> {
+        match &flag.plan {
+            Plan::Fixed(served, reason, _) => fixed(flag, *served, *reason, self.trace),
+            Plan::Decide(decision) => self.decided(flag, decision, chain_left),
+        }
+    }
+
+    /// A flag that depends on the context.
+    fn decided(
+        &mut self,
+        flag: &'a CompiledFlag,
+        decision: &'a Decision,
+        chain_left: usize,
+    ) -> Resolution<'a> {
         self.trace.flag_begins(flag);
-        let resolution = match &flag.plan {
-            Plan::Fixed(served, reason, _) => flag.resolve(*served, *reason),
-            Plan::Decide(decision) => self.decide(flag, decision, chain_left),
-        };
+        let resolution = self.decide(flag, decision, chain_left);
         self.trace.flag_ends(&resolution);
         resolution
     }
@@ -165,7 +184,7 @@ impl<'a, T: Trace> Evaluation<'a, '_, T> {
                 let saw = self.context.get(by);
                 let bucket = saw.and_then(HashInput::of).map(|value| range.bucket(value.as_str()));
                 self.trace.bucket(saw, bucket);
-                bucket.is_some_and(|bucket| range.range().contains(&bucket))
+                bucket.is_some_and(|bucket| range.holds(bucket))
             }
             CompiledCondition::Attribute(name, comparison) => {
                 let saw = self.context.get(name);
