@@ -10,10 +10,13 @@ use crate::compiled::{AttributeName, name_hash};
 /// The attribute that names whoever a flag is evaluated for.
 pub const TARGETING_KEY: &str = "targetingKey";
 
+/// So many attributes are walked over to find one: of few that is faster than to look for it.
+const WALKED_MAX: usize = 32;
+
 /// Attributes by name. `targetingKey` is one of them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EvaluationContext {
-    /// The hashes of the names, in their order: an attribute is found by walking over these.
+    /// The hashes of the names, in their order: of a few attributes one is found by walking over these.
     hashes: Vec<u64>,
     /// In the order of the names.
     attributes: Vec<(String, Value)>,
@@ -69,9 +72,19 @@ impl EvaluationContext {
 
     #[inline]
     fn literal(&self, name: &str, hash: u64) -> Option<&Value> {
+        if self.attributes.len() > WALKED_MAX {
+            return self.search(name);
+        }
         let places = self.hashes.iter().zip(&self.attributes);
         let mut named = places.filter(|(found, (text, _))| **found == hash && text == name);
         named.next().map(|(_, (_, value))| value)
+    }
+
+    /// Many are in order all the same.
+    #[cold]
+    fn search(&self, name: &str) -> Option<&Value> {
+        let place = self.attributes.binary_search_by(|(known, _)| known.as_str().cmp(name)).ok()?;
+        self.attributes.get(place).map(|(_, value)| value)
     }
 }
 
@@ -113,6 +126,27 @@ mod tests {
     #[test]
     fn a_literal_null_hides_the_path() {
         assert_eq!(get(&context(json!({"user.plan": null, "user": {"plan": "path"}})), "user.plan"), None);
+    }
+
+    #[test]
+    fn many_attributes_are_found_as_few_are() {
+        for count in [0, 1, WALKED_MAX - 2, WALKED_MAX - 1, WALKED_MAX, 1_000] {
+            let mut attributes: BTreeMap<String, Value> =
+                (0..count).map(|n| (format!("a{n}"), json!(n))).collect();
+            attributes.insert("user".to_owned(), json!({"plan": "pro"}));
+            let of_a_request = EvaluationContext::new(attributes.clone().into_iter().collect());
+            let mut of_a_token = EvaluationContext::default();
+            of_a_token.override_with(&attributes);
+            for context in [of_a_request, of_a_token] {
+                for n in 0..count {
+                    assert_eq!(get(&context, &format!("a{n}")), Some(&json!(n)), "of {count}");
+                }
+                assert_eq!(get(&context, "user.plan"), Some(&json!("pro")), "of {count}");
+                for missing in ["", "a", "a01", "b", "z", "user.a"] {
+                    assert_eq!(get(&context, missing), None, "{missing} of {count}");
+                }
+            }
+        }
     }
 
     #[test]

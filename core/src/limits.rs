@@ -37,7 +37,8 @@ pub const REGEX_BYTES_MAX: usize = 1_024;
 pub const REGEX_COMPILED_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of memory that matching one condition's regular expressions may use for speed, for each thread that does.
 pub const REGEX_SCRATCH_BYTES_MAX: usize = 64 * 1024;
-/// Regular expressions of one flag in one environment, and of one segment. They are what takes time to compile.
+/// Regular expressions of one flag in one environment, and of one segment, its environments' own conditions included. They
+/// are what takes time to compile.
 pub const REGEXES_MAX: usize = 100;
 /// Bytes of a condition's text. Enough for the text of every condition that an entry can hold, so that each can be read
 /// back: a character that is one byte in JSON may be six in the text (`\u007f`).
@@ -72,6 +73,9 @@ pub const METADATA_MAX: usize = 50;
 pub const TESTS_MAX: usize = 100;
 /// Bytes of the context of one of a flag's tests, as compact JSON.
 pub const TEST_CONTEXT_BYTES_MAX: usize = 16 * 1024;
+/// Attributes of one evaluation context. Evaluation is right with more too, only slower with each, so that this is for
+/// whoever lets contexts in from outside; what is evaluated is not refused for it.
+pub const CONTEXT_ATTRIBUTES_MAX: usize = 1_000;
 /// Flags of one project that are neither archived nor deleted.
 pub const FLAGS_MAX: usize = 50_000;
 /// Flag keys of one project, those of archived and deleted flags included: a deleted key stays taken.

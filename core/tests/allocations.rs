@@ -117,6 +117,29 @@ fn no_evaluation_allocates() {
     assert_eq!(measure(|| drop(std::hint::black_box(Box::new(1)))).count_total, 1);
 }
 
+/// A long text is not lowered to be held against short ones, however many conditions do.
+#[test]
+fn no_more_of_a_long_text_is_lowered_than_is_compared() {
+    let mut catalog = Catalog::new(&["production"]);
+    let rules: Vec<Value> = ["in", "eq", "starts_with", "ends_with"]
+        .iter()
+        .map(|op| {
+            let when =
+                json!({"attribute": "text", "op": op, "values": ["Short", "Größe"], "ignore_case": true});
+            json!({"id": op, "when": when, "serve": {"variant": "b"}})
+        })
+        .collect();
+    catalog.must(json!([flag("text", json!({"rules": rules, "default": {"variant": "a"}}))]));
+    let compiled = CompiledCatalog::compile(&catalog.state);
+    let environment = compiled.environment(PROJECT, "production").expect("it is there");
+    for (text, variant) in [("X".repeat(1 << 20), "a"), (format!("{}GRÖßE", "X".repeat(1 << 20)), "b")] {
+        let context = context(json!({"text": text}));
+        let evaluate =
+            || assert_eq!(environment.evaluate("text", &context).expect("it is there").variant, variant);
+        assert_eq!(measure(evaluate).count_total, 0);
+    }
+}
+
 /// What an explanation keeps of an attribute, it keeps once.
 #[test]
 fn an_explanation_takes_memory_for_what_is_configured_not_for_what_is_asked() {

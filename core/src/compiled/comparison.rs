@@ -30,6 +30,8 @@ pub(super) enum Comparison {
         part: Part,
         values: Box<[Box<str>]>,
         ignore_case: bool,
+        /// Bytes of the longest one. As small as it may be, for there are very many of these.
+        longest: u32,
     },
     Pattern(Arc<RegexSet>),
     Number(Bound<Number>),
@@ -84,13 +86,14 @@ impl Comparison {
     pub fn new(condition: &AttributeCondition, patterns: &mut Patterns) -> Self {
         let AttributeCondition { attribute: _, op, values, ignore_case } = condition;
         let texts = || values.iter().filter_map(Value::as_str);
-        let text = |part| Self::Text {
-            part,
-            values: match ignore_case {
+        let text = |part| {
+            let values: Box<[Box<str>]> = match ignore_case {
                 true => texts().map(|text| LowerCase::of(text).as_str().into()).collect(),
                 false => texts().map(Box::from).collect(),
-            },
-            ignore_case: *ignore_case,
+            };
+            let longest = values.iter().map(|value| value.len()).max().unwrap_or_default();
+            let longest = u32::try_from(longest).unwrap_or(u32::MAX);
+            Self::Text { part, values, ignore_case: *ignore_case, longest }
         };
         let number = |is_upper, includes| {
             Bound::new(values.iter().filter_map(Number::of), Number::cmp, is_upper, includes)
@@ -145,9 +148,9 @@ impl Comparison {
             Self::Exists => true,
             Self::Never => false,
             Self::OneOf(values) => values.contains(value),
-            Self::Text { part, values, ignore_case } => value.as_str().is_some_and(|text| {
+            Self::Text { part, values, ignore_case, longest } => value.as_str().is_some_and(|text| {
                 if *ignore_case {
-                    part.is_any_of(LowerCase::of(text).as_str(), values)
+                    part.is_any_of(LowerCase::of(part.seen_of(text, *longest)).as_str(), values)
                 } else {
                     part.is_any_of(text, values)
                 }
@@ -177,12 +180,56 @@ impl Comparison {
 }
 
 impl Part {
+    /// As much of a text as values of so many bytes in lower case can be found in: of a long one its first or last letters,
+    /// as many as there are bytes, for each has at least one in lower case.
+    #[inline]
+    fn seen_of(self, text: &str, bytes: u32) -> &str {
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        if text.len() <= bytes {
+            return text;
+        }
+        let mut letters = text.char_indices();
+        let seen = match self {
+            Self::Start => letters.nth(bytes).and_then(|(end, _)| text.get(..end)),
+            Self::End => match bytes.checked_sub(1) {
+                Some(place) => letters.nth_back(place).and_then(|(start, _)| text.get(start..)),
+                None => Some(""),
+            },
+            Self::Any => None,
+        };
+        seen.unwrap_or(text)
+    }
+
     fn is_any_of(self, text: &str, values: &[Box<str>]) -> bool {
         let mut values = values.iter();
         match self {
             Self::Start => values.any(|value| text.starts_with(&**value)),
             Self::End => values.any(|value| text.ends_with(&**value)),
             Self::Any => values.any(|value| text.contains(&**value)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    // Letters that have more or fewer bytes in lower case, and some that have as many.
+    proptest! {
+        #[test]
+        fn without_case_a_part_is_found_as_in_the_whole(
+            text in "[aAbKÅẞȺİ𐐀]{0,12}", values in prop::collection::vec("[aAbKÅẞȺİ𐐀]{0,3}", 1..3),
+        ) {
+            let lower = |text: &str| LowerCase::of(text).as_str().to_owned();
+            let values: Vec<Box<str>> = values.iter().map(|value| lower(value).into()).collect();
+            let longest = values.iter().map(|value| value.len()).max().unwrap_or_default();
+            let longest = u32::try_from(longest).expect("short");
+            for part in [Part::Start, Part::End, Part::Any] {
+                let found = part.is_any_of(&lower(part.seen_of(&text, longest)), &values);
+                prop_assert_eq!(found, part.is_any_of(&lower(&text), &values), "{:?}", part);
+            }
         }
     }
 }

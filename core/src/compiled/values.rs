@@ -18,6 +18,8 @@ pub(super) struct ValueSet {
     has_true: bool,
     has_false: bool,
     ignore_case: bool,
+    /// Bytes of the longest text. As small as it may be, for there are very many of these.
+    longest: u32,
 }
 
 impl ValueSet {
@@ -28,6 +30,7 @@ impl ValueSet {
         } else {
             TextSet::new(texts.map(Box::from).collect())
         };
+        let longest = u32::try_from(texts.longest()).unwrap_or(u32::MAX);
         let mut numbers: Vec<Number> = values.iter().filter_map(Number::of).collect();
         numbers.sort_unstable();
         Self {
@@ -36,13 +39,17 @@ impl ValueSet {
             has_true: values.contains(&Value::Bool(true)),
             has_false: values.contains(&Value::Bool(false)),
             ignore_case,
+            longest,
         }
     }
 
     #[inline]
     pub fn contains(&self, value: &Value) -> bool {
         match value {
-            Value::String(text) if self.ignore_case => self.texts.contains(LowerCase::of(text).as_str()),
+            Value::String(text) if self.ignore_case => {
+                LowerCase::may_have_at_most(text, self.longest)
+                    && self.texts.contains(LowerCase::of(text).as_str())
+            }
             Value::String(text) => self.texts.contains(text),
             Value::Number(_) => {
                 Number::of(value).is_some_and(|number| self.numbers.binary_search(&number).is_ok())
@@ -74,6 +81,14 @@ impl TextSet {
             }
         }
         Self::Hashed(table)
+    }
+
+    fn longest(&self) -> usize {
+        let longest = match self {
+            Self::Walked(texts) => texts.iter().map(|text| text.len()).max(),
+            Self::Hashed(table) => table.iter().map(|text| text.len()).max(),
+        };
+        longest.unwrap_or_default()
     }
 
     #[inline]

@@ -26,6 +26,12 @@ impl LowerCase {
         Self(lower)
     }
 
+    /// Whether a text may have no more than so many bytes in lower case: a letter has at most four, and at least one in
+    /// lower case. So that a long text need not be lowered to be compared with short ones.
+    pub fn may_have_at_most(text: &str, bytes: u32) -> bool {
+        text.len().div_ceil(4) <= usize::try_from(bytes).unwrap_or(usize::MAX)
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         // Made of whole letters: it is text.
@@ -51,7 +57,8 @@ mod tests {
         fn it_is_what_the_letters_are(text in ".*") {
             let letters: String = text.chars().flat_map(char::to_lowercase).collect();
             let lower = LowerCase::of(&text);
-            prop_assert_eq!(lower.as_str(), letters);
+            prop_assert_eq!(lower.as_str(), &letters);
+            prop_assert!(LowerCase::may_have_at_most(&text, u32::try_from(letters.len()).expect("short")));
         }
     }
 }
