@@ -59,16 +59,19 @@ fn added<K: Ord, T>(all: &OrdMap<K, Arc<T>>) -> Vec<Change<'_, K, T>> {
 
 #[cfg(test)]
 mod tests {
-    use std::{cell::Cell, collections::BTreeSet};
+    use std::{
+        collections::BTreeSet,
+        sync::atomic::{AtomicUsize, Ordering},
+    };
 
     use super::*;
 
     /// Counts how often it is compared.
-    struct Counting<'a>(u32, &'a Cell<usize>);
+    struct Counting<'a>(u32, &'a AtomicUsize);
 
     impl PartialEq for Counting<'_> {
         fn eq(&self, other: &Self) -> bool {
-            self.1.set(self.1.get() + 1);
+            self.1.fetch_add(1, Ordering::Relaxed);
             self.0 == other.0
         }
     }
@@ -79,7 +82,7 @@ mod tests {
     /// have megabytes.
     #[test]
     fn only_what_changed_is_compared() {
-        let compared = Cell::new(0);
+        let compared = AtomicUsize::new(0);
         let before: OrdMap<u32, Arc<Counting<'_>>> =
             (0..1_000).map(|key| (key, Arc::new(Counting(key, &compared)))).collect();
         let after = before
@@ -90,6 +93,6 @@ mod tests {
         let found: BTreeSet<_> =
             changes.iter().map(|change| (*change.key, change.old.is_some(), change.new.is_some())).collect();
         assert_eq!(found, [(7, true, false), (500, true, true), (1_000, false, true)].into());
-        assert_eq!(compared.get(), 1);
+        assert_eq!(compared.load(Ordering::Relaxed), 1);
     }
 }
