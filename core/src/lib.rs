@@ -32,6 +32,9 @@ pub mod flag;
 pub mod resolution;
 pub mod segment;
 
+// What streams carry of it.
+pub mod feed;
+
 // How it changes.
 pub mod apply;
 pub mod operation;
