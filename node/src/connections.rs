@@ -1,7 +1,8 @@
 //! The connections of a listener: how many there may be, how long one may be silent, and how they end.
 //!
 //! Whoever reaches a listener can open connections and say nothing. So their number has a bound, a connection over
-//! which nothing is asked is closed, and so is one over which a request's head takes too long.
+//! which nothing is asked is closed, and so is one over which a request's head takes too long, or nothing of an answer is
+//! taken.
 
 use std::{
     convert::Infallible,
@@ -19,6 +20,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{sleep, timeout},
 };
+use tokio_io_timeout::TimeoutStream;
 
 /// What a listener bears.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +31,9 @@ pub struct Limits {
     pub silence_max: Duration,
     /// How long a connection may take from the end of one answer to the end of the next request's head.
     pub idle_max: Duration,
+    /// How long a connection may take nothing of what is to be written to it: whoever reads nothing of a long answer, or of
+    /// a stream, holds its buffers.
+    pub stall_max: Duration,
 }
 
 /// The pause after a connection could not be accepted, as when the process has no more files to open.
@@ -128,10 +133,12 @@ async fn carry<S>(
         },
         _ = stopped.changed() => return,
     }
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(limits.stall_max));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.idle_max)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Box::pin(stream)), service);
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -179,7 +186,12 @@ mod tests {
     }
 
     fn limits() -> Limits {
-        Limits { connections_max: 100, silence_max: PATIENCE * 3, idle_max: PATIENCE * 3 }
+        Limits {
+            connections_max: 100,
+            silence_max: PATIENCE * 3,
+            idle_max: PATIENCE * 3,
+            stall_max: PATIENCE * 3,
+        }
     }
 
     async fn closed(stream: &mut TcpStream) {

@@ -28,6 +28,7 @@ use super::{
     consistency::{AGE, CONSISTENCY, DEADLINE, HISTORY, MAX_AGE, MIN_REVISION, NODE, REVISION},
     error::{ApiError, REQUEST_ID},
     list::NEXT,
+    stream::LAST_EVENT_ID,
     write::IDEMPOTENCY_KEY,
 };
 
@@ -155,14 +156,21 @@ fn cors(options: &Options) -> Option<CorsLayer> {
         CONSISTENCY,
         DEADLINE,
         MAX_AGE,
-        HeaderName::from_static("last-event-id"),
+        LAST_EVENT_ID,
     ];
     let exposed: [HeaderName; 9] =
         [ETAG, RETRY_AFTER, REVISION, HISTORY, AGE, CONSISTENCY, NODE, REQUEST_ID, NEXT];
     Some(
         CorsLayer::new()
             .allow_origin(origins)
-            .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
+            .allow_methods([
+                Method::GET,
+                Method::HEAD,
+                Method::POST,
+                Method::PUT,
+                Method::PATCH,
+                Method::DELETE,
+            ])
             .allow_headers(accepted)
             .expose_headers(exposed)
             .max_age(Duration::from_secs(600)),

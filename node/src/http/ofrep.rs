@@ -4,9 +4,11 @@
 //! critical while the request waited is confirmed or safe, never plain local.
 
 mod answer;
-mod etag;
+pub(super) mod etag;
 mod failure;
 mod request;
+pub(super) mod stream;
+mod ticket;
 
 use std::{sync::Arc, time::Instant};
 
@@ -220,6 +222,7 @@ fn answer_all(app: &App, asked: &Asked, none_match: &[String], view: &View) -> R
         frame: Frame::new(asked, &stamp),
         resolutions: &resolutions,
         environment_revision: place.stored.touched_revision,
+        ticket: ticket::of(&asked.caller.token),
     }));
     if is_safe {
         metrics.safe_variants_given(safe_variants);

@@ -29,6 +29,7 @@ use crate::{
     backup::Staged,
     config::{ConfigError, NodeConfig},
     disk::Disk,
+    feed::{Feed, FeedMetrics},
     files,
     metrics::Metrics,
     peer::{PeerClient, PeerOptions},
@@ -108,6 +109,7 @@ impl Node {
             peers.introduce(*id, address.clone());
         }
         let offset = clocks::offset_gauge(metrics.registry())?;
+        let streamed = FeedMetrics::register(metrics.registry())?;
         // The last step that can fail: what follows starts tasks, and nobody would stop them.
         let replica = Replica::open(ReplicaOptions {
             node_id,
@@ -117,6 +119,13 @@ impl Node {
             transfers: TransferMetrics::register(metrics.registry())?,
         })
         .await?;
+        let feed = match Feed::start(&replica, &config.streams, streamed) {
+            Ok(feed) => feed,
+            Err(error) => {
+                replica.shutdown().await;
+                return Err(StartError::Thread(error));
+            }
+        };
         let disk = Arc::new(Disk::new(Arc::clone(&storage), config.disk.clone()));
         let room = Arc::new(Room::new(node_id, Arc::clone(&disk)));
         let (back, disk_is_back) = watch::channel(false);
@@ -226,6 +235,7 @@ impl Node {
             replica,
             peers,
             reads,
+            feed,
             writes,
             steward,
             metrics,
