@@ -455,8 +455,8 @@ impl Default for ConnectionConfig {
 /// How many streams there may be, and what is kept for them. Those with no flag bound the memory that streams cost.
 #[derive(Clone, Debug)]
 pub struct StreamConfig {
-    /// Streams open at once; beyond it 503. Each one has a connection of [`ConnectionConfig::clients_max`].
-    /// `--streams-max`, default 5,000.
+    /// Streams open at once, at most half of the connections that clients may have; beyond it 503. `--streams-max`, default
+    /// 5,000.
     pub streams_max: usize,
     /// How often a stream says how far it is when nothing else is said. `--stream-heartbeat-ms`, default 5 s.
     pub heartbeat: Duration,

@@ -12,9 +12,14 @@ use tokio::{
     net::TcpStream,
 };
 
+use crate::stream::Stream;
+
 /// How long a request may take before the harness gives it up. Longer than any deadline of a node: a test that must
 /// show that a node answers in time measures the time of the answer.
 const GIVE_UP: Duration = Duration::from_secs(15);
+
+/// How long a stream is read at most.
+const STREAMS_END: Duration = Duration::from_secs(600);
 
 /// A node and a token.
 #[derive(Clone, Debug)]
@@ -171,6 +176,15 @@ impl Call {
             Err(_) => Value::String(String::from_utf8_lossy(&bytes).into_owned()),
         };
         Ok(Answer { status, headers, body, took: begun.elapsed() })
+    }
+
+    /// Opens a stream of events, which goes on for as long as it is read.
+    ///
+    /// # Panics
+    /// It is refused.
+    pub async fn stream(self) -> Stream {
+        let response = self.0.timeout(STREAMS_END).send().await;
+        Stream::of(response.unwrap_or_else(|error| panic!("no answer: {error:?}")))
     }
 
     /// Sends it to a node that must answer.

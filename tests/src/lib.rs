@@ -30,5 +30,6 @@ pub mod runbook;
 pub mod schemathesis;
 pub mod settings;
 pub mod sockets;
+pub mod stream;
 pub mod vectors;
 pub mod wait;

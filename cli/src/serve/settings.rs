@@ -73,10 +73,10 @@ struct Listening {
     /// Connections of clients at once; beyond it new ones wait
     #[arg(long, env = "FLAGRAFT_CONNECTIONS_MAX", value_name = "COUNT", default_value_t = 10_000)]
     connections_max: usize,
-    /// Streams open at once; beyond it 503. Each has a connection of --connections-max
+    /// Streams open at once, at most half of the connections; beyond it 503
     #[arg(long, env = "FLAGRAFT_STREAMS_MAX", value_name = "COUNT", default_value_t = 5_000)]
     streams_max: usize,
-    /// How often a stream says how far it is when nothing else is said
+    /// How often a stream says how far it is
     #[arg(long, env = "FLAGRAFT_STREAM_HEARTBEAT_MS", value_name = "MS", default_value_t = 5_000)]
     stream_heartbeat_ms: u64,
     /// Greatest body of a request in bytes; beyond it 413

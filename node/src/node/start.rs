@@ -71,7 +71,9 @@ impl Node {
             // The port was left to the system, so only now is there an address to tell.
             *own = peer_address.to_string();
         }
-        let peers_max = files::shares(&config.connections)?.peers;
+        let shares = files::shares(&config.connections)?;
+        // The other half stays for whoever asks and goes.
+        config.streams.streams_max = config.streams.streams_max.min(shares.clients.div_ceil(2));
         let secret = config.peers.secret_file.as_deref().map(secrets::peer_secret).transpose()?;
         let staged = Staged::find(&config.data_dir)?;
         if let Some(staged) = staged.as_ref().filter(|_| config.join.is_some()) {
@@ -178,7 +180,7 @@ impl Node {
             read_timeout: config.reads.try_timeout,
             await_published_max: config.waits.await_published_max,
         });
-        let limits = config.connections.limits(peers_max);
+        let limits = config.connections.limits(shares.peers);
         let peer_listener = PeerListener::start(listener, limits, &peers, desk);
 
         let joiner = join.map(|join| Joiner {

@@ -118,6 +118,9 @@ impl Speaks for Notices {
             self.session.sent("heartbeat");
             pieces.push(frame::COMMENT);
         }
+        if !pieces.is_empty() {
+            self.session.beats();
+        }
         Ok(pieces)
     }
 }

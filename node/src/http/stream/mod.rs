@@ -216,6 +216,7 @@ impl Definitions {
         let progress = Progress { format: FORMAT, revision: id.revision, environment_revision, age_ms };
         let event = frame::event("progress", id, &progress).ok()?;
         self.session.sent("progress");
+        self.session.beats();
         Some(event)
     }
 }

@@ -35,7 +35,7 @@ pub(in crate::http) enum Turn {
     Changed,
     /// Nothing; it is time to look around.
     Checked,
-    /// Nothing was said for so long that something has to be.
+    /// It is time to show that it goes on: see [`Session::beats`].
     Heartbeat,
 }
 
@@ -47,7 +47,7 @@ pub(in crate::http) struct Session {
     open: OpenStream,
     token: TokenId,
     checks: Interval,
-    said: Instant,
+    heartbeat_at: Instant,
 }
 
 impl Session {
@@ -69,23 +69,28 @@ impl Session {
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         checks.reset();
         let token = Arc::clone(&token.spec.id);
-        Ok(Self { app: app.clone(), place, follower, open, token, checks, said: Instant::now() })
+        let heartbeat_at = Instant::now() + app.node.config().streams.heartbeat;
+        Ok(Self { app: app.clone(), place, follower, open, token, checks, heartbeat_at })
+    }
+
+    /// It has shown now that it goes on.
+    pub(in crate::http) fn beats(&mut self) {
+        self.heartbeat_at = Instant::now() + self.app.node.config().streams.heartbeat;
     }
 
     /// Counts an event that is given to it.
     pub(in crate::http) fn sent(&mut self, event: &'static str) {
         self.open.sent(event);
-        self.said = Instant::now();
     }
 
     /// Waits until there may be something to say; says why it ends where it does.
     pub(in crate::http) async fn turn(&mut self) -> Result<Turn, Ended> {
-        let heartbeat_at = self.said + self.app.node.config().streams.heartbeat;
         let turn = tokio::select! {
             biased;
             () = self.open.closing() => return Err(Ended::Stopping),
+            // Before what may come again and again.
+            () = tokio::time::sleep_until(self.heartbeat_at) => Turn::Heartbeat,
             () = self.follower.woken() => Turn::Changed,
-            () = tokio::time::sleep_until(heartbeat_at) => Turn::Heartbeat,
             _ = self.checks.tick() => Turn::Checked,
         };
         // Before anything more is told, however soon after it that is.
