@@ -33,6 +33,9 @@ pub mod resolution;
 pub mod segment;
 pub mod standing;
 
+// What streams carry of it.
+pub mod feed;
+
 // How it changes.
 pub mod apply;
 pub mod operation;

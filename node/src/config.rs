@@ -36,6 +36,8 @@ pub struct NodeConfig {
     pub clock: WallClock,
     /// How many connections there may be, and how long one may be silent.
     pub connections: ConnectionConfig,
+    /// How many streams there may be, and what is kept for them.
+    pub streams: StreamConfig,
     /// How the node stops.
     pub shutdown: ShutdownConfig,
     /// The timing of Raft.
@@ -59,6 +61,7 @@ impl NodeConfig {
             disk: DiskConfig::default(),
             clock: WallClock::default(),
             connections: ConnectionConfig::default(),
+            streams: StreamConfig::default(),
             shutdown: ShutdownConfig::default(),
             raft: RaftTuning::default(),
         }
@@ -109,6 +112,7 @@ impl NodeConfig {
             return Err(ConfigError("--read-deadline-ms is above --read-deadline-max-ms".to_owned()));
         }
         let positive = [
+            ("--stream-heartbeat-ms", self.streams.heartbeat),
             ("--read-deadline-ms", reads.deadline),
             ("--read-try-timeout-ms", reads.try_timeout),
             ("--age-refresh-ms", reads.refresh_interval),
@@ -419,12 +423,19 @@ pub struct ConnectionConfig {
     /// How long a connection may take from one answer to the end of the next request's head. Longer than members and
     /// most clients keep idle connections. Default 75 s.
     pub idle_max: Duration,
+    /// How long a connection may take nothing of what is to be written to it. Default 60 s.
+    pub stall_max: Duration,
 }
 
 impl ConnectionConfig {
     /// The limits of a listener with so many connections.
     pub(crate) fn limits(&self, connections_max: usize) -> Limits {
-        Limits { connections_max, silence_max: self.silence_max, idle_max: self.idle_max }
+        Limits {
+            connections_max,
+            silence_max: self.silence_max,
+            idle_max: self.idle_max,
+            stall_max: self.stall_max,
+        }
     }
 }
 
@@ -436,6 +447,35 @@ impl Default for ConnectionConfig {
             metrics_max: 100,
             silence_max: Duration::from_secs(10),
             idle_max: Duration::from_secs(75),
+            stall_max: Duration::from_secs(60),
+        }
+    }
+}
+
+/// How many streams there may be, and what is kept for them. Those with no flag bound the memory that streams cost.
+#[derive(Clone, Debug)]
+pub struct StreamConfig {
+    /// Streams open at once, at most half of the connections that clients may have; beyond it 503. `--streams-max`, default
+    /// 5,000.
+    pub streams_max: usize,
+    /// How often a stream says how far it is when nothing else is said. `--stream-heartbeat-ms`, default 5 s.
+    pub heartbeat: Duration,
+    /// Changes kept for streams that resume or lag, of all environments together. Default 10,000.
+    pub changes_max: usize,
+    /// Bytes of these changes. Default 64 MiB.
+    pub changes_bytes_max: usize,
+    /// Bytes of snapshots kept for the next stream that begins with one. Default 256 MiB.
+    pub snapshots_bytes_max: usize,
+}
+
+impl Default for StreamConfig {
+    fn default() -> Self {
+        Self {
+            streams_max: 5_000,
+            heartbeat: Duration::from_secs(5),
+            changes_max: 10_000,
+            changes_bytes_max: 64 << 20,
+            snapshots_bytes_max: 256 << 20,
         }
     }
 }

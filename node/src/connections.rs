@@ -1,7 +1,8 @@
 //! The connections of a listener: how many there may be, how long one may be silent, and how they end.
 //!
 //! Whoever reaches a listener can open connections and say nothing. So their number has a bound, a connection over
-//! which nothing is asked is closed, and so is one over which a request's head takes too long.
+//! which nothing is asked is closed, and so is one over which a request's head takes too long, or nothing of an answer is
+//! taken.
 
 mod head;
 
@@ -21,6 +22,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{sleep, timeout},
 };
+use tokio_io_timeout::TimeoutStream;
 
 use self::head::HeadDeadline;
 
@@ -33,6 +35,9 @@ pub struct Limits {
     pub silence_max: Duration,
     /// How long a connection may take from the end of one answer to the end of the next request's head.
     pub idle_max: Duration,
+    /// How long a connection may take nothing of what is to be written to it: whoever reads nothing of a long answer, or of
+    /// a stream, holds its buffers.
+    pub stall_max: Duration,
 }
 
 /// The pause after a connection could not be accepted, as when the process has no more files to open.
@@ -133,10 +138,12 @@ async fn carry<S>(
         _ = stopped.changed() => return,
     }
     let head = HeadDeadline::default();
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(limits.stall_max));
     let connection = http1::Builder::new()
         .timer(head.clone())
         .header_read_timeout(limits.idle_max)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Box::pin(stream)), service);
     let mut connection = pin!(connection);
     let mut missed = pin!(head.missed(limits.idle_max));
     let mut is_stopping = false;
@@ -190,7 +197,12 @@ mod tests {
     }
 
     fn limits() -> Limits {
-        Limits { connections_max: 100, silence_max: PATIENCE * 3, idle_max: PATIENCE * 3 }
+        Limits {
+            connections_max: 100,
+            silence_max: PATIENCE * 3,
+            idle_max: PATIENCE * 3,
+            stall_max: PATIENCE * 3,
+        }
     }
 
     async fn closed(stream: &mut TcpStream) {

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod config;
 mod connections;
 mod disk;
+mod feed;
 mod files;
 pub mod http;
 mod leadership;

@@ -107,6 +107,8 @@ impl Server {
         if ended.is_ok() {
             tokio::time::sleep(self.node.config().shutdown.drain_delay).await;
         }
+        // They would go on for as long as requests may take to end.
+        self.node.end_streams();
         self.stop.send_replace(true);
         if !self.serving.is_finished()
             && let Err(panic) = self.serving.await

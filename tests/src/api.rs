@@ -12,12 +12,14 @@ use tokio::{
     net::TcpStream,
 };
 
+use crate::stream::Stream;
+
 /// How long a request may take before the harness gives it up. Longer than any deadline of a node: a test that must
 /// show that a node answers in time measures the time of the answer.
 const GIVE_UP: Duration = Duration::from_secs(15);
 
-/// How long a stream may be followed.
-const STREAM_FOR: Duration = Duration::from_secs(3600);
+/// How long a stream is read at most.
+const STREAMS_END: Duration = Duration::from_secs(600);
 
 /// A node and a token.
 #[derive(Clone, Debug)]
@@ -162,8 +164,8 @@ impl Call {
     ///
     /// # Errors
     /// No answer began.
-    pub async fn stream(self) -> Result<reqwest::Response, Unanswered> {
-        self.0.timeout(STREAM_FOR).send().await
+    pub async fn begin(self) -> Result<reqwest::Response, Unanswered> {
+        self.0.timeout(STREAMS_END).send().await
     }
 
     /// Sends it.
@@ -182,6 +184,14 @@ impl Call {
             Err(_) => Value::String(String::from_utf8_lossy(&bytes).into_owned()),
         };
         Ok(Answer { status, headers, body, took: begun.elapsed() })
+    }
+
+    /// Opens a stream of events, which goes on for as long as it is read.
+    ///
+    /// # Panics
+    /// It is refused.
+    pub async fn stream(self) -> Stream {
+        Stream::of(self.begin().await.unwrap_or_else(|error| panic!("no answer: {error:?}")))
     }
 
     /// Sends it to a node that must answer.

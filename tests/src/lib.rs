@@ -15,6 +15,7 @@ pub mod catalog;
 pub mod cluster;
 pub mod cuts;
 pub mod disk;
+pub mod followers;
 pub mod generate;
 pub mod history;
 pub mod links;

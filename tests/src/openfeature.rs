@@ -1,9 +1,12 @@
 //! The published OpenFeature clients, run as the programs that their users would write.
 
-use std::{path::PathBuf, process::Stdio};
+use std::{path::PathBuf, process::Stdio, time::Duration};
 
 use serde_json::Value;
-use tokio::process::Command;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+};
 
 use crate::{api::Api, settings};
 
@@ -73,5 +76,62 @@ impl Sdk {
             said.contains(&format!("{count} flags as expected")),
             "{self:?} read something else:\n{said}"
         );
+    }
+}
+
+/// `@openfeature/ofrep-web-provider` with `@openfeature/web-sdk`, of npm: what a web page uses, in Node.js with an
+/// `EventSource`. It does not poll.
+#[derive(Debug)]
+pub struct WebPage {
+    lines: Lines<BufReader<ChildStdout>>,
+    // Killed when it is dropped.
+    _process: Child,
+}
+
+/// How long the web provider may take to say what it sees. It waits a little before it asks again.
+const SEEN_WITHIN: Duration = Duration::from_secs(20);
+
+impl WebPage {
+    /// A page that reads a boolean flag from a node; `None` where `scripts/setup` found that this machine can't run it.
+    ///
+    /// # Panics
+    /// It can't be started.
+    pub fn open(node: &Api, flag: &str) -> Option<Self> {
+        if let Some(reason) = Sdk::Node.skipped() {
+            eprintln!("LEFT OUT: {reason}");
+            return None;
+        }
+        let mut process = Command::new("node")
+            .arg(settings::file("clients/node/follow-flag.mjs"))
+            .env("FLAGRAFT_CLIENTS", settings::clients_folder())
+            .env("OFREP_BASE_URL", node.base())
+            .env("OFREP_TOKEN", node.token().expect("evaluation needs a token"))
+            .env("OFREP_FLAG", flag)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap_or_else(|error| panic!("node: {error}; run ./scripts/setup test"));
+        let lines = BufReader::new(process.stdout.take().expect("it is piped")).lines();
+        Some(Self { lines, _process: process })
+    }
+
+    /// Reads what the page sees until it sees this.
+    ///
+    /// # Panics
+    /// It does not.
+    pub async fn sees(&mut self, wanted: &str) {
+        let looking = async {
+            let mut seen = Vec::new();
+            while let Some(line) = self.lines.next_line().await.expect("text") {
+                if line == wanted {
+                    return;
+                }
+                seen.push(line);
+            }
+            panic!("the page ended before it saw {wanted:?}: {seen:?}");
+        };
+        let looked = tokio::time::timeout(SEEN_WITHIN, looking).await;
+        assert!(looked.is_ok(), "the page does not see {wanted:?}");
     }
 }

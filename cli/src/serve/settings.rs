@@ -6,7 +6,7 @@ use clap::Args;
 use flagraft_node::{
     config::{
         BootstrapConfig, ConfigError, ConnectionConfig, DiskConfig, HttpConfig, JoinConfig, NodeConfig,
-        PeerConfig, Placement, ReadConfig, ShutdownConfig, WriteConfig,
+        PeerConfig, Placement, ReadConfig, ShutdownConfig, StreamConfig, WriteConfig,
     },
     raft::RaftTuning,
 };
@@ -73,6 +73,12 @@ struct Listening {
     /// Connections of clients at once; beyond it new ones wait
     #[arg(long, env = "FLAGRAFT_CONNECTIONS_MAX", value_name = "COUNT", default_value_t = 10_000)]
     connections_max: usize,
+    /// Streams open at once, at most half of the connections; beyond it 503
+    #[arg(long, env = "FLAGRAFT_STREAMS_MAX", value_name = "COUNT", default_value_t = 5_000)]
+    streams_max: usize,
+    /// How often a stream says how far it is
+    #[arg(long, env = "FLAGRAFT_STREAM_HEARTBEAT_MS", value_name = "MS", default_value_t = 5_000)]
+    stream_heartbeat_ms: u64,
     /// Greatest body of a request in bytes; beyond it 413
     #[arg(long, env = "FLAGRAFT_BODY_MAX_BYTES", value_name = "BYTES", default_value_t = 1024 * 1024)]
     body_max_bytes: usize,
@@ -286,6 +292,11 @@ impl ServeArgs {
                 body_max_bytes: listening.body_max_bytes,
             },
             connections: ConnectionConfig { clients_max: listening.connections_max, ..base.connections },
+            streams: StreamConfig {
+                streams_max: listening.streams_max,
+                heartbeat: ms(listening.stream_heartbeat_ms),
+                ..base.streams
+            },
             placement: Placement {
                 zone: self.cluster.zone.clone(),
                 region: self.cluster.region.clone(),
@@ -386,7 +397,8 @@ mod tests {
     fn what_is_given_arrives() {
         let line = format!(
             "{MEMBER} --disk-reserve-bytes 14 --bootstrap --region eu --label rack=7,row=2 --cors-origin https://a.example,https://b.example \
-             --read-deadline-ms 7 --writes-max 9 --drain-delay-ms 11 --snapshot-after-entries 12 --keep-entries 13"
+             --read-deadline-ms 7 --writes-max 9 --drain-delay-ms 11 --snapshot-after-entries 12 --keep-entries 13 \
+             --streams-max 15 --stream-heartbeat-ms 16"
         );
         let config = parse(&line).expect("parsed").config().expect("a config");
         assert_eq!(config.bootstrap.expect("founding").token_file, PathBuf::from("d/bootstrap-token"));
@@ -396,6 +408,7 @@ mod tests {
         assert_eq!(config.shutdown.drain_delay, Duration::from_millis(11));
         assert_eq!((config.raft.snapshot_after_entries, config.raft.keep_entries), (12, 13));
         assert_eq!(config.disk.reserve_bytes, 14);
+        assert_eq!((config.streams.streams_max, config.streams.heartbeat), (15, Duration::from_millis(16)));
         assert!(parse(&MEMBER.replace("1=127", "0=127")).expect("parsed").config().is_err(), "no node 0");
     }
 }

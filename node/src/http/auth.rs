@@ -10,7 +10,7 @@ use flagraft_core::{
     key::{EnvironmentKey, ProjectKey},
     project::Project,
     state::State,
-    token::{Role, Secret, SecretHash, Token, TokenFault, TokenKind},
+    token::{Role, Secret, Token, TokenFault, TokenKind},
 };
 
 use super::{App, consistency::View, error::ApiError};
@@ -47,7 +47,7 @@ impl Caller {
         let token = match known {
             Some(token) => Some(token),
             // Boxed, as every rare wait on the way of an evaluation: the future of a common one stays small.
-            None => Box::pin(confirmed_token(app, &hash)).await?,
+            None => Box::pin(confirmed_token(app, |state| state.token_by_secret(&hash).cloned())).await?,
         };
         let Some(token) = token else {
             return Err(refused("unknown", ApiError::token(TokenFault::Unknown)));
@@ -79,10 +79,7 @@ impl Caller {
     /// Whether the caller may read the rules of the environment: an admin token by its grants, a service token those of
     /// its own environment.
     pub(super) fn reads_rules(&self, project: &ProjectKey, environment: &EnvironmentKey) -> bool {
-        let evaluates_there = || {
-            self.kind() == TokenKind::Service && self.token.spec.evaluates() == Some((project, environment))
-        };
-        self.reads(project, Some(environment)) || evaluates_there()
+        reads_rules(&self.token, project, environment)
     }
 
     /// The project, if it exists for this caller: another tenant's reads like one that is not there.
@@ -110,8 +107,18 @@ fn check(token: &Token) -> Result<(), TokenFault> {
     token.check(if token.spec.expires_at_ms.is_some() { wall_ms() } else { i64::MIN })
 }
 
+/// See [`Caller::reads_rules`].
+pub(super) fn reads_rules(token: &Token, project: &ProjectKey, environment: &EnvironmentKey) -> bool {
+    let evaluates_there =
+        || token.spec.kind == TokenKind::Service && token.spec.evaluates() == Some((project, environment));
+    token.spec.allows(Role::Reader, project, Some(environment)) || evaluates_there()
+}
+
 /// Looks for a token that this node does not know in a confirmed state.
-async fn confirmed_token(app: &App, hash: &SecretHash) -> Result<Option<Arc<Token>>, ApiError> {
+pub(super) async fn confirmed_token(
+    app: &App,
+    find: impl FnOnce(&State) -> Option<Arc<Token>>,
+) -> Result<Option<Arc<Token>>, ApiError> {
     let Ok(_permit) = app.unknown_tokens.try_acquire() else {
         // Not 401: it may be a good one, made a moment ago through another node.
         return Err(ApiError::unavailable(
@@ -126,11 +133,11 @@ async fn confirmed_token(app: &App, hash: &SecretHash) -> Result<Option<Arc<Toke
             "this node does not know the token, and {unconfirmed}, so it may be a new one; ask again, or another node"
         ))
     })?;
-    Ok(view.state().token_by_secret(hash).cloned())
+    Ok(find(view.state()))
 }
 
 /// Counts a 401: in the metrics, and for the record of a minute's.
-fn count(app: &App, cause: &'static str) {
+pub(super) fn count(app: &App, cause: &'static str) {
     app.node.metrics().denied(cause);
     app.node.count_denial();
 }
@@ -168,19 +175,23 @@ impl FromRequestParts<App> for Admin {
     }
 }
 
-/// Refuses admin tokens on a node that may not know that one was revoked.
+/// Whether a node may not know that an admin token was revoked.
+pub(super) fn is_too_old_for_admins(app: &App) -> bool {
+    app.node.reads().age_ms().is_none_or(|age_ms| age_ms > ceil_ms(app.options.admin_age_max))
+}
+
+/// Refuses admin tokens on such a node.
 fn admits_admins(app: &App) -> Result<(), ApiError> {
-    match app.node.reads().age_ms() {
-        Some(age_ms) if age_ms <= ceil_ms(app.options.admin_age_max) => Ok(()),
-        age_ms => {
-            app.node.metrics().denied("age");
-            let since = age_ms.map_or("it started".to_owned(), |age_ms| format!("{} s ago", age_ms / 1000));
-            Err(ApiError::unavailable(format!(
-                "this node is not known to be current since {since}, so it can't tell whether an admin token was \
-                 revoked; use another node. Evaluation goes on"
-            )))
-        }
+    if !is_too_old_for_admins(app) {
+        return Ok(());
     }
+    app.node.metrics().denied("age");
+    let age_ms = app.node.reads().age_ms();
+    let since = age_ms.map_or("it started".to_owned(), |age_ms| format!("{} s ago", age_ms / 1000));
+    Err(ApiError::unavailable(format!(
+        "this node is not known to be current since {since}, so it can't tell whether an admin token was revoked; use \
+         another node. Evaluation goes on"
+    )))
 }
 
 /// A caller that may read rules: an admin token, or a service token, which decides by them. Which ones, see

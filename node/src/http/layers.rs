@@ -19,6 +19,7 @@ use super::{
     error::{ApiError, REQUEST_ID},
     list::NEXT,
     observe::Observe,
+    stream::LAST_EVENT_ID,
     terms::{DEADLINE, MAX_AGE, MIN_REVISION},
     write::IDEMPOTENCY_KEY,
 };
@@ -79,14 +80,21 @@ fn cors(options: &Options) -> Option<CorsLayer> {
         CONSISTENCY,
         DEADLINE,
         MAX_AGE,
-        HeaderName::from_static("last-event-id"),
+        LAST_EVENT_ID,
     ];
     let exposed: [HeaderName; 9] =
         [ETAG, RETRY_AFTER, REVISION, HISTORY, AGE, CONSISTENCY, NODE, REQUEST_ID, NEXT];
     Some(
         CorsLayer::new()
             .allow_origin(origins)
-            .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
+            .allow_methods([
+                Method::GET,
+                Method::HEAD,
+                Method::POST,
+                Method::PUT,
+                Method::PATCH,
+                Method::DELETE,
+            ])
             .allow_headers(accepted)
             .expose_headers(exposed)
             .max_age(Duration::from_secs(600)),

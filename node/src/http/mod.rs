@@ -31,6 +31,7 @@ mod route;
 mod segments;
 mod serve;
 mod shorthand;
+mod stream;
 mod terms;
 mod time;
 mod tokens;
@@ -119,6 +120,12 @@ pub fn table() -> Vec<Route> {
             .query(&["flagConfigEtag", "flagConfigLastModified"])
             .takes("EvaluationRequest")
             .gives("BulkEvaluation"),
+        get("/ofrep/v1/stream", ofrep::stream::open, "streamNotices")
+            .ofrep()
+            .with_a_ticket()
+            .says("Hear that all flags are to be evaluated again; the address is in the answer with all flags")
+            .query(&["ticket"])
+            .gives("Notice"),
         // Projects
         get("/api/v1/projects", projects::list, "listProjects")
             .says("List projects")
@@ -171,6 +178,14 @@ pub fn table() -> Vec<Route> {
             .says("Explain an evaluation: what a flag is for a context, and everything that was tried to find that out")
             .takes("Explain")
             .gives("Explanation"),
+        get("/api/v1/projects/{project}/environments/{environment}/definitions", stream::definitions, "getDefinitions")
+            .reads(Callers::Observers)
+            .says("Read the definitions that evaluation in the environment sees")
+            .gives("Definitions"),
+        get("/api/v1/projects/{project}/environments/{environment}/stream", stream::stream, "streamDefinitions")
+            .reads(Callers::Observers)
+            .says("Follow the definitions: a snapshot, or what came after Last-Event-ID, then every change")
+            .gives("Event"),
         // Flags
         get("/api/v1/projects/{project}/flags", flags::list, "listFlags")
             .says("List flags")

@@ -5,10 +5,12 @@
 
 mod answer;
 mod counts;
-mod etag;
+pub(super) mod etag;
 mod failure;
 mod gate;
 mod request;
+pub(super) mod stream;
+mod ticket;
 
 use std::{sync::Arc, time::Instant};
 
@@ -226,6 +228,7 @@ fn answer_all(app: &App, asked: &Asked, none_match: &[String], view: &View) -> R
         frame: Frame::new(asked, &stamp),
         answers: &answers,
         environment_revision: place.stored.touched_revision,
+        ticket: ticket::of(&asked.caller.token),
     }));
     metrics.safe_variants_given(safe_variants);
     if is_unsure {

@@ -43,6 +43,7 @@ pub(super) fn document(routes: &[Route]) -> Value {
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+                "ticket": {"type": "apiKey", "in": "query", "name": "ticket"},
             },
         },
     })
@@ -59,6 +60,7 @@ fn operation(route: &Route) -> Value {
     });
     operation["security"] = match route.callers {
         Callers::Anyone => json!([]),
+        Callers::Tickets => json!([{"ticket": []}]),
         Callers::Evaluators | Callers::Admins | Callers::Observers => json!([{"bearer": []}, {"apiKey": []}]),
     };
     if let Some(schema) = route.body {
@@ -82,7 +84,9 @@ fn parameters(route: &Route) -> Vec<Value> {
         let name = part.strip_prefix('{')?.strip_suffix('}')?;
         Some(json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}))
     });
-    let in_query = route.query.iter().map(|name| {
+    // What authenticates is said by the operation's security.
+    let query = route.query.iter().filter(|_| route.callers != Callers::Tickets);
+    let in_query = query.map(|name| {
         let required = *name == "reason";
         json!({"name": name, "in": "query", "required": required, "schema": {"type": "string"}})
     });
@@ -108,7 +112,12 @@ fn headers(route: &Route) -> Vec<(&'static str, &'static str)> {
     ];
     const NONE_MATCH: (&str, &str) =
         ("If-None-Match", "The ETag of an earlier answer; 304 if nothing has changed");
+    const LAST_EVENT_ID: (&str, &str) =
+        ("Last-Event-ID", "The id of the event that the receiver saw last: what came after it is given");
     match route.part {
+        Part::Ofrep if is_stream(route) => vec![LAST_EVENT_ID],
+        Part::Read if is_stream(route) => [&READ[..], &[LAST_EVENT_ID]].concat(),
+        Part::Read if route.answer == Some("Definitions") => [&READ[..], &[NONE_MATCH]].concat(),
         Part::Ofrep if route.query.is_empty() => READ.to_vec(),
         Part::Ofrep => [&READ[..], &[NONE_MATCH]].concat(),
         Part::Read => READ.to_vec(),
@@ -118,8 +127,16 @@ fn headers(route: &Route) -> Vec<(&'static str, &'static str)> {
     }
 }
 
+/// Whether the answer goes on until one side ends it.
+fn is_stream(route: &Route) -> bool {
+    matches!(route.answer, Some("Event" | "Notice"))
+}
+
 fn responses(route: &Route) -> Value {
     let success = match route.answer {
+        Some(schema) if is_stream(route) => {
+            json!({"description": "Events, whose data are this", "content": {"text/event-stream": {"schema": reference(schema)}}})
+        }
         Some(schema @ ("Record" | "Member")) => {
             json!({"description": "One per line", "content": {"application/x-ndjson": {"schema": reference(schema)}}})
         }
@@ -146,7 +163,7 @@ fn responses(route: &Route) -> Value {
         responses["201"] = responses["200"].clone();
         responses["201"]["description"] = "Created".into();
     }
-    if route.id == "evaluateFlagsBulk" {
+    if matches!(route.id, "evaluateFlagsBulk" | "getDefinitions") {
         responses["304"] = json!({"description": "Nothing has changed since the answer with this ETag"});
     }
     responses

@@ -16,6 +16,8 @@ pub enum Callers {
     Anyone,
     /// Holders of a service or client token.
     Evaluators,
+    /// Holders of a ticket, which stands in the query.
+    Tickets,
     /// Holders of an admin token, as far as its grants go.
     Admins,
     /// Holders of an admin or service token.
@@ -26,7 +28,7 @@ impl Callers {
     /// The kinds of token that may call; none where no token is asked for.
     pub fn token_kinds(self) -> &'static [&'static str] {
         match self {
-            Self::Anyone => &[],
+            Self::Anyone | Self::Tickets => &[],
             Self::Evaluators => &["service", "client"],
             Self::Admins => &["admin"],
             Self::Observers => &["admin", "service"],
@@ -95,6 +97,11 @@ impl Route {
     /// Belongs to OFREP.
     pub(super) fn ofrep(self) -> Self {
         Self { part: Part::Ofrep, callers: Callers::Evaluators, ..self }
+    }
+
+    /// Is open to tickets alone.
+    pub(super) fn with_a_ticket(self) -> Self {
+        Self { callers: Callers::Tickets, ..self }
     }
 
     /// Reads, though it takes a body; these callers may.

@@ -11,5 +11,6 @@ mod members;
 mod reads;
 mod schema;
 mod serving;
+mod streams;
 mod tokens;
 mod writes;

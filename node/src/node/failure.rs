@@ -51,6 +51,9 @@ pub enum StartError {
     /// The way to the other members could not be set up.
     #[error("the peer client could not be set up: {0}")]
     Peers(#[from] PeerError),
+    /// The system gives this process no more threads.
+    #[error("a thread could not be started: {0}; raise the limit of the process's threads")]
+    Thread(io::Error),
     /// Two metrics have one name: a mistake in this program.
     #[error("the metrics could not be set up: {0}")]
     Metrics(#[from] prometheus::Error),

@@ -46,6 +46,7 @@ use crate::{
     clock::wall_ms,
     config::NodeConfig,
     disk::Disk,
+    feed::Feed,
     leadership::known_leader,
     metrics::Metrics,
     peer::{HandOverReply, PeerClient},
@@ -79,6 +80,7 @@ pub struct Node {
     replica: Replica,
     peers: PeerClient,
     reads: Arc<Reads>,
+    feed: Feed,
     writes: Arc<Writes>,
     steward: Arc<Steward>,
     metrics: Metrics,
@@ -122,6 +124,16 @@ impl Node {
     /// What knows how old that is, and makes sure.
     pub fn reads(&self) -> &Reads {
         &self.reads
+    }
+
+    /// What streams are told.
+    pub(crate) fn feed(&self) -> &Feed {
+        &self.feed
+    }
+
+    /// Ends all streams, and opens no more: what has to be done before the listener drains.
+    pub fn end_streams(&self) {
+        self.feed.end_streams();
     }
 
     /// What is known of the disk that the data folder lies on.

@@ -29,6 +29,7 @@ use crate::{
     backup::Staged,
     config::{ConfigError, NodeConfig},
     disk::Disk,
+    feed::{Feed, FeedMetrics},
     files,
     metrics::Metrics,
     peer::{PeerClient, PeerOptions},
@@ -70,7 +71,9 @@ impl Node {
             // The port was left to the system, so only now is there an address to tell.
             *own = peer_address.to_string();
         }
-        let peers_max = files::shares(&config.connections)?.peers;
+        let shares = files::shares(&config.connections)?;
+        // The other half stays for whoever asks and goes.
+        config.streams.streams_max = config.streams.streams_max.min(shares.clients.div_ceil(2));
         let secret = config.peers.secret_file.as_deref().map(secrets::peer_secret).transpose()?;
         let staged = Staged::find(&config.data_dir)?;
         if let Some(staged) = staged.as_ref().filter(|_| config.join.is_some()) {
@@ -108,6 +111,7 @@ impl Node {
             peers.introduce(*id, address.clone());
         }
         let offset = clocks::offset_gauge(metrics.registry())?;
+        let streamed = FeedMetrics::register(metrics.registry())?;
         // The last step that can fail: what follows starts tasks, and nobody would stop them.
         let replica = Replica::open(ReplicaOptions {
             node_id,
@@ -117,6 +121,13 @@ impl Node {
             transfers: TransferMetrics::register(metrics.registry())?,
         })
         .await?;
+        let feed = match Feed::start(&replica, &config.streams, streamed) {
+            Ok(feed) => feed,
+            Err(error) => {
+                replica.shutdown().await;
+                return Err(StartError::Thread(error));
+            }
+        };
         let disk = Arc::new(Disk::new(Arc::clone(&storage), config.disk.clone()));
         let room = Arc::new(Room::new(node_id, Arc::clone(&disk)));
         let (back, disk_is_back) = watch::channel(false);
@@ -169,7 +180,7 @@ impl Node {
             read_timeout: config.reads.try_timeout,
             await_published_max: config.waits.await_published_max,
         });
-        let limits = config.connections.limits(peers_max);
+        let limits = config.connections.limits(shares.peers);
         let peer_listener = PeerListener::start(listener, limits, &peers, desk);
 
         let joiner = join.map(|join| Joiner {
@@ -226,6 +237,7 @@ impl Node {
             replica,
             peers,
             reads,
+            feed,
             writes,
             steward,
             metrics,

@@ -28,6 +28,7 @@ impl Node {
     /// what is published go on. Takes at most the time of [`crate::config::ShutdownConfig`] and a second or two.
     pub async fn shutdown(&self) {
         self.fail_readiness();
+        self.end_streams();
         self.stop.send_replace(true);
         if let Some(mut reporter) = take(&self.reporter)
             && timeout(REPORT_PATIENCE, &mut reporter).await.is_err()
@@ -44,6 +45,7 @@ impl Node {
             listener.stop(self.config.waits.drain_timeout).await;
         }
         self.replica.shutdown().await;
+        self.feed.close();
         tracing::info!("this node has stopped");
     }
 

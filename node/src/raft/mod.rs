@@ -32,6 +32,7 @@ mod recover;
 #[cfg(test)]
 mod recover_tests;
 mod restore;
+mod revisions;
 mod snapshot;
 #[cfg(test)]
 mod snapshot_tests;
@@ -84,6 +85,7 @@ pub use self::{
     membership::{MembershipChange, MembershipChangeError, MembershipView},
     message::{RaftMessage, RaftReply},
     restore::{RestoreError, RestoredCatalog},
+    revisions::{Heard, Revisions},
     transfer_metrics::TransferMetrics,
     tuning::RaftTuning,
     types::{
@@ -321,6 +323,11 @@ impl Replica {
     /// What readers see now.
     pub fn published(&self) -> Arc<Published> {
         self.inner.publisher.current()
+    }
+
+    /// Where each revision is handed on, once it is published. For one follower.
+    pub fn revisions(&self) -> Revisions {
+        self.inner.publisher.revisions()
     }
 
     /// Returns once the effect of the entry at `index` is published. There is no deadline.

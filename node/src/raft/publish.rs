@@ -3,15 +3,20 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use flagraft_core::state::State;
 use tokio::sync::watch;
 
-use super::types::Published;
+use super::{
+    revisions::{Revision, Revisions},
+    types::Published,
+};
 
 /// Where the newest state is published, and where readers wait for it. Clones share it.
 #[derive(Clone)]
 pub(super) struct Publisher {
     current: Arc<ArcSwap<Published>>,
     progress: Arc<watch::Sender<Progress>>,
+    revisions: Revisions,
 }
 
 #[derive(Clone, Copy)]
@@ -29,14 +34,30 @@ impl Progress {
 impl Publisher {
     pub(super) fn new(first: Published) -> Self {
         let progress = Arc::new(watch::Sender::new(Progress::of(&first)));
-        Self { current: Arc::new(ArcSwap::from_pointee(first)), progress }
+        Self { current: Arc::new(ArcSwap::from_pointee(first)), progress, revisions: Revisions::default() }
     }
 
-    /// Makes `next` what readers see, then wakes those who waited for it.
-    pub(super) fn publish(&self, next: Published) {
+    /// Makes `next` what readers see, wakes those who waited for it, and hands on the revisions that led there.
+    pub(super) fn publish(&self, next: Published, revisions: Vec<Revision>) {
+        self.swap(next);
+        self.revisions.publish(revisions);
+    }
+
+    /// Makes `next` what readers see, to which no revisions led.
+    pub(super) fn publish_leap(&self, next: Published) {
+        let state: State = next.state.clone();
+        self.swap(next);
+        self.revisions.leap(state);
+    }
+
+    fn swap(&self, next: Published) {
         let progress = Progress::of(&next);
         self.current.store(Arc::new(next));
         self.progress.send_replace(progress);
+    }
+
+    pub(super) fn revisions(&self) -> Revisions {
+        self.revisions.clone()
     }
 
     pub(super) fn current(&self) -> Arc<Published> {

@@ -15,6 +15,7 @@ use super::{
     log_size::LogSize,
     publish::Publisher,
     recover::Recovered,
+    revisions::Revision,
     snapshot::{self, SnapshotBuilder, SnapshotData, blocking},
     types::{Answer, LogId, Published, SnapshotMeta, StoredMembership, TypeConfig, position},
     wire::encode_membership,
@@ -51,6 +52,7 @@ impl StateMachine {
         let mut last_applied = self.last_applied;
         let mut membership = None;
         let mut answers: Vec<(ApplyResponder<TypeConfig>, Answer)> = Vec::new();
+        let mut revisions = Vec::new();
         let mut batch = self.storage.batch();
 
         for (entry, responder) in entries {
@@ -79,6 +81,10 @@ impl StateMachine {
                         }
                         batch.record(record.sequence, &record.bytes);
                     }
+                    if applied.state.revision() != state.revision() {
+                        let entry_bytes = command.0.len();
+                        revisions.push(Revision { state: applied.state.clone(), entry_bytes });
+                    }
                     state = applied.state;
                     Answer(Some(applied.reply))
                 }
@@ -95,19 +101,19 @@ impl StateMachine {
         batch.commit()?;
 
         self.membership = membership.unwrap_or_else(|| self.membership.clone());
-        self.install(state, last_applied);
+        let next = self.take_over(state, last_applied);
+        self.publisher.publish(next, revisions);
         for (responder, answer) in answers {
             responder.send(answer);
         }
         Ok(())
     }
 
-    /// Takes over a state that is written, and publishes it.
-    fn install(&mut self, state: State, last_applied: Option<LogId>) {
+    /// Takes over a state that is written; returns what is to be published.
+    fn take_over(&mut self, state: State, last_applied: Option<LogId>) -> Published {
         self.state = state.clone();
         self.last_applied = last_applied;
-        let next = self.publisher.current().next(state, last_applied.as_ref().map(position));
-        self.publisher.publish(next);
+        self.publisher.current().next(state, last_applied.as_ref().map(position))
     }
 
     fn builder(&self) -> SnapshotBuilder {
@@ -155,7 +161,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         self.storage.note_file(&installed);
         let catalog = installed?;
         self.membership = catalog.meta.last_membership;
-        self.install(catalog.state, catalog.meta.last_log_id);
+        let next = self.take_over(catalog.state, catalog.meta.last_log_id);
+        self.publisher.publish_leap(next);
         Ok(())
     }
 

@@ -77,6 +77,8 @@ struct Shared {
     /// [`BootTime`] in nanoseconds; 0: never.
     fresh_as_of: AtomicU64,
     suspect: AtomicBool,
+    /// How often that has changed.
+    turns: AtomicU64,
     rounds: AtomicU64,
 }
 
@@ -84,6 +86,7 @@ impl Shared {
     fn succeeded(&self, confirmed: Confirmed) {
         self.fresh_as_of.fetch_max(confirmed.fresh_as_of.to_nanos(), Ordering::AcqRel);
         if self.suspect.swap(false, Ordering::AcqRel) {
+            self.turns.fetch_add(1, Ordering::AcqRel);
             tracing::info!(
                 "this node can confirm again that it is current: critical flags have their values back"
             );
@@ -160,6 +163,7 @@ impl Gate {
     /// A read that asked for less time than is usual proves nothing about the node by missing its deadline.
     fn missed(&self, waited: Duration) {
         if waited >= self.suspect_after && !self.shared.suspect.swap(true, Ordering::AcqRel) {
+            self.shared.turns.fetch_add(1, Ordering::AcqRel);
             tracing::warn!(
                 waited_ms = waited.as_millis(),
                 "no quorum confirms that this node is current: critical flags get their safe variant until one does"
@@ -170,6 +174,11 @@ impl Gate {
     /// Whether a read missed its deadline and no round succeeded since.
     pub(crate) fn is_suspect(&self) -> bool {
         self.shared.suspect.load(Ordering::Acquire)
+    }
+
+    /// How often it began or ceased to be so.
+    pub(crate) fn turns(&self) -> u64 {
+        self.shared.turns.load(Ordering::Acquire)
     }
 
     /// When the published state is last known to have been current. `None`: never since the node started.

@@ -137,6 +137,11 @@ impl Reads {
         self.gate.is_suspect()
     }
 
+    /// How often that began or ceased to be so.
+    pub(crate) fn suspect_turns(&self) -> u64 {
+        self.gate.turns()
+    }
+
     /// Rounds of confirmation begun since the start, for the metrics.
     pub fn rounds(&self) -> u64 {
         self.gate.rounds()

@@ -9,7 +9,7 @@ use flagraft_core::{
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::Value;
 
-use super::request::Asked;
+use super::{request::Asked, stream::REQUEST_URI};
 use crate::http::consistency::Stamp;
 
 /// What all flags of one answer have in common.
@@ -86,13 +86,29 @@ pub(super) struct Bulk<'a> {
     pub(super) answers: &'a [Answer<'a>],
     /// The revision that last touched anything that is evaluated in the environment.
     pub(super) environment_revision: u64,
+    /// What opens the stream of notices.
+    pub(super) ticket: String,
 }
 
 impl Serialize for Bulk<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(2))?;
+        let mut map = serializer.serialize_map(Some(3))?;
         map.serialize_entry("flags", &Items(self))?;
+        map.serialize_entry("eventStreams", &[EventStream(&self.ticket)])?;
         map.serialize_entry("metadata", &SetMetadata(self))?;
+        map.end()
+    }
+}
+
+/// Where the receiver hears that the answer may not be good any more: at the node, or the proxy, that it was asked of.
+struct EventStream<'a>(&'a str);
+
+impl Serialize for EventStream<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(2))?;
+        map.serialize_entry("type", "sse")?;
+        let request_uri = [REQUEST_URI, self.0].concat();
+        map.serialize_entry("endpoint", &BTreeMap::from([("requestUri", request_uri)]))?;
         map.end()
     }
 }

@@ -8,7 +8,7 @@ use super::request::Asked;
 use crate::http::consistency::Stamp;
 
 /// Rises when the same state and context would be answered otherwise than by earlier versions of this program.
-const ANSWER_VERSION: u8 = 1;
+const ANSWER_VERSION: u8 = 2;
 
 /// `"<history>.<environment revision>.<hash>"`: what the flags were, and for whom they were evaluated.
 pub(super) fn of(asked: &Asked, stamp: &Stamp, environment_revision: u64) -> String {
@@ -26,7 +26,7 @@ pub(super) fn of(asked: &Asked, stamp: &Stamp, environment_revision: u64) -> Str
 }
 
 /// The tags of `If-None-Match`. `*` is none of them: it is no cached answer.
-pub(super) fn candidates(headers: &HeaderMap) -> Vec<String> {
+pub(in crate::http) fn candidates(headers: &HeaderMap) -> Vec<String> {
     headers
         .get_all(IF_NONE_MATCH)
         .iter()
@@ -38,7 +38,7 @@ pub(super) fn candidates(headers: &HeaderMap) -> Vec<String> {
 }
 
 /// Whether one of the tags is this one. Some providers drop the quotes.
-pub(super) fn matches(candidates: &[String], tag: &str) -> bool {
+pub(in crate::http) fn matches(candidates: &[String], tag: &str) -> bool {
     candidates.iter().any(|candidate| candidate.trim_matches('"') == tag.trim_matches('"'))
 }
 

@@ -111,7 +111,7 @@ pub(super) fn told(query: Option<&str>) -> Result<Option<Told>, ApiError> {
 }
 
 /// A parameter of the query, the first of its name.
-fn parameter<'q>(query: Option<&'q str>, name: &str) -> Option<Cow<'q, str>> {
+pub(super) fn parameter<'q>(query: Option<&'q str>, name: &str) -> Option<Cow<'q, str>> {
     let mut pairs = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
     let (_, value) = pairs.find(|(given, _)| *given == name)?;
     Some(percent_decode_str(value).decode_utf8_lossy())

@@ -6,6 +6,7 @@ use axum::{
     Router,
     body::Body,
     http::{HeaderMap, Method, Request, StatusCode},
+    response::Response,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -86,10 +87,14 @@ impl Call<'_> {
         Self { request: self.request.header("content-type", content_type), body, ..self }
     }
 
-    pub(super) async fn send(self) -> Answer {
+    /// The answer, with its body still to be read.
+    pub(super) async fn open(self) -> Response {
         let request = self.request.body(self.body).expect("a request");
-        let response = self.api.router.clone().oneshot(request).await.expect("an answer");
-        let (parts, body) = response.into_parts();
+        self.api.router.clone().oneshot(request).await.expect("an answer")
+    }
+
+    pub(super) async fn send(self) -> Answer {
+        let (parts, body) = self.open().await.into_parts();
         let bytes = axum::body::to_bytes(body, 64 << 20).await.expect("a body");
         let text = String::from_utf8(bytes.to_vec()).expect("UTF-8");
         Answer { status: parts.status, headers: parts.headers, text }
@@ -103,6 +108,17 @@ impl Api {
     }
 
     pub(super) async fn start_with(adjust: impl FnOnce(&mut Options)) -> Self {
+        Self::start_node(|_| {}, adjust).await
+    }
+
+    /// The shop, on a node with other settings.
+    pub(super) async fn shop_with(configure: impl FnOnce(&mut NodeConfig)) -> Self {
+        let api = Self::start_node(configure, |_| {}).await;
+        api.fill().await;
+        api
+    }
+
+    async fn start_node(configure: impl FnOnce(&mut NodeConfig), adjust: impl FnOnce(&mut Options)) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("its address");
@@ -111,6 +127,7 @@ impl Api {
         config.bootstrap = Some(BootstrapConfig { token_file: token_file.clone() });
         // A node that is shut down to see what it says unconfirmed should say it soon.
         config.reads.deadline = Duration::from_millis(300);
+        configure(&mut config);
         let mut options = Options::new(&config);
         adjust(&mut options);
         let node = Node::start_on(config, listener).await.expect("a node");
