@@ -35,11 +35,15 @@ pub fn json_argument(option: &str, text: &str) -> Result<Value, Failure> {
     match text.strip_prefix('@') {
         Some(path) => json_file(path),
         None if text == "-" => json_file("-"),
-        None => serde_json::from_str(text).map_err(|e| {
-            Failure::usage(format!("the value of {option} is not JSON: {e}"))
-                .next("quote it, or give @FILE to read a file")
-        }),
+        None => json_text(option, text),
     }
+}
+
+fn json_text(option: &str, text: &str) -> Result<Value, Failure> {
+    serde_json::from_str(text).map_err(|e| {
+        Failure::usage(format!("the value of {option} is not JSON: {e}"))
+            .next("quote it, or give @FILE to read a file")
+    })
 }
 
 /// A condition on the command line, as its text or, where it begins with a brace, as JSON; `@FILE` reads it from a file and
@@ -49,10 +53,7 @@ pub fn condition_argument(option: &str, argument: &str) -> Result<Value, Failure
     let from_file = path.map(read).transpose()?;
     let text = from_file.as_deref().unwrap_or(argument);
     if text.trim_start().starts_with('{') {
-        return serde_json::from_str(text).map_err(|e| {
-            Failure::usage(format!("the value of {option} is not JSON: {e}"))
-                .next("quote it, or give @FILE to read a file")
-        });
+        return json_text(option, text);
     }
     let condition = expression::parse(text).map_err(|error| {
         let pointed: String = error.pointed_at(text).lines().map(|line| format!("\n  {line}")).collect();

@@ -1,6 +1,6 @@
 use clap::Parser;
 
-use super::*;
+use super::{target::Written, *};
 use crate::import::catalog::{self, ENVIRONMENT, PROJECT};
 
 #[derive(Parser)]
@@ -179,18 +179,6 @@ fn conflicts_are_named_all_at_once() {
     assert!(failure.to_string().contains("flag a, flag b"), "{failure}");
     assert!(failure.to_string().contains("--on-conflict skip"), "{failure}");
     assert!(refuse_conflicts(&[]).is_ok());
-}
-
-#[test]
-fn an_import_that_is_cut_off_says_how_to_resume() {
-    let failure = Failure::new(Exit::Unavailable, "no node answered").next("start one");
-    let failure = cut_off(failure, &ProgressBar::hidden(), 2, 5);
-    assert_eq!(
-        failure.to_string(),
-        "batch 3 of 5 failed: no node answered; start one; 2 batches are in; run the same command again to resume"
-    );
-    let failure = cut_off(Failure::new(Exit::Rejected, "no"), &ProgressBar::hidden(), 0, 1);
-    assert_eq!(failure.to_string(), "no", "one change is all or nothing");
 }
 
 #[test]

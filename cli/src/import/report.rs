@@ -3,8 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    Format, ImportArgs, Source, Written,
+    Format, ImportArgs, Source,
     plan::{Action, Item, Kind},
+    target::Written,
     translation::Translation,
 };
 use crate::output::table;

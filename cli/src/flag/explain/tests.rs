@@ -45,6 +45,13 @@ fn with(fields: Value) -> Value {
 fn what_decided_comes_first() {
     let rollout = json!({"rollout": {"by": "device", "method": "flagd", "seed": "", "of": 10, "saw": null,
                                      "shares": [{"variant": "on", "weight": 10, "below": 10}]}});
+    let saw = |saw: Value, found: Value| {
+        let mut serve = rollout.clone();
+        serve["rollout"]["saw"] = saw;
+        let fields = serve["rollout"].as_object_mut().expect("an object");
+        fields.extend(found.as_object().cloned().expect("an object"));
+        serve
+    };
     let target = json!([{"by": "country", "values": 1, "variant": "on", "listed": true, "saw": "DE"}]);
     for (fields, line) in [
         (
@@ -59,7 +66,16 @@ fn what_decided_comes_first() {
             "a target: it lists country \"DE\"",
         ),
         (json!({}), "the default"),
-        (json!({"default": rollout}), "the default: device is missing"),
+        (json!({"default": rollout}), "the off variant: device is missing"),
+        (json!({"default": saw(json!(1.5), json!({}))}), "the off variant: device has no bucket"),
+        (
+            json!({"default": saw(json!("u1"), json!({"bucket": 10}))}),
+            "the off variant: no share has bucket 10 of 10",
+        ),
+        (
+            json!({"default": saw(json!("u1"), json!({"bucket": 7, "variant": "on"}))}),
+            "the default: bucket 7 of 10",
+        ),
         (json!({"decided_by": {"step": "of_a_later_version"}}), "of_a_later_version"),
     ] {
         let printed = explanation(&with(fields.clone()));
@@ -125,6 +141,20 @@ rules
 default
   ✓ none: the caller's code default"#;
     assert_eq!(printed, expected, "it prints:\n{printed}");
+}
+
+#[test]
+fn a_default_that_says_nothing_has_not_decided() {
+    let rollout = json!({"rollout": {"by": "account", "method": "murmur3", "seed": "s", "of": 10, "saw": 1.5,
+                                     "shares": [{"variant": "on", "weight": 10, "below": 10}]}});
+    let printed = explanation(&with(json!({ "default": rollout })));
+    let (_, default) = printed.split_once("\ndefault\n").expect("a default");
+    assert_eq!(
+        default, "  ✗ rollout by account  saw 1.5  of 10: on below 10\n    no share: the off variant, off",
+        "it prints:\n{printed}"
+    );
+    let reached = json!({"decided_by": {"step": "disabled"}, "default": rollout});
+    assert!(explanation(&with(reached)).ends_with("  · rollout by account  saw 1.5  of 10: on below 10"));
 }
 
 /// As deep as segments in conditions in segments may go. Tests run on a stack of 2 MiB.

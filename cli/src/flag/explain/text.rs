@@ -81,17 +81,32 @@ fn decided_by(explanation: &Value) -> String {
             let rule = rules.iter().find(|rule| rule["id"] == by["id"]).unwrap_or(&Value::Null);
             format!("rule {}{}", cell(&by["id"]), in_bucket(&rule["serve"]))
         }
+        "default" if is_without_share(&explanation["default"]) => {
+            format!("the off variant{}", in_bucket(&explanation["default"]))
+        }
         "default" => format!("the default{}", in_bucket(&explanation["default"])),
         // A step that only a later version knows.
         later => later.to_owned(),
     }
 }
 
+/// Whether a rollout was asked and said nothing.
+fn is_without_share(serve: &Value) -> bool {
+    serve["rollout"].is_object() && serve["rollout"]["variant"].is_null()
+}
+
 /// The bucket that decided within what is served.
 fn in_bucket(serve: &Value) -> String {
     match (&serve["rollout"], &serve["rollout"]["bucket"]) {
         (Value::Null, _) => String::new(),
-        (rollout, Value::Null) => format!(": {} is missing", cell(&rollout["by"])),
+        (rollout, Value::Null) => {
+            // A list, an object or a fraction is there and has none.
+            let lacks = if rollout["saw"].is_null() { "is missing" } else { "has no bucket" };
+            format!(": {} {lacks}", cell(&rollout["by"]))
+        }
+        (rollout, bucket) if rollout["variant"].is_null() => {
+            format!(": no share has bucket {bucket} of {}", rollout["of"])
+        }
         (rollout, bucket) => format!(": bucket {bucket} of {}", rollout["of"]),
     }
 }
@@ -105,10 +120,19 @@ fn steps(explanation: &Value, lines: &mut Lines) {
     lines.part();
     lines.push("default");
     lines.within(|lines| {
-        let mark = if decided { YES } else { NOT_REACHED };
+        let says_nothing = decided && is_without_share(&explanation["default"]);
+        let mark = match decided {
+            true if says_nothing => NO,
+            true => YES,
+            false => NOT_REACHED,
+        };
         match &explanation["default"] {
             Value::Null => lines.step(mark, "none: the caller's code default"),
             serve => lines.step(mark, &served(serve)),
+        }
+        if says_nothing {
+            let off = format!("no share: the off variant, {}", variant(&explanation["variant"]));
+            lines.within(|lines| lines.push(&off));
         }
     });
 }
