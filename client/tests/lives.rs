@@ -70,7 +70,7 @@ async fn bad_nodes_cost_neither_the_start_nor_an_evaluation() {
         Mode::Status(302, None),
         Mode::Cut(0),
         Mode::Cut(40),
-        Mode::Cut(300),
+        Mode::Cut(120),
     ] {
         let (truth, nodes) = cluster([bad.clone(), Mode::Good, bad.clone()]).await;
         let client = client(&all(&nodes)).start().await.expect("started");
