@@ -51,7 +51,11 @@ async fn work(client: &Client, worker: &Context, order: u64) {
     // In the process: at most a second old, or off.
     let switch = client.bool_details(MAY_CHARGE, worker, false);
     if !switch.value {
-        let why = if switch.consistency == Consistency::SafeVariant { "nobody can be sure" } else { "it is switched off" };
+        let why = if switch.consistency == Consistency::SafeVariant {
+            "nobody can be sure"
+        } else {
+            "it is switched off"
+        };
         println!("order {order} waits: {why}");
         return;
     }

@@ -277,7 +277,9 @@ mod tests {
         for good in ["http://10.0.0.1:7401", "http://[::1]:7401/", "http://flags.example.com/behind/a/path"] {
             assert!(endpoint(good).is_ok(), "{good}");
         }
-        for bad in ["", "10.0.0.1:7401", "ftp://a", "http://", "http://a?token=x", "unix:/a", "http://u:secret@a"] {
+        for bad in
+            ["", "10.0.0.1:7401", "ftp://a", "http://", "http://a?token=x", "unix:/a", "http://u:secret@a"]
+        {
             let error = endpoint(bad).expect_err(bad);
             assert!(!error.to_string().contains("secret"));
         }

@@ -1,31 +1,25 @@
 //! What a service holds: asks, listens, and in the end shuts down.
 
 use std::{
-    collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use flagraft_core::resolution::Resolution;
 use serde_json::{Map, Value};
-use tokio::{
-    sync::watch,
-    task::JoinSet,
-    time::timeout,
-};
+use tokio::{sync::watch, task::JoinSet, time::timeout};
 
 use crate::{
+    answer,
     builder::Builder,
     changes::Changes,
     context::Context,
-    decide::{Verdict, decide},
-    details::{Consistency, Details, ErrorCode, EvaluationFault, Reason, Source},
-    held::Held,
+    details::{Consistency, Details, ErrorCode},
     remote::{self, Unconfirmed, Wanted},
     shared::Shared,
     status::Status,
     value::FlagValue,
+    view::View,
 };
 
 /// How long a node may take over an evaluation.
@@ -46,7 +40,7 @@ struct Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // The tasks are given up with the set that holds them; this lets the one that saves the copy finish first.
+        // The tasks are given up with the set that holds them. Whoever wants the copy saved before that calls `shutdown`.
         let _ = self.stop.send(true);
     }
 }
@@ -121,6 +115,11 @@ impl Client {
         remote::evaluate(self.shared(), key, context, Wanted::Linearizable, within).await
     }
 
+    /// The copy as it is now: what is asked of it is answered from one revision, never from half of a change.
+    pub fn view(&self) -> View {
+        View::of(Arc::clone(&self.0.shared))
+    }
+
     /// How the client does.
     pub fn status(&self) -> Status {
         *self.shared().status.borrow()
@@ -160,43 +159,23 @@ impl Client {
         while tasks.join_next().await.is_some() {}
     }
 
-    /// The value. Without an observer it costs no more than the evaluation and one look at the copy.
     #[inline]
     fn value<T: FlagValue>(&self, key: &str, context: &Context, default: T) -> T {
-        let shared = self.shared();
-        if shared.observer.is_some() {
-            return self.details(key, context, default).value;
-        }
-        let held = shared.held.load();
-        let Some(held) = &*held else { return default };
-        let found = context.under(&held.overlay, |context| match decide(held, key, context, &*shared.clock) {
-            Verdict::Serve(resolution, _) => resolution.value.and_then(T::of),
-            Verdict::Unsupported => held.replica.safe_variant(key).and_then(|(_, value)| T::of(&value)),
-            Verdict::NotFound | Verdict::Stale => None,
-        });
-        found.unwrap_or(default)
+        let held = self.shared().held.load();
+        answer::value(self.shared(), held.as_deref(), key, context, default)
     }
 
     fn details<T: FlagValue>(&self, key: &str, context: &Context, default: T) -> Details<T> {
-        let shared = self.shared();
-        let held = shared.held.load();
-        let details = match &*held {
-            Some(held) => context.under(&held.overlay, |context| {
-                let verdict = decide(held, key, context, &*shared.clock);
-                let mut details = of_verdict(held, key, verdict, default);
-                details.age_ms = held.age_ms(&*shared.clock);
-                details
-            }),
-            None => of_nothing(default),
-        };
-        if let Some(observer) = &shared.observer {
-            let error = details.error.as_ref().map(|fault| fault.code);
-            observer.evaluated(key, details.reason, details.consistency, error);
-        }
-        details
+        let held = self.shared().held.load();
+        answer::details(self.shared(), held.as_deref(), key, context, default)
     }
 
-    async fn details_remote<T: FlagValue + Clone>(&self, key: &str, context: &Context, default: T) -> Details<T> {
+    async fn details_remote<T: FlagValue + Clone>(
+        &self,
+        key: &str,
+        context: &Context,
+        default: T,
+    ) -> Details<T> {
         let local = self.details(key, context, default.clone());
         let code = local.error.as_ref().map(|fault| fault.code);
         let is_good = local.consistency != Consistency::SafeVariant
@@ -209,101 +188,13 @@ impl Client {
                 None => details.map(|_| default),
                 Some(value) => match T::of(&value) {
                     Some(value) => details.map(|_| value),
-                    None => failed(details.map(|_| default), type_mismatch::<T>(key)),
+                    None => answer::failed(details.map(|_| default), answer::type_mismatch::<T>(key)),
                 },
             },
-            Err(Unconfirmed::Refused(fault)) if code == Some(ErrorCode::ProviderNotReady) => failed(local, fault),
+            Err(Unconfirmed::Refused(fault)) if code == Some(ErrorCode::ProviderNotReady) => {
+                failed(local, fault)
+            }
             Err(_) => local,
         }
     }
-}
-
-/// What a caller gets where there is no copy.
-fn of_nothing<T>(default: T) -> Details<T> {
-    let details = Details {
-        value: default,
-        variant: String::new(),
-        reason: Reason::Error,
-        error: None,
-        metadata: BTreeMap::new(),
-        consistency: Consistency::Local,
-        revision: None,
-        age_ms: None,
-        source: Source::Nowhere,
-    };
-    let message = "no definitions have come from any node yet; check the client's status".to_owned();
-    failed(details, EvaluationFault { code: ErrorCode::ProviderNotReady, message })
-}
-
-/// What a caller gets, from a copy.
-fn of_verdict<T: FlagValue>(held: &Held, key: &str, verdict: Verdict<'_>, default: T) -> Details<T> {
-    let bare = |value| Details { revision: held.revision(), source: held.source, error: None, ..of_nothing(value) };
-    let fault = |code, message: String| EvaluationFault { code, message };
-    match verdict {
-        Verdict::Serve(resolution, consistency) => {
-            let value = resolution.value.map(T::of);
-            let Some(value) = value else {
-                // The caller's default is what the flag says.
-                return Details {
-                    reason: resolution.reason.into(),
-                    metadata: metadata(held, &resolution),
-                    consistency,
-                    ..bare(default)
-                };
-            };
-            match value {
-                None => failed(bare(default), type_mismatch::<T>(key)),
-                Some(value) => Details {
-                    variant: resolution.variant.to_owned(),
-                    reason: resolution.reason.into(),
-                    metadata: metadata(held, &resolution),
-                    consistency,
-                    ..bare(value)
-                },
-            }
-        }
-        Verdict::Unsupported => {
-            let message =
-                format!("flag {key:?} uses what this version of the client does not understand; upgrade it, or ask a node");
-            match held.replica.safe_variant(key).map(|(variant, value)| (variant, T::of(&value))) {
-                Some((variant, Some(value))) => {
-                    let (reason, consistency) = (Reason::Unknown, Consistency::SafeVariant);
-                    Details { variant, reason, consistency, ..bare(value) }
-                }
-                _ => failed(bare(default), fault(ErrorCode::General, message)),
-            }
-        }
-        Verdict::NotFound => {
-            let message = format!("there is no flag {key:?}; check the key, and whether it is archived");
-            failed(bare(default), fault(ErrorCode::FlagNotFound, message))
-        }
-        Verdict::Stale => {
-            let message = format!("the copy is older than flag {key:?} allows, and it asks for an error then");
-            failed(bare(default), fault(ErrorCode::General, message))
-        }
-    }
-}
-
-fn failed<T>(details: Details<T>, fault: EvaluationFault) -> Details<T> {
-    Details { reason: Reason::Error, variant: String::new(), error: Some(fault), ..details }
-}
-
-fn type_mismatch<T: FlagValue>(key: &str) -> EvaluationFault {
-    let message = format!("flag {key:?} is no {}; ask for its own type", T::WANTED);
-    EvaluationFault { code: ErrorCode::TypeMismatch, message }
-}
-
-/// What a node would say with the answer.
-fn metadata(held: &Held, resolution: &Resolution<'_>) -> BTreeMap<String, Value> {
-    let mut metadata = resolution.flag.definition.metadata.clone();
-    let environment = held.replica.environment().key();
-    metadata.insert("flagSetId".to_owned(), format!("{}/{environment}", held.replica.project()).into());
-    if let Some(history) = held.history {
-        let version = resolution.flag.evaluated_revision(environment);
-        metadata.insert("version".to_owned(), format!("{history}.{version}").into());
-    }
-    if let Some(detail) = resolution.detail {
-        metadata.insert("detail".to_owned(), detail.into());
-    }
-    metadata
 }

@@ -16,11 +16,10 @@ const REGION: &str = "region";
 #[derive(Clone, Debug, Default)]
 pub struct Context {
     attributes: Map<String, Value>,
-    given: EvaluationContext,
     laid: OnceLock<Laid>,
 }
 
-/// A context with what was laid over it.
+/// A context as it is evaluated: with what was laid over it.
 #[derive(Clone, Debug)]
 struct Laid {
     overlay: Arc<Overlay>,
@@ -43,7 +42,8 @@ impl Context {
     #[must_use]
     pub fn with(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.attributes.insert(name.into(), value.into());
-        Self::from(self.attributes)
+        self.laid.take();
+        self
     }
 
     /// The attributes that were given.
@@ -54,11 +54,10 @@ impl Context {
     /// Evaluates with the context as it is under an overlay.
     #[inline]
     pub(crate) fn under<R>(&self, overlay: &Arc<Overlay>, ask: impl FnOnce(&EvaluationContext) -> R) -> R {
-        if overlay.is_empty() {
-            return ask(&self.given);
-        }
-        let laid = self.laid.get_or_init(|| Laid { overlay: Arc::clone(overlay), context: overlay.over(self) });
-        if Arc::ptr_eq(&laid.overlay, overlay) {
+        let laid =
+            self.laid.get_or_init(|| Laid { overlay: Arc::clone(overlay), context: overlay.over(self) });
+        // Another copy's overlay mostly says the same.
+        if Arc::ptr_eq(&laid.overlay, overlay) || laid.overlay == *overlay {
             return ask(&laid.context);
         }
         ask(&overlay.over(self))
@@ -67,7 +66,7 @@ impl Context {
 
 impl From<Map<String, Value>> for Context {
     fn from(attributes: Map<String, Value>) -> Self {
-        Self { given: EvaluationContext::new(attributes.clone()), attributes, laid: OnceLock::new() }
+        Self { attributes, laid: OnceLock::new() }
     }
 }
 
@@ -81,10 +80,6 @@ pub(crate) struct Overlay {
 }
 
 impl Overlay {
-    fn is_empty(&self) -> bool {
-        self.region.is_none() && self.token.is_empty()
-    }
-
     /// The attributes as they are sent to a node, which lays the token's over them itself.
     pub fn with_region(&self, context: &Context) -> Map<String, Value> {
         let mut attributes = context.attributes.clone();

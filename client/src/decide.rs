@@ -3,18 +3,9 @@
 //! A flag that is effectively critical is served from the copy only while that is young enough, and never from disk or a
 //! bootstrap file, whose age nobody knows: else its safe variant. Another flag does as it says itself.
 
-use flagraft_core::{
-    context::EvaluationContext,
-    feed::ReplicaError,
-    flag::OnStale,
-    resolution::Resolution,
-};
+use flagraft_core::{context::EvaluationContext, feed::ReplicaError, flag::OnStale, resolution::Resolution};
 
-use crate::{
-    clock::Clock,
-    details::Consistency,
-    held::Held,
-};
+use crate::{clock::Clock, details::Consistency, held::Held};
 
 /// The age at which a critical flag's answer is stale where the flag does not say, in milliseconds.
 const CRITICAL_MAX_AGE_MS: u64 = 1_000;

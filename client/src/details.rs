@@ -33,7 +33,17 @@ impl<T> Details<T> {
     /// The same answer with another form of its value.
     pub fn map<U>(self, form: impl FnOnce(T) -> U) -> Details<U> {
         let Self { value, variant, reason, error, metadata, consistency, revision, age_ms, source } = self;
-        Details { value: form(value), variant, reason, error, metadata, consistency, revision, age_ms, source }
+        Details {
+            value: form(value),
+            variant,
+            reason,
+            error,
+            metadata,
+            consistency,
+            revision,
+            age_ms,
+            source,
+        }
     }
 }
 

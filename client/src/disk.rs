@@ -18,7 +18,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use crate::{context::Overlay, details::Source, held::Held, place::Place, settings::Settings, snapshot::check_place};
+use crate::{
+    context::Overlay, details::Source, held::Held, place::Place, settings::Settings, snapshot::check_place,
+};
 
 /// What a copy begins with.
 const MAGIC: &str = "flagraft-copy 1 ";
@@ -70,13 +72,16 @@ pub(crate) fn load(
         return Err(Unusable::Damaged);
     }
     let (about, snapshot) = rest.split_once('\n').ok_or(Unusable::Damaged)?;
-    let About { history, saved_at_ms, context } = serde_json::from_str(about).map_err(|_| Unusable::Damaged)?;
+    let About { history, saved_at_ms, context } =
+        serde_json::from_str(about).map_err(|_| Unusable::Damaged)?;
     let age = u64::try_from(wall_ms.saturating_sub(saved_at_ms));
     match age {
         Ok(age_ms) if Duration::from_millis(age_ms) > settings.disk_age_max => return Err(Unusable::TooOld),
         Ok(_) => {}
         // A machine without a battery begins in 1970. Its copy is better than none.
-        Err(_) => tracing::warn!("the copy on disk is from the future by this machine's clock; it is used all the same"),
+        Err(_) => tracing::warn!(
+            "the copy on disk is from the future by this machine's clock; it is used all the same"
+        ),
     }
     let replica = Replica::from_snapshot(snapshot)?;
     if let Some(stated) = stated {
@@ -87,7 +92,11 @@ pub(crate) fn load(
 }
 
 /// The copy of a bootstrap file: a snapshot document, as `GET .../definitions` gives it.
-pub(crate) fn load_bootstrap(file: &Path, stated: Option<&Place>, settings: &Settings) -> Result<Held, Unusable> {
+pub(crate) fn load_bootstrap(
+    file: &Path,
+    stated: Option<&Place>,
+    settings: &Settings,
+) -> Result<Held, Unusable> {
     let text = read(file, settings.definitions_bytes_max)?;
     let text = text.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
     let replica = Replica::from_snapshot(&text)?;
@@ -109,7 +118,8 @@ pub(crate) fn save(file: &Path, held: &Held, wall_ms: i64) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     // Of this process alone: two that share a folder must not write into each other's.
     let beside = file.with_extension(format!("copy.{}", std::process::id()));
-    let written = write(&beside, &[MAGIC.as_bytes(), hex::encode(Sha256::digest(&rest)).as_bytes(), b"\n", &rest]);
+    let written =
+        write(&beside, &[MAGIC.as_bytes(), hex::encode(Sha256::digest(&rest)).as_bytes(), b"\n", &rest]);
     let put = written.and_then(|()| fs::rename(&beside, file));
     if put.is_err() {
         let _ = fs::remove_file(&beside);
@@ -181,7 +191,11 @@ mod tests {
         assert_eq!(loaded.source, Source::Disk);
         loaded.was_current(1);
         assert_eq!(loaded.age_ms(&crate::clock::SystemClock), None);
-        assert_eq!(fs::read_dir(folder.path().join("made")).expect("a folder").count(), 1, "nothing is left beside it");
+        assert_eq!(
+            fs::read_dir(folder.path().join("made")).expect("a folder").count(),
+            1,
+            "nothing is left beside it"
+        );
 
         assert!(load(&file, None, &settings, -DAY_MS).expect("a clock that was set back").is_some());
         assert!(matches!(load(&file, None, &settings, 8 * DAY_MS), Err(Unusable::TooOld)));

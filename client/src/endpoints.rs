@@ -15,6 +15,8 @@ use crate::fault::Fault;
 
 /// So many failures in a row and a node is left alone for a while.
 const FAILURES_MAX: u32 = 3;
+/// The longest that a node which fails is left alone: critical flags wait for it.
+const SHUT_MAX: Duration = Duration::from_secs(2);
 /// The longest that a node may ask to be left alone.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 
@@ -46,6 +48,7 @@ struct Health {
 
 impl Endpoints {
     pub fn new(urls: Vec<Url>, pause: Pause) -> Self {
+        let pause = Pause { max: pause.max.min(SHUT_MAX), ..pause };
         // Each client begins with another one, so that they spread.
         let first = AtomicUsize::new(fastrand::usize(..urls.len().max(1)));
         let list = urls.into_iter().map(|url| Endpoint { url, health: Mutex::default() }).collect();
@@ -173,7 +176,7 @@ mod tests {
         endpoints.failed(0, &Fault::Silent);
         endpoints.failed(0, &Fault::Unreachable);
         assert_eq!(endpoints.order(), [2, 1], "its breaker is open");
-        tokio::time::advance(Duration::from_secs(8)).await;
+        tokio::time::advance(SHUT_MAX).await;
         assert_eq!(endpoints.order(), [2, 1, 0], "and half open");
         endpoints.succeeded(0);
         assert_eq!(endpoints.order(), [2, 0, 1]);

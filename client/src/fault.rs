@@ -13,7 +13,9 @@ pub(crate) enum Fault {
     Silent,
     #[error("the connection broke off")]
     BrokenOff,
-    #[error("the node refuses the token (status {0}); check that it is a service token that is neither revoked nor expired")]
+    #[error(
+        "the node refuses the token (status {0}); check that it is a service token that is neither revoked nor expired"
+    )]
     Refused(u16),
     #[error("the node is not ready")]
     Busy(Option<Duration>),
@@ -25,7 +27,7 @@ pub(crate) enum Fault {
     TooLarge(usize),
     #[error("the answer is older than the copy that is held")]
     Older,
-    #[error("the answer is of a history that was left for another one")]
+    #[error("the answer is of another history, which was left or which no quorum is known to stand behind")]
     LeftHistory,
     #[error("{0}")]
     Feed(FeedError),

@@ -33,7 +33,13 @@
 #![deny(missing_docs)]
 #![cfg_attr(
     not(test),
-    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::unreachable)
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::unreachable
+    )
 )]
 
 // What a service calls.
@@ -48,8 +54,10 @@ mod observer;
 pub mod openfeature;
 mod status;
 mod value;
+mod view;
 
 // How an answer is made.
+mod answer;
 mod decide;
 mod held;
 mod remote;
@@ -80,4 +88,5 @@ pub use self::{
     observer::{Observer, Request},
     remote::Unconfirmed,
     status::Status,
+    view::View,
 };

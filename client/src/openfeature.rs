@@ -102,7 +102,9 @@ impl FeatureProvider for FlagraftProvider {
         flag_key: &str,
         evaluation_context: &EvaluationContext,
     ) -> EvaluationResult<ResolutionDetails<i64>> {
-        resolve!(self, flag_key, evaluation_context, integer_details, integer_details_remote, 0, |value| value)
+        resolve!(self, flag_key, evaluation_context, integer_details, integer_details_remote, 0, |value| {
+            value
+        })
     }
 
     async fn resolve_float_value(
@@ -110,7 +112,9 @@ impl FeatureProvider for FlagraftProvider {
         flag_key: &str,
         evaluation_context: &EvaluationContext,
     ) -> EvaluationResult<ResolutionDetails<f64>> {
-        resolve!(self, flag_key, evaluation_context, number_details, number_details_remote, 0.0, |value| value)
+        resolve!(self, flag_key, evaluation_context, number_details, number_details_remote, 0.0, |value| {
+            value
+        })
     }
 
     async fn resolve_string_value(
@@ -119,7 +123,15 @@ impl FeatureProvider for FlagraftProvider {
         evaluation_context: &EvaluationContext,
     ) -> EvaluationResult<ResolutionDetails<String>> {
         let default = String::new();
-        resolve!(self, flag_key, evaluation_context, string_details, string_details_remote, default, |value| value)
+        resolve!(
+            self,
+            flag_key,
+            evaluation_context,
+            string_details,
+            string_details_remote,
+            default,
+            |value| value
+        )
     }
 
     async fn resolve_struct_value(
@@ -127,7 +139,15 @@ impl FeatureProvider for FlagraftProvider {
         flag_key: &str,
         evaluation_context: &EvaluationContext,
     ) -> EvaluationResult<ResolutionDetails<StructValue>> {
-        resolve!(self, flag_key, evaluation_context, object_details, object_details_remote, Map::new(), struct_of)
+        resolve!(
+            self,
+            flag_key,
+            evaluation_context,
+            object_details,
+            object_details_remote,
+            Map::new(),
+            struct_of
+        )
     }
 }
 

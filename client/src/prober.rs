@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::{fault::Fault, observer::Request, shared::Shared, transport::within};
+use crate::{fault::Fault, hedge::first_good, observer::Request, shared::Shared, transport::within};
 
 /// Bounds the copy's age anew, again and again.
 pub(crate) async fn run(shared: &Shared) {
@@ -30,7 +30,7 @@ pub(crate) async fn run(shared: &Shared) {
     }
 }
 
-/// Asks one node after the other until one of them is close to the cluster; says which one that was.
+/// Asks the nodes until one of them is close to the cluster; says which one that was.
 async fn probe(shared: &Shared, good: Option<usize>, every: Duration) -> Option<usize> {
     let mut order = shared.endpoints.order();
     if let Some(first) = good.and_then(|good| order.iter().position(|index| *index == good)) {
@@ -38,21 +38,24 @@ async fn probe(shared: &Shared, good: Option<usize>, every: Duration) -> Option<
     }
     // A node with an older state than this may be cut off from the others.
     let age_max = every.saturating_mul(2).saturating_add(Duration::from_secs(1));
-    for endpoint in order {
-        match ask(shared, endpoint).await {
-            Ok(Some(age)) if age <= age_max => return Some(endpoint),
-            Ok(_) => {}
-            Err(fault) => shared.endpoints.failed(endpoint, &fault),
+    // One that says nothing must cost no copy its age.
+    let after = shared.settings.hedge_after.min(every / 2);
+    let asked = first_good(order, after, async |endpoint| match ask(shared, endpoint).await {
+        Ok(Some(age)) if age <= age_max => Ok(endpoint),
+        Ok(_) => Err(()),
+        Err(fault) => {
+            shared.endpoints.failed(endpoint, &fault);
+            Err(())
         }
-    }
-    None
+    });
+    asked.await.ok()
 }
 
 /// Asks a node; gives the age of its state.
 async fn ask(shared: &Shared, endpoint: usize) -> Result<Option<Duration>, Fault> {
     let known = shared.known(endpoint).await?;
     let node = shared.endpoints.url(endpoint).ok_or(Fault::Unreachable)?;
-    // One answer that does not come must not cost the next ones.
+    // So that the next question comes in time.
     let patience = shared.settings.request_timeout.min(Duration::from_secs(1));
     let asked_nanos = shared.clock.boot_nanos();
     let asked = within(patience, shared.transport.probe(node, &known.place));

@@ -97,8 +97,7 @@ pub(crate) async fn evaluate(
 
 /// Reads a node's answer: what it evaluated to, or why it did not.
 fn read(status: StatusCode, body: &[u8]) -> Result<Result<Details<Option<Value>>, EvaluationFault>, Fault> {
-    let answer: Answer =
-        serde_json::from_slice(body).map_err(|_| Fault::Garbage("it is no evaluation"))?;
+    let answer: Answer = serde_json::from_slice(body).map_err(|_| Fault::Garbage("it is no evaluation"))?;
     if status != StatusCode::OK {
         let code = match (status, answer.error_code.as_str()) {
             (StatusCode::NOT_FOUND, "FLAG_NOT_FOUND") => ErrorCode::FlagNotFound,
@@ -129,7 +128,17 @@ fn read(status: StatusCode, body: &[u8]) -> Result<Result<Details<Option<Value>>
     let version = metadata.get("version").and_then(Value::as_str);
     let version: Option<RevisionToken> = version.and_then(|version| version.parse().ok());
     let revision = version.zip(number).map(|(version, revision)| RevisionToken { revision, ..version });
-    Ok(Ok(Details { value, variant, reason, error: None, metadata, consistency, revision, age_ms, source: Source::Remote }))
+    Ok(Ok(Details {
+        value,
+        variant,
+        reason,
+        error: None,
+        metadata,
+        consistency,
+        revision,
+        age_ms,
+        source: Source::Remote,
+    }))
 }
 
 #[cfg(test)]
@@ -144,7 +153,10 @@ mod tests {
             "team": "payments", "flagSetId": "demo/dev", "version": "00000000000000ab.3", "revision": 7,
             "consistency": "linearizable", "ageMs": 4}});
         let details = read(StatusCode::OK, body.to_string().as_bytes()).expect("read").expect("evaluated");
-        assert_eq!((details.value, details.variant.as_str(), details.reason), (Some(json!(true)), "on", Reason::Split));
+        assert_eq!(
+            (details.value, details.variant.as_str(), details.reason),
+            (Some(json!(true)), "on", Reason::Split)
+        );
         assert_eq!((details.consistency, details.age_ms), (Consistency::Linearizable, Some(4)));
         assert_eq!(details.revision, Some(RevisionToken { history: History(0xab), revision: 7 }));
         let names: Vec<&String> = details.metadata.keys().collect();

@@ -35,7 +35,9 @@ async fn save(shared: &Shared, file: &std::path::Path, saved: &mut Option<Arc<cr
     let shown = file.display().to_string();
     match tokio::task::spawn_blocking(move || disk::save(&file, &copy, wall_ms)).await {
         Ok(Ok(())) => *saved = Some(held),
-        Ok(Err(error)) => tracing::warn!(file = shown, %error, "the copy could not be saved; it is tried again"),
+        Ok(Err(error)) => {
+            tracing::warn!(file = shown, %error, "the copy could not be saved; it is tried again")
+        }
         Err(_) => tracing::warn!(file = shown, "the copy was not saved: the runtime is going down"),
     }
 }

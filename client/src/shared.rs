@@ -166,8 +166,11 @@ impl Shared {
         Ok(known)
     }
 
-    /// Whether a snapshot of these definitions may take the place of what is held.
-    pub fn admits(&self, definitions: RevisionToken) -> Result<(), Fault> {
+    /// Whether a snapshot of these definitions, of a state of this age, may take the place of what is held.
+    ///
+    /// Revisions of two histories can't be compared. The one that a quorum stands behind now is followed: a node that a
+    /// restored cluster left behind does not know how old its state is, or that it is old.
+    pub fn admits(&self, definitions: RevisionToken, age_ms: Option<u64>) -> Result<(), Fault> {
         let held = self.held.load();
         let Some((held, history)) = held.as_ref().and_then(|held| Some((held, held.history?))) else {
             return Ok(());
@@ -176,7 +179,12 @@ impl Shared {
             let is_older = definitions.revision < held.replica.environment_revision();
             return if is_older { Err(Fault::Older) } else { Ok(()) };
         }
-        if self.state().left.contains(&definitions.history) { Err(Fault::LeftHistory) } else { Ok(()) }
+        let is_left = self.state().left.contains(&definitions.history);
+        if is_left || !self.is_recent(age_ms) { Err(Fault::LeftHistory) } else { Ok(()) }
+    }
+
+    fn is_recent(&self, age_ms: Option<u64>) -> bool {
+        age_ms.is_some_and(|age_ms| Duration::from_millis(age_ms) <= self.settings.stale_after)
     }
 
     /// Takes in a whole copy.
@@ -189,7 +197,9 @@ impl Shared {
             Some(before) => Changed::Flags(copy.replica.changed_since(&before.replica).into()),
             None => Changed::Everything,
         };
-        if let Some(left) = before.and_then(|before| before.history).filter(|left| Some(*left) != copy.history) {
+        if let Some(left) =
+            before.and_then(|before| before.history).filter(|left| Some(*left) != copy.history)
+        {
             tracing::warn!(%left, "the cluster has another history now; its definitions take the place of the old ones");
             let mut state = self.state();
             state.left.push_back(left);
@@ -227,7 +237,9 @@ impl Shared {
     /// A node had these definitions at this age when it was asked at `asked_nanos`. Once the copy has them too, it is known
     /// to be current as of the time that the node vouched for.
     pub fn sighted(&self, definitions: RevisionToken, age_ms: Option<u64>, asked_nanos: u64) {
-        let Some(age_ms) = age_ms else { return };
+        let held = self.held.load_full();
+        let is_other = held.is_some_and(|held| held.history != Some(definitions.history));
+        let Some(age_ms) = age_ms.filter(|_| !is_other || self.is_recent(age_ms)) else { return };
         let as_of_nanos = asked_nanos.saturating_sub(age_ms.saturating_mul(1_000_000)).max(1);
         {
             let mut state = self.state();

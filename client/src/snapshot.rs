@@ -25,15 +25,17 @@ const INLINE_BYTES_MAX: usize = 256 * 1024;
 pub(crate) async fn take_first(shared: &Shared) -> Result<usize, Option<Fault>> {
     let order = shared.endpoints.order();
     let (copy, bytes, endpoint) =
-        first_good(order, shared.settings.hedge_after, async |endpoint| match fetch(shared, endpoint).await {
-            Ok(Some((copy, bytes))) => {
-                shared.endpoints.succeeded(endpoint);
-                Ok((copy, bytes, endpoint))
-            }
-            Ok(None) => Err(Fault::Garbage("it says that nothing has changed, and was not asked")),
-            Err(fault) => {
-                shared.endpoints.failed(endpoint, &fault);
-                Err(fault)
+        first_good(order, shared.settings.hedge_after, async |endpoint| {
+            match fetch(shared, endpoint).await {
+                Ok(Some((copy, bytes))) => {
+                    shared.endpoints.succeeded(endpoint);
+                    Ok((copy, bytes, endpoint))
+                }
+                Ok(None) => Err(Fault::Garbage("it says that nothing has changed, and was not asked")),
+                Err(fault) => {
+                    shared.endpoints.failed(endpoint, &fault);
+                    Err(fault)
+                }
             }
         })
         .await?;
@@ -66,7 +68,7 @@ async fn fetch(shared: &Shared, endpoint: usize) -> Result<Option<(Held, usize)>
         }
         Definitions::Fresh(text, stamp) => (text, stamp),
     };
-    shared.admits(definitions)?;
+    shared.admits(definitions, age_ms)?;
     let bytes = text.len();
     let copy = read(text, definitions, &known).await?;
     if let Some(age_ms) = age_ms {

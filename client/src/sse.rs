@@ -56,7 +56,9 @@ impl Parser {
             }
             let end = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
             let (part, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
-            if self.line.len().saturating_add(part.len()).saturating_add(self.event.data.len()) > self.bytes_max {
+            if self.line.len().saturating_add(part.len()).saturating_add(self.event.data.len())
+                > self.bytes_max
+            {
                 return Err(Unreadable::TooLarge);
             }
             self.line.extend_from_slice(part);
@@ -121,8 +123,11 @@ mod tests {
     fn events_are_the_same_however_the_bytes_are_cut() {
         for size in 1..=STREAM.len() {
             let mut parser = Parser::new(1_000);
-            let events: Vec<Event> =
-                STREAM.as_bytes().chunks(size).flat_map(|part| parser.push(part).expect("a stream")).collect();
+            let events: Vec<Event> = STREAM
+                .as_bytes()
+                .chunks(size)
+                .flat_map(|part| parser.push(part).expect("a stream"))
+                .collect();
             assert_eq!(events, expected(), "in parts of {size}");
         }
     }

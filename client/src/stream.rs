@@ -90,8 +90,17 @@ async fn take(shared: &Shared, known: &Known, event: Event) -> Result<(), Fault>
             let bytes = event.data.len();
             // The id names the state's revision; which one touched the environment the document itself says.
             let copy = snapshot::read(event.data, at, known).await?;
+            if shared
+                .held
+                .load()
+                .as_ref()
+                .is_some_and(|held| held.history.is_some_and(|held| held != at.history))
+            {
+                // Whether a quorum stands behind it the stream does not say; the definitions do.
+                return Err(FeedError::Malformed("the stream is of another history").into());
+            }
             let definitions = RevisionToken { revision: copy.replica.environment_revision(), ..at };
-            shared.admits(definitions)?;
+            shared.admits(definitions, None)?;
             shared.install(copy, bytes);
             shared.unprobed.notify_one();
             Ok(())

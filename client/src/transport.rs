@@ -6,7 +6,8 @@ use flagraft_core::identity::{History, RevisionToken};
 use reqwest::{
     Method, RequestBuilder, Response, StatusCode, Url,
     header::{
-        ACCEPT, AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, RETRY_AFTER,
+        ACCEPT, AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH,
+        RETRY_AFTER,
     },
     redirect::Policy,
 };
@@ -181,7 +182,8 @@ impl Transport {
         let response = good(self.send(request).await?)?;
         let headers = response.headers().clone();
         let bytes = within(self.request_timeout, self.body(response, SMALL_BYTES_MAX)).await?;
-        let value = serde_json::from_slice(&bytes).map_err(|_| Fault::Garbage("it is not the JSON of this route"))?;
+        let value =
+            serde_json::from_slice(&bytes).map_err(|_| Fault::Garbage("it is not the JSON of this route"))?;
         Ok((headers, value))
     }
 
@@ -283,7 +285,11 @@ mod tests {
         let good = headers(&[(ETAG, etag), (HISTORY, history), (AGE, "12")]);
         assert_eq!(good, Ok(Stamp { definitions, age_ms: Some(12) }));
         for age in ["null", "-1", "soon", ""] {
-            assert_eq!(headers(&[(ETAG, etag), (AGE, age)]), Ok(Stamp { definitions, age_ms: None }), "{age}");
+            assert_eq!(
+                headers(&[(ETAG, etag), (AGE, age)]),
+                Ok(Stamp { definitions, age_ms: None }),
+                "{age}"
+            );
         }
         assert!(headers(&[(HISTORY, history)]).is_err());
         assert!(headers(&[(ETAG, "\"7\"")]).is_err());

@@ -3,6 +3,7 @@
 
 use std::sync::atomic::Ordering;
 
+use futures_util::FutureExt as _;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::{
@@ -45,6 +46,8 @@ pub(crate) async fn run(shared: &Shared) {
             failed_rounds = failed_rounds.saturating_add(1);
             continue;
         };
+        // What rang before is settled by now.
+        let _ = shared.behind.notified().now_or_never();
         let ended = tokio::select! {
             ended = follow(shared, endpoint) => ended,
             // Another node has what this one does not bring.
@@ -75,7 +78,8 @@ pub(crate) async fn run(shared: &Shared) {
         attempts += 1;
         if attempts % shared.endpoints.len().max(1) == 0 {
             shared.refresh_status();
-            sleep(pause.after(u32::try_from(attempts / shared.endpoints.len().max(1)).unwrap_or(u32::MAX))).await;
+            sleep(pause.after(u32::try_from(attempts / shared.endpoints.len().max(1)).unwrap_or(u32::MAX)))
+                .await;
         }
     }
 }

@@ -60,9 +60,15 @@ mod tests {
 
     #[test]
     fn a_value_is_read_as_its_own_type_and_an_integer_as_a_number_too() {
-        assert_eq!((bool::of(&json!(true)), bool::of(&json!("true")), bool::of(&json!(1))), (Some(true), None, None));
+        assert_eq!(
+            (bool::of(&json!(true)), bool::of(&json!("true")), bool::of(&json!(1))),
+            (Some(true), None, None)
+        );
         assert_eq!((i64::of(&json!(-3)), i64::of(&json!(3.0)), i64::of(&json!("3"))), (Some(-3), None, None));
-        assert_eq!((f64::of(&json!(1.5)), f64::of(&json!(2)), f64::of(&json!(null))), (Some(1.5), Some(2.0), None));
+        assert_eq!(
+            (f64::of(&json!(1.5)), f64::of(&json!(2)), f64::of(&json!(null))),
+            (Some(1.5), Some(2.0), None)
+        );
         assert_eq!((String::of(&json!("a")), String::of(&json!(["a"]))), (Some("a".to_owned()), None));
         assert_eq!(Map::of(&json!({"a": 1})).map(|map| map.len()), Some(1));
         assert_eq!(Map::of(&json!([])), None);

@@ -161,9 +161,14 @@ async fn a_copy_on_disk_is_not_replaced_by_an_older_one_and_a_left_history_does_
     let details = second.bool_details("plain", &user(), true);
     assert_eq!((details.value, details.source), (false, Source::Disk));
 
-    // A restore: the revisions count anew, and lower.
+    // A restore: the revisions count anew, and lower. A node that no quorum is known to stand behind is not believed.
     let mut changes = second.changes();
+    node.set_age(None);
     truth.begin_history(0xcd);
+    let asked = node.requests("GET definitions");
+    until("offers of the new history", || node.requests("GET definitions") > asked + 3).await;
+    assert!(!second.bool_value("plain", &user(), true));
+    node.set_age(Some(20));
     let change = soon("the new history", changes.next()).await.expect("the client lives");
     assert_eq!(change.changed, Changed::Everything);
     assert!(second.bool_value("plain", &user(), false));

@@ -244,5 +244,4 @@ async fn a_client_leaves_no_task_behind() {
         // The nodes' own: one for each that accepts, and connections that they notice to be closed.
         until("the tasks to end", || metrics.num_alive_tasks() == 3 && nodes.iter().all(idle)).await;
     }
-    let _ = ENVIRONMENT;
 }

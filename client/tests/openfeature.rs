@@ -22,7 +22,8 @@ async fn the_sdk_gets_values_reasons_errors_and_the_status() {
     let mut targeted = flag("targeted", false);
     let is_in = |attribute: &str, value: &str| json!({"attribute": attribute, "op": "eq", "values": [value]});
     let when = json!({"any": [is_in("user.plan", "pro"), {"attribute": "since", "op": "before", "values": ["2020-01-01T00:00:00Z"]}]});
-    targeted["environments"][ENVIRONMENT]["rules"] = json!([{"id": "r", "when": when, "serve": {"variant": "on"}}]);
+    targeted["environments"][ENVIRONMENT]["rules"] =
+        json!([{"id": "r", "when": when, "serve": {"variant": "on"}}]);
     let none = json!({"key": "none", "type": "boolean", "variants": {"v": true}, "environments": {ENVIRONMENT: {"enabled": true}}});
     let truth = Truth::new([put([
         flag("plain", true),
@@ -63,7 +64,8 @@ async fn the_sdk_gets_values_reasons_errors_and_the_status() {
         assert_eq!(ask.get_bool_value("targeted", Some(&context), None).await, Ok(true));
     }
     assert_eq!(ask.get_bool_value("targeted", None, None).await, Ok(false));
-    let odd = EvaluationContext::default().with_custom_field("user", EvaluationContextFieldValue::new_struct(7_u8));
+    let odd =
+        EvaluationContext::default().with_custom_field("user", EvaluationContextFieldValue::new_struct(7_u8));
     for (key, context, code) in [
         ("no-such-flag", None, EvaluationErrorCode::FlagNotFound),
         ("string", None, EvaluationErrorCode::TypeMismatch),
@@ -78,7 +80,8 @@ async fn the_sdk_gets_values_reasons_errors_and_the_status() {
     let provider = FlagraftProvider::new(flags.clone(), LONG);
     assert_eq!(provider.metadata().name, "flagraft");
     assert_eq!(provider.status(), ProviderStatus::Ready);
-    let object = provider.resolve_struct_value("object", &EvaluationContext::default()).await.expect("a value");
+    let object =
+        provider.resolve_struct_value("object", &EvaluationContext::default()).await.expect("a value");
     assert_eq!(object.value.fields["a"].as_array().map(Vec::len), Some(2), "there is no null");
     node.set(Mode::Status(401, None));
     until("the refusal", || provider.status() == ProviderStatus::Error).await;
@@ -86,7 +89,8 @@ async fn the_sdk_gets_values_reasons_errors_and_the_status() {
 
     let early = client(&[&node]).start().await.expect("started");
     let provider = FlagraftProvider::new(early.clone(), LONG);
-    let error = provider.resolve_bool_value("plain", &EvaluationContext::default()).await.expect_err("not ready");
+    let error =
+        provider.resolve_bool_value("plain", &EvaluationContext::default()).await.expect_err("not ready");
     assert_eq!(error.code, EvaluationErrorCode::ProviderNotReady);
     early.shutdown().await;
 }

@@ -1,6 +1,6 @@
 //! A cluster in the test's own process: nodes that answer as they are told to, well or badly, and clocks that jump.
 
-#![allow(dead_code, reason = "not every file uses all of it")]
+#![allow(dead_code, unused_imports, reason = "not every file uses all of it")]
 
 #[path = "../../../core/tests/common/mod.rs"]
 mod catalog;
