@@ -205,4 +205,13 @@ impl Project {
         self.live_flags =
             self.live_flags.saturating_add(usize::from(lives)).saturating_sub(usize::from(lived));
     }
+
+    /// Takes a flag out as if it had never been, and keeps what is derived from all flags right. Only for a copy: in the
+    /// catalog a flag that goes stays, marked as deleted.
+    pub(crate) fn remove_flag(&mut self, key: &str) {
+        self.critical.remove(key);
+        if self.flags.remove(key).is_some_and(|old| old.is_live()) {
+            self.live_flags = self.live_flags.saturating_sub(1);
+        }
+    }
 }

@@ -80,8 +80,13 @@ async fn propagation(streams: u32, changes: u64) {
         shop.count(1, COUNT, change, false).await;
         let answered = Instant::now();
         for _ in &clients {
-            let (count, at) = tokio::time::timeout(PATIENCE, tells.recv()).await.expect("a client hears").expect("open");
-            assert_eq!(u64::try_from(count), Ok(change), "each client hears of each change, once and in order");
+            let (count, at) =
+                tokio::time::timeout(PATIENCE, tells.recv()).await.expect("a client hears").expect("open");
+            assert_eq!(
+                u64::try_from(count),
+                Ok(change),
+                "each client hears of each change, once and in order"
+            );
             took.push(at.saturating_duration_since(answered));
         }
     }
@@ -175,7 +180,11 @@ async fn a_service_lives_while_one_two_and_all_nodes_die_and_starts_without_them
     // A service that starts now has the last known good copy, and says so; of critical flags the safe variant.
     let restarted = shop.client(all.clone()).copies_in(folder.path()).start().await.expect("well set up");
     let plain = restarted.bool_details("plain", &user, false);
-    assert_eq!((plain.value, plain.source, restarted.status()), (true, Source::Disk, Status::Stale), "{plain:?}");
+    assert_eq!(
+        (plain.value, plain.source, restarted.status()),
+        (true, Source::Disk, Status::Stale),
+        "{plain:?}"
+    );
     assert!(is_safe(&restarted), "never from disk");
     let service = Service::of(&restarted);
     for id in &all {
@@ -185,7 +194,10 @@ async fn a_service_lives_while_one_two_and_all_nodes_die_and_starts_without_them
     ready(&restarted).await;
     let answers = answers + service.lived();
     restarted.shutdown().await;
-    measured("a service beside one, two, three dead nodes and a start without any: evaluations, not returned", format!("{answers}, 0"));
+    measured(
+        "a service beside one, two, three dead nodes and a start without any: evaluations, not returned",
+        format!("{answers}, 0"),
+    );
 }
 
 /// What a node was asked, in tenths of a second.

@@ -11,8 +11,16 @@
 //! Their bytes are the same on every node: fields stand in a fixed order, flags and segments in the order of their keys,
 //! members in theirs. Nothing here reads how the state came to be what it is.
 
+mod affected;
 pub mod encode;
+mod read;
+pub mod replica;
 pub mod wire;
+
+pub use self::{
+    read::FeedError,
+    replica::{Replica, ReplicaError},
+};
 
 /// The version of the documents. A client that meets a higher one, or a kind of edit that it does not know, can't follow
 /// and must be upgraded.

@@ -255,6 +255,10 @@ pub fn table() -> Vec<Route> {
             .says("Delete a segment that nothing uses")
             .query(WHY),
         // Tokens
+        get("/api/v1/token", tokens::own, "getOwnToken")
+            .reads(Callers::Observers)
+            .says("Read the caller's own token: where it evaluates, and what it lays over every context")
+            .gives("OwnToken"),
         get("/api/v1/tokens", tokens::list, "listTokens").says("List tokens").query(LIST).gives("TokenList"),
         post("/api/v1/tokens", tokens::create, "createToken")
             .says("Create a token. Its secret is in this answer and nowhere else")

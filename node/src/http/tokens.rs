@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{
     App,
-    auth::{Admin, Caller},
+    auth::{Admin, Caller, Reader},
     consistency::View,
     error::ApiError,
     extract::{Json, Path, Query},
@@ -74,6 +74,24 @@ pub(super) async fn list(
         caller.still_good(state)?;
         let visible = state.tokens().filter(|token| manages(&caller, token));
         Ok(window.page(visible, |token| (&*token.spec.id).into(), |token| show(token), state.revision()))
+    })
+}
+
+/// The caller's own token: where it evaluates, and what it lays over every context. Whoever evaluates by himself needs to
+/// know both.
+pub(super) async fn own(
+    Reader(caller): Reader,
+    State(app): State<App>,
+    terms: ReadTerms,
+) -> Result<Response, ApiError> {
+    let view = terms.view(&app).await?;
+    view.answer(|state| {
+        caller.still_good(state)?;
+        let mut shown = show(&caller.token);
+        let place = caller.token.spec.evaluates();
+        shown["project"] = json!(place.map(|(project, _)| project));
+        shown["environment"] = json!(place.map(|(_, environment)| environment));
+        Ok(axum::Json(shown))
     })
 }
 

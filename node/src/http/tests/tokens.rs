@@ -44,6 +44,23 @@ async fn a_token_is_made_shown_once_used_and_revoked() {
     api.owner(Method::DELETE, "/api/v1/tokens/tok_00000000?reason=none").send().await.expect(404);
 }
 
+/// A program that evaluates by itself does so with what its token says.
+#[tokio::test]
+async fn a_token_is_told_what_it_is_good_for() {
+    let api = Api::shop().await;
+    let grants = json!([{"role": "reader", "project": "shop", "environments": ["production"]}]);
+    let token = json!({"name": "web", "kind": "service", "grants": grants, "context": {"region": "eu"}});
+    let secret = api.made_token(token).await;
+    let own = api.call(Method::GET, "/api/v1/token").token(&secret).send().await.expect(200);
+    assert!(!own.text.contains(&secret) && !own.text.contains("sha256"), "{}", own.text);
+    let own = own.json();
+    assert_eq!((&own["project"], &own["environment"]), (&json!("shop"), &json!("production")));
+    assert_eq!((&own["kind"], &own["context"]), (&json!("service"), &json!({"region": "eu"})));
+    let owner = api.get("/api/v1/token").await.expect(200).json();
+    assert_eq!((&owner["project"], &owner["environment"]), (&json!(null), &json!(null)));
+    assert_eq!(owner["grants"], json!([{"role": "owner"}]));
+}
+
 #[tokio::test]
 async fn an_expired_token_is_refused_and_the_last_owner_stays() {
     let api = Api::shop().await;

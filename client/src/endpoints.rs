@@ -1,0 +1,221 @@
+//! The nodes that a client knows, and how each of them did: a circuit breaker for each, and full-jitter pauses.
+
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use reqwest::Url;
+use tokio::time::Instant;
+
+use crate::fault::Fault;
+
+/// So many failures in a row and a node is left alone for a while.
+const FAILURES_MAX: u32 = 3;
+/// The longest that a node which fails is left alone: critical flags wait for it.
+const SHUT_MAX: Duration = Duration::from_secs(2);
+/// The longest that a node may ask to be left alone.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
+
+/// The nodes.
+#[derive(Debug)]
+pub(crate) struct Endpoints {
+    list: Vec<Endpoint>,
+    /// Which one comes first among equals.
+    first: AtomicUsize,
+    pause: Pause,
+}
+
+#[derive(Debug)]
+struct Endpoint {
+    url: Url,
+    health: Mutex<Health>,
+}
+
+/// How a node did.
+#[derive(Clone, Copy, Debug, Default)]
+struct Health {
+    /// Failures since it last did well.
+    failures: u32,
+    /// It is left alone until then. After that it is tried, and one more failure closes the door again.
+    shut_until: Option<Instant>,
+    /// Whether it refused the token.
+    refuses: bool,
+}
+
+impl Endpoints {
+    pub fn new(urls: Vec<Url>, pause: Pause) -> Self {
+        let pause = Pause { max: pause.max.min(SHUT_MAX), ..pause };
+        // Each client begins with another one, so that they spread.
+        let first = AtomicUsize::new(fastrand::usize(..urls.len().max(1)));
+        let list = urls.into_iter().map(|url| Endpoint { url, health: Mutex::default() }).collect();
+        Self { list, first, pause }
+    }
+
+    pub fn url(&self, index: usize) -> Option<&Url> {
+        self.list.get(index).map(|endpoint| &endpoint.url)
+    }
+
+    /// The node's address, as it may be shown.
+    pub fn name(&self, index: usize) -> &str {
+        self.url(index).map_or("", Url::as_str)
+    }
+
+    /// Those that may be asked now, the healthiest first.
+    pub fn order(&self) -> Vec<usize> {
+        let now = Instant::now();
+        let (count, first) = (self.list.len(), self.first.load(Ordering::Relaxed));
+        let around = (0..count).map(|step| first.wrapping_add(step) % count.max(1));
+        let mut open: Vec<(u32, usize)> = around
+            .filter_map(|index| {
+                let health = self.list.get(index)?.health();
+                let is_open = health.shut_until.is_none_or(|until| until <= now);
+                is_open.then_some((health.failures, index))
+            })
+            .collect();
+        open.sort_by_key(|(failures, _)| *failures);
+        open.into_iter().map(|(_, index)| index).collect()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// When the next node may be asked again, where none may now.
+    pub fn opens_at(&self) -> Option<Instant> {
+        self.list.iter().filter_map(|endpoint| endpoint.health().shut_until).min()
+    }
+
+    /// Whether every node refuses the token.
+    pub fn all_refuse(&self) -> bool {
+        !self.list.is_empty() && self.list.iter().all(|endpoint| endpoint.health().refuses)
+    }
+
+    /// A node did well.
+    pub fn succeeded(&self, index: usize) {
+        self.change(index, |health| *health = Health::default());
+    }
+
+    /// A node failed.
+    pub fn failed(&self, index: usize, fault: &Fault) {
+        let pause = self.pause;
+        self.change(index, |health| {
+            health.failures = health.failures.saturating_add(1);
+            health.refuses = matches!(fault, Fault::Refused(_));
+            if let Some(wait) = fault.retry_after() {
+                health.shut_until = Some(Instant::now() + wait.min(RETRY_AFTER_MAX));
+            } else if health.failures >= FAILURES_MAX {
+                let wait = pause.after(health.failures.saturating_sub(FAILURES_MAX));
+                health.shut_until = Some(Instant::now() + wait);
+            }
+        });
+    }
+
+    /// The next ones come first from now on.
+    pub fn rotate_from(&self, index: usize) {
+        self.first.store(index.wrapping_add(1) % self.list.len().max(1), Ordering::Relaxed);
+    }
+
+    fn change(&self, index: usize, change: impl FnOnce(&mut Health)) {
+        if let Some(endpoint) = self.list.get(index) {
+            change(&mut endpoint.health.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+}
+
+impl Endpoint {
+    fn health(&self) -> Health {
+        *self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Pauses that grow, each of any length up to its bound: whoever failed together does not come back together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pause {
+    pub min: Duration,
+    pub max: Duration,
+}
+
+impl Pause {
+    /// The pause after so many earlier ones.
+    pub fn after(self, earlier: u32) -> Duration {
+        let bound = self.min.saturating_mul(2_u32.saturating_pow(earlier.min(16))).min(self.max);
+        within(bound)
+    }
+}
+
+/// Any time up to a bound.
+pub(crate) fn within(bound: Duration) -> Duration {
+    bound.mul_f64(fastrand::f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn three() -> Endpoints {
+        let urls = ["http://a", "http://b", "http://c"].map(|url| url.parse().expect("a URL"));
+        let pause = Pause { min: Duration::from_secs(8), max: Duration::from_secs(8) };
+        let endpoints = Endpoints::new(urls.into(), pause);
+        endpoints.first.store(0, Ordering::Relaxed);
+        endpoints
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_fails_comes_last_and_is_then_left_alone_for_a_while() {
+        let endpoints = three();
+        assert_eq!(endpoints.order(), [0, 1, 2]);
+        endpoints.failed(0, &Fault::Silent);
+        assert_eq!(endpoints.order(), [1, 2, 0]);
+        endpoints.rotate_from(1);
+        assert_eq!(endpoints.order(), [2, 1, 0]);
+        endpoints.failed(0, &Fault::Silent);
+        endpoints.failed(0, &Fault::Unreachable);
+        assert_eq!(endpoints.order(), [2, 1], "its breaker is open");
+        tokio::time::advance(SHUT_MAX).await;
+        assert_eq!(endpoints.order(), [2, 1, 0], "and half open");
+        endpoints.succeeded(0);
+        assert_eq!(endpoints.order(), [2, 0, 1]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_is_left_alone_for_as_long_as_it_asks() {
+        let endpoints = three();
+        for (index, wait) in [(0, 3), (1, 5), (2, 3_600)] {
+            endpoints.failed(index, &Fault::Busy(Some(Duration::from_secs(wait))));
+        }
+        assert_eq!(endpoints.order(), Vec::<usize>::new());
+        assert_eq!(endpoints.opens_at(), Some(Instant::now() + Duration::from_secs(3)));
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert_eq!(endpoints.order(), [0, 1]);
+        tokio::time::advance(RETRY_AFTER_MAX).await;
+        assert_eq!(endpoints.order(), [0, 1, 2], "an hour is too much to ask");
+    }
+
+    #[test]
+    fn pauses_grow_to_a_bound_and_differ() {
+        let pause = Pause { min: Duration::from_millis(100), max: Duration::from_secs(1) };
+        for (earlier, bound_ms) in [(0, 100), (1, 200), (3, 800), (4, 1_000), (u32::MAX, 1_000)] {
+            let pauses: Vec<Duration> = (0..100).map(|_| pause.after(earlier)).collect();
+            assert!(pauses.iter().all(|pause| *pause <= Duration::from_millis(bound_ms)));
+            assert!(pauses.iter().any(|pause| *pause > Duration::from_millis(bound_ms / 2)));
+            assert!(pauses.iter().any(|pause| *pause < Duration::from_millis(bound_ms / 2)));
+        }
+    }
+
+    #[test]
+    fn a_token_is_refused_when_every_node_refuses_it() {
+        let endpoints = three();
+        endpoints.failed(0, &Fault::Refused(401));
+        endpoints.failed(1, &Fault::Refused(403));
+        assert!(!endpoints.all_refuse());
+        endpoints.failed(2, &Fault::Refused(401));
+        assert!(endpoints.all_refuse());
+        endpoints.failed(1, &Fault::Unreachable);
+        assert!(!endpoints.all_refuse());
+    }
+}

@@ -1,0 +1,70 @@
+//! The copy that evaluations read.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use flagraft_core::{
+    feed::Replica,
+    identity::{History, RevisionToken},
+};
+
+use crate::{
+    clock::{Clock, ceil_ms},
+    context::Overlay,
+    details::Source,
+};
+
+/// A copy of the definitions. A newer one takes its place; this one stays as it is for whoever reads it.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub replica: Replica,
+    /// The history that its revisions count in; a bootstrap file belongs to none.
+    pub history: Option<History>,
+    pub source: Source,
+    pub overlay: Arc<Overlay>,
+    /// The time, in nanoseconds of the clock, as of which it is known to have been current; 0 where nobody knows.
+    ///
+    /// Invariant: it is of this very copy. A newer copy has its own, so that nobody who still reads the older one
+    /// takes the newer one's age for its own.
+    as_of: AtomicU64,
+}
+
+impl Held {
+    pub fn new(replica: Replica, history: Option<History>, source: Source, overlay: Arc<Overlay>) -> Self {
+        Self { replica, history, source, overlay, as_of: AtomicU64::new(0) }
+    }
+
+    /// The copy after a change: it is at least as fresh.
+    pub fn followed_by(&self, replica: Replica) -> Self {
+        Self {
+            replica,
+            history: self.history,
+            source: self.source,
+            overlay: Arc::clone(&self.overlay),
+            as_of: AtomicU64::new(self.as_of.load(Ordering::Acquire)),
+        }
+    }
+
+    /// It was current as of this time, in nanoseconds of the clock. One from disk never is: nothing of it is known.
+    pub fn was_current(&self, at_nanos: u64) {
+        if self.source == Source::Node {
+            self.as_of.fetch_max(at_nanos, Ordering::AcqRel);
+        }
+    }
+
+    /// A bound on how long ago it was known to be current; `None` where nobody knows.
+    pub fn age_ms(&self, clock: &dyn Clock) -> Option<u64> {
+        // Read before the clock, so that the age is never below the truth.
+        match self.as_of.load(Ordering::Acquire) {
+            0 => None,
+            as_of => Some(ceil_ms(as_of, clock.boot_nanos())),
+        }
+    }
+
+    /// The revision that it is at.
+    pub fn revision(&self) -> Option<RevisionToken> {
+        self.history.map(|history| RevisionToken { history, revision: self.replica.revision() })
+    }
+}
