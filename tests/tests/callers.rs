@@ -40,6 +40,8 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
         "401 401 401 401 401 200 404 403 403 403 403 403 403"),
     ("POST /ofrep/v1/evaluate/flags", "/ofrep/v1/evaluate/flags", "{}",
         "401 401 401 401 401 200 200 403 403 403 403 403 403"),
+    ("GET /ofrep/v1/stream", "/ofrep/v1/stream?ticket=tok_noneatall.00", "",
+        "401 401 401 401 401 401 401 401 401 401 401 401 401"),
     ("GET /api/v1/projects", "/api/v1/projects", "",
         "401 401 401 401 401 403 403 200 200 200 200 200 200"),
     ("GET /api/v1/projects/{project}", "/api/v1/projects/shop", "",
@@ -65,6 +67,12 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
         "401 401 401 401 401 403 403 404 403 403 403 200 200"),
     ("POST /api/v1/projects/{project}/environments/{environment}/explain",
         "/api/v1/projects/shop/environments/production/explain", r#"{"flag": "plain"}"#,
+        "401 401 401 401 401 200 403 404 404 200 200 200 200"),
+    ("GET /api/v1/projects/{project}/environments/{environment}/definitions",
+        "/api/v1/projects/shop/environments/production/definitions", "",
+        "401 401 401 401 401 200 403 404 404 200 200 200 200"),
+    ("GET /api/v1/projects/{project}/environments/{environment}/stream",
+        "/api/v1/projects/shop/environments/production/stream", "",
         "401 401 401 401 401 200 403 404 404 200 200 200 200"),
     ("GET /api/v1/projects/{project}/flags", "/api/v1/projects/shop/flags", "",
         "401 401 401 401 401 403 403 404 200 200 200 200 200"),
@@ -230,6 +238,9 @@ async fn every_route_answers_every_kind_of_caller_as_the_table_says() {
         assert_eq!(statuses.len(), CALLERS.len(), "{route} has no column for some caller");
         for ((name, api, victim), expected) in callers.iter().zip(statuses) {
             let own = |text: &str| text.replace("{own}", name).replace("{token-of-own}", victim);
+            // A stream has no end that could be waited for.
+            let is_endless = expected == 200 && route.ends_with("/stream");
+            let method = if is_endless { "HEAD" } else { method };
             let method = Method::from_bytes(method.as_bytes()).expect("a method");
             let mut call = api.call(method, &own(path));
             if !body.is_empty() {
