@@ -192,7 +192,7 @@ impl Client {
                 },
             },
             Err(Unconfirmed::Refused(fault)) if code == Some(ErrorCode::ProviderNotReady) => {
-                failed(local, fault)
+                answer::failed(local, fault)
             }
             Err(_) => local,
         }
