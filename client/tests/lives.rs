@@ -5,7 +5,7 @@ mod common;
 use std::{fs, sync::Arc, time::Duration};
 
 use common::{
-    ENVIRONMENT, LONG, Mode, Node, Service, TestClock, Truth, client, critical, flag, put, soon, until,
+    LONG, Mode, Node, Service, TestClock, Truth, client, critical, flag, put, soon, until,
 };
 use flagraft_client::{Client, Context, Source, Status};
 
