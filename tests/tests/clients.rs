@@ -187,8 +187,12 @@ async fn a_service_lives_while_one_two_and_all_nodes_die_and_starts_without_them
     );
     assert!(is_safe(&restarted), "never from disk");
     let service = Service::of(&restarted);
+    // Together: no node is ready without a quorum.
     for id in &all {
-        shop.cluster.restart(*id).await;
+        shop.cluster.launch(*id);
+    }
+    for id in &all {
+        shop.cluster.ready(*id).await;
     }
     knows(&restarted, "the critical flag with the nodes back").await;
     ready(&restarted).await;
