@@ -3,7 +3,12 @@
 //! A flag that is effectively critical is served from the copy only while that is young enough, and never from disk or a
 //! bootstrap file, whose age nobody knows: else its safe variant. Another flag does as it says itself.
 
-use flagraft_core::{context::EvaluationContext, feed::ReplicaError, flag::OnStale, resolution::Resolution};
+use flagraft_core::{
+    context::EvaluationContext,
+    feed::ReplicaError,
+    resolution::Resolution,
+    standing::{Standing, is_beyond},
+};
 
 use crate::{clock::Clock, details::Consistency, held::Held};
 
@@ -37,19 +42,22 @@ pub(crate) fn decide<'a>(
     };
     let environment = held.replica.environment();
     let is_critical = !environment.critical().is_empty() && environment.is_critical(key);
-    let stated = resolution.flag.definition.max_age_ms;
-    if stated.is_none() && !is_critical {
+    let flag = &resolution.flag.definition;
+    if flag.max_age_ms.is_none() && !is_critical {
         return Verdict::Serve(resolution, Consistency::Local);
     }
-    let max_age_ms = stated.unwrap_or(CRITICAL_MAX_AGE_MS);
-    if held.age_ms(clock).is_some_and(|age_ms| age_ms <= max_age_ms) {
-        return Verdict::Serve(resolution, Consistency::Local);
-    }
-    let on_stale = if is_critical { OnStale::SafeVariant } else { resolution.flag.definition.on_stale };
-    match on_stale {
-        OnStale::Serve => Verdict::Serve(resolution, Consistency::Local),
-        OnStale::Error => Verdict::Stale,
-        OnStale::SafeVariant => match environment.safe_resolution(key) {
+    let age_ms = held.age_ms(clock);
+    let standing = if !is_critical {
+        Standing::by_age(flag, age_ms)
+    } else if is_beyond(Some(flag.max_age_ms.unwrap_or(CRITICAL_MAX_AGE_MS)), age_ms) {
+        Standing::unconfirmed(flag, age_ms)
+    } else {
+        Standing::Good
+    };
+    match standing {
+        Standing::Good => Verdict::Serve(resolution, Consistency::Local),
+        Standing::Stale => Verdict::Stale,
+        Standing::Safe => match environment.safe_resolution(key) {
             Ok(safe) => Verdict::Serve(safe, Consistency::SafeVariant),
             Err(_) => Verdict::NotFound,
         },

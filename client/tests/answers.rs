@@ -68,6 +68,11 @@ async fn ages_decide_what_is_served() {
             flag("plain", true),
             critical("kill", true),
             with(critical("quick", true), json!({"max_age_ms": 100})),
+            with(critical("known", true), json!({"on_unconfirmed": "last-known", "grace_ms": 1_000})),
+            with(
+                critical("longer", true),
+                json!({"max_age_ms": 100, "on_unconfirmed": "last-known", "grace_ms": 1_001}),
+            ),
             with(flag("serve", true), json!({"max_age_ms": 100})),
             with(flag("safe", true), safe),
             with(flag("error", true), json!({"max_age_ms": 100, "on_stale": "error"})),
@@ -82,13 +87,13 @@ async fn ages_decide_what_is_served() {
     node.set(Mode::Silent);
     until("the end of the stream", || node.streams() == 0).await;
     let ask = |key: &str| client.bool_details(key, &user(), false);
-    let keys = ["plain", "kill", "dependent", "quick", "serve", "safe", "error"];
+    let keys = ["plain", "kill", "dependent", "quick", "serve", "safe", "error", "known", "longer"];
     for (advance_ms, served) in [
-        (0, [true; 7]),
-        (100, [true; 7]),
-        (1, [true, true, true, false, true, false, false]),
-        (899, [true, true, true, false, true, false, false]),
-        (1, [true, false, false, false, true, false, false]),
+        (0, [true; 9]),
+        (100, [true; 9]),
+        (1, [true, true, true, false, true, false, false, true, true]),
+        (899, [true, true, true, false, true, false, false, true, true]),
+        (1, [true, false, false, false, true, false, false, false, true]),
     ] {
         clock.advance(Duration::from_millis(advance_ms));
         assert_eq!(keys.map(|key| ask(key).value), served, "after {advance_ms} ms more");

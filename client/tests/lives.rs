@@ -4,9 +4,7 @@ mod common;
 
 use std::{fs, sync::Arc, time::Duration};
 
-use common::{
-    LONG, Mode, Node, Service, TestClock, Truth, client, critical, flag, put, soon, until,
-};
+use common::{LONG, Mode, Node, Service, TestClock, Truth, client, critical, flag, put, soon, until};
 use flagraft_client::{Client, Context, Source, Status};
 
 /// A cluster of three with a plain flag and a kill switch, both on.
