@@ -60,7 +60,7 @@ async fn work(client: &Client, worker: &Context, order: u64) {
         return;
     }
     // A large order is worth a round trip: a quorum says that the switch is on now.
-    if order % 10 == 0 {
+    if order.is_multiple_of(10) {
         match client.confirm(MAY_CHARGE, worker, Duration::from_millis(500)).await {
             Ok(confirmed) if confirmed.value == Some(json!(true)) => {}
             Ok(_) => return println!("large order {order} waits: it was just switched off"),
