@@ -23,7 +23,7 @@ pub(crate) async fn run(shared: &Shared) {
     let mut failed_rounds = 0;
     let mut needs_snapshot = true;
     // Attempts since anything was heard from a stream, and those of them that reached a node which did not stream.
-    let (mut attempts, mut no_streams) = (0, 0);
+    let (mut attempts, mut no_streams) = (0_usize, 0);
     loop {
         if needs_snapshot {
             match snapshot::take_first(shared).await {
@@ -76,10 +76,10 @@ pub(crate) async fn run(shared: &Shared) {
             no_streams += 1;
         }
         attempts += 1;
-        if attempts % shared.endpoints.len().max(1) == 0 {
+        let nodes = shared.endpoints.len().max(1);
+        if attempts.is_multiple_of(nodes) {
             shared.refresh_status();
-            sleep(pause.after(u32::try_from(attempts / shared.endpoints.len().max(1)).unwrap_or(u32::MAX)))
-                .await;
+            sleep(pause.after(u32::try_from(attempts / nodes).unwrap_or(u32::MAX))).await;
         }
     }
 }

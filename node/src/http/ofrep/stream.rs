@@ -84,6 +84,8 @@ async fn begin(
         let (project, environment) = &place;
         ApiError::not_found("environment", format!("{project}/{environment}")).stamped(&view.stamp)
     };
+    // All that was published before is heard of at once: the environment may be that new.
+    app.node.feed().reached(view.stamp.revision).await;
     let follower = app.node.feed().follow(&place, None).ok_or_else(gone)?;
     let turns = app.node.reads().suspect_turns();
     let session = Session::open(app, StreamKind::Notices, &token, place.clone(), follower)

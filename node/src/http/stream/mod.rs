@@ -113,6 +113,8 @@ pub(super) async fn stream(
         return Ok(view.stamp.answer(answer_to_head()));
     }
     let gone = || stamped(ApiError::not_found("environment", &at.environment));
+    // All that was published before is heard of at once: the environment may be that new.
+    app.node.feed().reached(view.stamp.revision).await;
     let follower = app.node.feed().follow(&place, from).ok_or_else(gone)?;
     let session = Session::open(&app, StreamKind::Definitions, &caller.token, place, follower);
     let mut definitions = Definitions { session: session.map_err(stamped)? };
@@ -148,8 +150,6 @@ async fn arrived(app: &App, terms: &ReadTerms, last: RevisionToken) -> Result<Op
             .stamped(&View::local(app).stamp));
         }
     }
-    // It is published, so it will be heard of at once.
-    app.node.feed().reached(last.revision).await;
     Ok(Some(last.revision))
 }
 

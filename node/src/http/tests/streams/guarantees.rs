@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     super::harness::Api,
-    reader::{Event, Reader},
+    reader::{Event, PATIENCE, Reader},
 };
 
 /// Changes of one test.
@@ -257,12 +257,14 @@ async fn bookmarkable() {
     for number in 0..9 {
         elsewhere = api.switch("plain", "dev", number % 2 == 0).await;
     }
+    let begun = std::time::Instant::now();
     let bookmark = loop {
         let progress = reader.expect("progress").await;
         assert!(progress.data["age_ms"].is_u64(), "{progress:?}");
         if progress.revision() == elsewhere {
             break progress;
         }
+        assert!(begun.elapsed() < PATIENCE, "it does not move on from {progress:?}");
     };
     assert_eq!(bookmark.data["environment_revision"], snapshot.data["environment_revision"]);
     drop(reader);
