@@ -113,6 +113,8 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
         "401 401 401 401 401 403 403 404 403 403 200 200 200"),
     ("DELETE /api/v1/projects/{project}/segments/{key}", "/api/v1/projects/shop/segments/{own}?reason=r", "",
         "401 401 401 401 401 403 403 404 403 403 200 200 200"),
+    ("GET /api/v1/token", "/api/v1/token", "",
+        "401 401 401 401 401 200 403 200 200 200 200 200 200"),
     ("GET /api/v1/tokens", "/api/v1/tokens", "",
         "401 401 401 401 401 403 403 200 200 200 200 200 200"),
     ("POST /api/v1/tokens", "/api/v1/tokens",

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::Engine;
 
-const ENVIRONMENT: &str = "production";
+pub const ENVIRONMENT: &str = "production";
 /// Operations of one change.
 const BATCH: usize = 100;
 

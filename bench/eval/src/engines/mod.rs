@@ -1,6 +1,7 @@
 //! The engines that are compared. Each gets the same flags and the same user in its own form, and holds them as a
 //! service that uses it would.
 
+mod client;
 mod flagd;
 mod flagraft;
 mod launchdarkly;
@@ -90,6 +91,8 @@ pub fn load(flags: &[Flag]) -> Result<Vec<Box<dyn Candidate>>, Failure> {
     Ok(vec![
         loaded::<flagraft::Published>(flags, false)?,
         loaded::<flagraft::InHand>(flags, false)?,
+        loaded::<client::Linked>(flags, false)?,
+        loaded::<client::Viewed>(flags, false)?,
         loaded::<unleash::Yggdrasil>(flags, true)?,
         loaded::<launchdarkly::ByStore>(flags, true)?,
         loaded::<launchdarkly::InHand>(flags, true)?,
