@@ -27,10 +27,16 @@ pub(crate) fn value<T: FlagValue>(
         return details(shared, held, key, context, default).value;
     }
     let Some(held) = held else { return default };
-    let found = context.under(&held.overlay, |context| match decide(held, key, context, &*shared.clock) {
-        Verdict::Serve(resolution, _) => resolution.value.and_then(T::of),
-        Verdict::Unsupported => held.replica.safe_variant(key).and_then(|(_, value)| T::of(&value)),
-        Verdict::NotFound | Verdict::Stale => None,
+    let found = context.under(&held.overlay, |context| {
+        if held.is_plain {
+            let resolution = held.replica.environment().evaluate(key, context).ok()?;
+            return resolution.value.and_then(T::of);
+        }
+        match decide(held, key, context, &*shared.clock) {
+            Verdict::Serve(resolution, _) => resolution.value.and_then(T::of),
+            Verdict::Unsupported => held.replica.safe_variant(key).and_then(|(_, value)| T::of(&value)),
+            Verdict::NotFound | Verdict::Stale => None,
+        }
     });
     found.unwrap_or(default)
 }

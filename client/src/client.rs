@@ -15,6 +15,7 @@ use crate::{
     changes::Changes,
     context::Context,
     details::{Consistency, Details, ErrorCode},
+    reader::Reader,
     remote::{self, Unconfirmed, Wanted},
     shared::Shared,
     status::Status,
@@ -118,6 +119,11 @@ impl Client {
     /// The copy as it is now: what is asked of it is answered from one revision, never from half of a change.
     pub fn view(&self) -> View {
         View::of(Arc::clone(&self.0.shared))
+    }
+
+    /// A reader of the copy for one thread, which always asks the newest one: for a loop in which a nanosecond matters.
+    pub fn reader(&self) -> Reader {
+        Reader::of(Arc::clone(&self.0.shared))
     }
 
     /// How the client does.

@@ -24,6 +24,9 @@ pub(crate) struct Held {
     pub history: Option<History>,
     pub source: Source,
     pub overlay: Arc<Overlay>,
+    /// Whether every flag may be served as it is, whatever the age: all of them are understood, none is critical, and
+    /// none bounds its age.
+    pub is_plain: bool,
     /// The time, in nanoseconds of the clock, as of which it is known to have been current; 0 where nobody knows.
     ///
     /// Invariant: it is of this very copy. A newer copy has its own, so that nobody who still reads the older one
@@ -33,12 +36,14 @@ pub(crate) struct Held {
 
 impl Held {
     pub fn new(replica: Replica, history: Option<History>, source: Source, overlay: Arc<Overlay>) -> Self {
-        Self { replica, history, source, overlay, as_of: AtomicU64::new(0) }
+        let is_plain = is_plain(&replica);
+        Self { replica, history, source, overlay, is_plain, as_of: AtomicU64::new(0) }
     }
 
     /// The copy after a change: it is at least as fresh.
     pub fn followed_by(&self, replica: Replica) -> Self {
         Self {
+            is_plain: is_plain(&replica),
             replica,
             history: self.history,
             source: self.source,
@@ -67,4 +72,10 @@ impl Held {
     pub fn revision(&self) -> Option<RevisionToken> {
         self.history.map(|history| RevisionToken { history, revision: self.replica.revision() })
     }
+}
+
+fn is_plain(replica: &Replica) -> bool {
+    let environment = replica.environment();
+    let is_understood = replica.unsupported().next().is_none();
+    is_understood && environment.critical().is_empty() && environment.max_ages().is_empty()
 }

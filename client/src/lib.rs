@@ -52,6 +52,7 @@ mod details;
 mod observer;
 #[cfg(feature = "openfeature")]
 pub mod openfeature;
+mod reader;
 mod status;
 mod value;
 mod view;
@@ -86,6 +87,7 @@ pub use self::{
     context::Context,
     details::{Consistency, Details, ErrorCode, EvaluationFault, Reason, Source},
     observer::{Observer, Request},
+    reader::Reader,
     remote::Unconfirmed,
     status::Status,
     view::View,

@@ -44,6 +44,20 @@ impl View {
         Self { held: shared.held.load_full(), shared }
     }
 
+    /// Whether it is of this copy.
+    #[inline]
+    pub(crate) fn is_of(&self, held: Option<&Arc<Held>>) -> bool {
+        match (&self.held, held) {
+            (Some(ours), Some(held)) => Arc::ptr_eq(ours, held),
+            (None, None) => true,
+            _ => false,
+        }
+    }
+
+    pub(crate) fn turn_to(&mut self, held: Option<Arc<Held>>) {
+        self.held = held;
+    }
+
     getters! {
         "a boolean" bool_value bool_details bool;
         "a string" string_value string_details String;

@@ -127,6 +127,22 @@ async fn ages_decide_what_is_served() {
     client.shutdown().await;
 }
 
+/// A reader that is kept follows the copy; a view does not.
+#[tokio::test]
+async fn a_reader_is_of_the_newest_copy() {
+    let truth = Truth::new([put([flag("plain", true)])]);
+    let node = Node::start(&truth, Mode::Good).await;
+    let client = client(&[&node]).start().await.expect("started");
+    let mut reader = client.reader();
+    assert_eq!(client.ready(LONG).await, Status::Ready);
+    let view = client.view();
+    assert!(reader.now().bool_value("plain", &user(), false), "it was there before the first copy");
+    truth.change(put([flag("plain", false)]));
+    until("the change", || !reader.now().bool_value("plain", &user(), true)).await;
+    assert!(view.bool_value("plain", &user(), false), "a view stays as it was");
+    client.shutdown().await;
+}
+
 /// A node that is cut off from the others says so by its age; the client finds one that is not, and follows that.
 #[tokio::test]
 async fn a_client_leaves_a_node_that_the_cluster_has_left_behind() {

@@ -1,14 +1,14 @@
 //! Flagraft's client, as a service links it: it holds a copy of the definitions, which came from a file here, and no node
 //! is there.
 
-use std::{fs, time::Duration};
+use std::{cell::RefCell, fs, time::Duration};
 
 use flagraft_bench_common::{
     failure::Failure,
     flags::{Flag, User, document::put},
 };
 use flagraft_bench_eval::catalog::{Catalog, PROJECT};
-use flagraft_client::{Client, Context, View};
+use flagraft_client::{Client, Context, Reader};
 use flagraft_core::feed::encode::snapshot;
 use tokio::runtime::Runtime;
 
@@ -23,9 +23,9 @@ pub struct Linked {
     _runtime: Runtime,
 }
 
-/// Each evaluation asks one view of the client, as for many evaluations of one request.
-pub struct Viewed {
-    view: View,
+/// Each evaluation asks the client's reader of this thread.
+pub struct Read {
+    reader: RefCell<Reader>,
     _linked: Linked,
 }
 
@@ -45,7 +45,8 @@ impl Engine for Linked {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let started = runtime.block_on(async {
             // Nobody listens there, and it is asked seldom.
-            let client = Client::builder().endpoint("http://127.0.0.1:9").token("fr_svc_bench").bootstrap(&file);
+            let client =
+                Client::builder().endpoint("http://127.0.0.1:9").token("fr_svc_bench").bootstrap(&file);
             client.backoff_min(Duration::from_secs(3600)).backoff_max(Duration::from_secs(3600)).start().await
         });
         fs::remove_file(&file)?;
@@ -63,13 +64,13 @@ impl Engine for Linked {
     }
 }
 
-impl Engine for Viewed {
-    const NAME: &'static str = "Flagraft's client, a view in hand";
+impl Engine for Read {
+    const NAME: &'static str = "Flagraft's client, a reader of the thread";
     type Context = Context;
 
     fn load(flags: &[Flag]) -> Result<Self, Failure> {
         let linked = Linked::load(flags)?;
-        Ok(Self { view: linked.client.view(), _linked: linked })
+        Ok(Self { reader: RefCell::new(linked.client.reader()), _linked: linked })
     }
 
     fn context(user: &User) -> Result<Context, Failure> {
@@ -77,6 +78,6 @@ impl Engine for Viewed {
     }
 
     fn is_on(&self, key: &str, context: &Context) -> bool {
-        self.view.bool_value(key, context, false)
+        self.reader.borrow_mut().now().bool_value(key, context, false)
     }
 }

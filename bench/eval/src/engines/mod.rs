@@ -92,7 +92,7 @@ pub fn load(flags: &[Flag]) -> Result<Vec<Box<dyn Candidate>>, Failure> {
         loaded::<flagraft::Published>(flags, false)?,
         loaded::<flagraft::InHand>(flags, false)?,
         loaded::<client::Linked>(flags, false)?,
-        loaded::<client::Viewed>(flags, false)?,
+        loaded::<client::Read>(flags, false)?,
         loaded::<unleash::Yggdrasil>(flags, true)?,
         loaded::<launchdarkly::ByStore>(flags, true)?,
         loaded::<launchdarkly::InHand>(flags, true)?,
