@@ -5,6 +5,9 @@ use serde_json::{Map, Value};
 use super::{is_about_flag, object_key, words};
 use crate::output::{cell, condition, served, shares};
 
+/// More lines than this, and a record would hide those around it: then so many are shown.
+const LINES_MAX: usize = 30;
+const LINES_SHOWN: usize = 20;
 /// So much of a long text is shown, from a little before the place where it differs.
 const SHOWN_CHARS_MAX: usize = 200;
 /// How much of that is before it.
@@ -21,6 +24,11 @@ pub fn changes(record: &Value) -> Vec<String> {
         }
         let indent = if operations.len() > 1 { "      " } else { "    " };
         lines.extend(changed(recorded).into_iter().map(|line| format!("{indent}{line}")));
+    }
+    if lines.len() > LINES_MAX {
+        let left = lines.len() - LINES_SHOWN;
+        lines.truncate(LINES_SHOWN);
+        lines.push(format!("    ... {left} more lines; --output json has all of it"));
     }
     lines
 }
@@ -299,6 +307,19 @@ mod tests {
     }
 
     /// Of two long conditions the part is shown in which they differ.
+    #[test]
+    fn a_record_of_many_operations_does_not_hide_the_others() {
+        let operations = |count: usize| -> Vec<_> {
+            let put = |n: usize| json!({"op": "project.put", "project": {"key": format!("p{n}")}});
+            (0..count).map(|n| (put(n), Value::Null, Value::Null)).collect()
+        };
+        assert_eq!(changes(&record(&operations(LINES_MAX))).len(), LINES_MAX);
+        let lines = changes(&record(&operations(LINES_MAX + 1)));
+        assert_eq!(lines.len(), LINES_SHOWN + 1);
+        assert_eq!(lines[0], "    project.put p0");
+        assert_eq!(lines[LINES_SHOWN], "    ... 11 more lines; --output json has all of it");
+    }
+
     #[test]
     fn long_texts_are_shown_where_they_differ() {
         let countries = |last: &str| -> Vec<String> {
