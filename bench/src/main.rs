@@ -1,6 +1,7 @@
 //! `flagraft-bench`: Flagraft beside its peers, on this machine, in one run. `scripts/bench` builds and starts it.
 
 mod load;
+mod measure;
 mod ofrep;
 mod read;
 mod system;

@@ -8,14 +8,10 @@ use std::{
 };
 
 use clap::Args;
-use flagraft_bench_common::{
-    failure::Failure,
-    process::{Folder, own_cpu},
-    statistics::percentile,
-};
+use flagraft_bench_common::{failure::Failure, process::Folder};
 
 use crate::{
-    load,
+    measure::{Times, under_load},
     system::{Cluster, EtcdCluster, FlagraftCluster, Freshness, NODES},
 };
 
@@ -149,36 +145,18 @@ async fn load<C: Cluster>(
     let leader = cluster.leader().await?;
     let node = (leader + 1) % NODES;
     let readers = cluster.readers(node, clients, freshness).await?;
-    let mut marks = Vec::new();
-    let mark = async || {
-        marks.push((cluster.cpu()?, own_cpu()?, cluster.rounds(node).await?));
-        Ok(())
-    };
-    let warm_up = Duration::from_secs_f64(args.warm_up);
-    let seconds = Duration::from_secs_f64(args.seconds);
-    let (mut counted, took) = load::run(readers, warm_up, seconds, mark).await?;
-    if cluster.leader().await? != leader {
-        return Err(Failure(format!(
-            "{} changed its leader while {clients} clients read, so the figures would say nothing; is the machine busy \
-             with something else?",
-            system.name()
-        )));
-    }
-    let [(cpu_before, load_before, rounds_before), (cpu_after, load_after, rounds_after)] = marks[..] else {
-        return Err(Failure("the load was not marked twice".to_owned()));
-    };
-    let reads = counted.latencies.len().max(1) as f64;
-    let rounds = rounds_after.zip(rounds_before).map(|(after, before)| after.saturating_sub(before));
+    let times = Times { warm_up: args.warm_up, seconds: args.seconds };
+    let measured = under_load(cluster, leader, readers, times, async || cluster.rounds(node).await).await?;
     Ok(Sample {
         system,
         freshness,
         clients,
         round,
-        reads_per_second: reads / took.as_secs_f64(),
-        p50: percentile(&mut counted.latencies, 0.5),
-        p99: percentile(&mut counted.latencies, 0.99),
-        reads_per_confirmation: rounds.map(|rounds| reads / rounds.max(1) as f64),
-        cpu: cpu_after.saturating_sub(cpu_before).div_f64(reads / 1_000.0),
-        load_cpu: load_after.saturating_sub(load_before).div_f64(reads / 1_000.0),
+        reads_per_second: measured.per_second,
+        p50: measured.p50,
+        p99: measured.p99,
+        reads_per_confirmation: measured.counted.map(|rounds| measured.requests / rounds.max(1) as f64),
+        cpu: measured.cpu,
+        load_cpu: measured.load_cpu,
     })
 }

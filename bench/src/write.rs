@@ -10,14 +10,10 @@ use std::{
 };
 
 use clap::Args;
-use flagraft_bench_common::{
-    failure::Failure,
-    process::{Folder, own_cpu},
-    statistics::percentile,
-};
+use flagraft_bench_common::{failure::Failure, process::Folder};
 
 use crate::{
-    load,
+    measure::{Times, under_load},
     system::{Cluster, EtcdCluster, FlagraftCluster, NODES, Write, WriteKind},
 };
 
@@ -186,35 +182,19 @@ async fn load<C: Cluster>(
     };
     let writers =
         cluster.writers(node, clients, Write { kind: args.kind, value_bytes: args.value_bytes }).await?;
-    let mut marks = Vec::new();
-    let mark = async || {
-        marks.push((cluster.cpu()?, own_cpu()?, cluster.syncs(leader).await?));
-        Ok(())
-    };
-    let warm_up = Duration::from_secs_f64(args.warm_up);
-    let seconds = Duration::from_secs_f64(args.seconds);
-    let (mut counted, took) = load::run(writers, warm_up, seconds, mark).await?;
-    if cluster.leader().await? != leader {
-        return Err(Failure(format!(
-            "{} changed its leader while {clients} clients wrote, so the figures would say nothing; is the machine \
-             busy with something else?",
-            system.name()
-        )));
-    }
-    let [(cpu_before, load_before, syncs_before), (cpu_after, load_after, syncs_after)] = marks[..] else {
-        return Err(Failure("the load was not marked twice".to_owned()));
-    };
-    let writes = counted.latencies.len().max(1) as f64;
+    let times = Times { warm_up: args.warm_up, seconds: args.seconds };
+    let measured =
+        under_load(cluster, leader, writers, times, async || cluster.syncs(leader).await.map(Some)).await?;
     Ok(Sample {
         system,
         to,
         clients,
         round,
-        writes_per_second: writes / took.as_secs_f64(),
-        p50: percentile(&mut counted.latencies, 0.5),
-        p99: percentile(&mut counted.latencies, 0.99),
-        writes_per_sync: writes / syncs_after.saturating_sub(syncs_before).max(1) as f64,
-        cpu: cpu_after.saturating_sub(cpu_before).div_f64(writes / 1_000.0),
-        load_cpu: load_after.saturating_sub(load_before).div_f64(writes / 1_000.0),
+        writes_per_second: measured.per_second,
+        p50: measured.p50,
+        p99: measured.p99,
+        writes_per_sync: measured.requests / measured.counted.unwrap_or_default().max(1) as f64,
+        cpu: measured.cpu,
+        load_cpu: measured.load_cpu,
     })
 }
