@@ -350,7 +350,7 @@ async fn streams_that_are_never_understood_are_given_up_for_polls() {
 #[tokio::test]
 async fn a_node_that_can_confirm_nothing_is_asked_for_all_else() {
     let truth = Truth::new([put([critical("kill", true)])]);
-    let node = Node::start(&truth, Mode::NoEvaluations).await;
+    let node = Node::start(&truth, Mode::NoEvaluations(503)).await;
     let client = started(&[&node]).await;
     for _ in 0..4 {
         assert_eq!(client.confirm("kill", &user(), LONG).await, Err(Unconfirmed::NoAnswer));
@@ -359,6 +359,21 @@ async fn a_node_that_can_confirm_nothing_is_asked_for_all_else() {
     let probes = node.requests("HEAD definitions");
     until("more probes", || node.requests("HEAD definitions") > probes + 5).await;
     assert!(client.bool_value("kill", &user(), false));
+    client.shutdown().await;
+}
+
+#[tokio::test]
+async fn one_refusal_among_good_answers_is_not_fatal() {
+    let truth = Truth::new([put([critical("kill", true)])]);
+    let node = Node::start(&truth, Mode::NoEvaluations(403)).await;
+    let client = started(&[&node]).await;
+    for _ in 0..5 {
+        assert_eq!(client.confirm("kill", &user(), LONG).await, Err(Unconfirmed::NoAnswer));
+        let probes = node.requests("HEAD definitions");
+        until("good answers", || node.requests("HEAD definitions") > probes + 3).await;
+        until("the status of a copy that is current", || client.status() == Status::Ready).await;
+    }
+    assert_eq!(node.requests("POST evaluation"), 5, "no failure is counted after a good answer");
     client.shutdown().await;
 }
 

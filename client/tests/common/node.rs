@@ -115,8 +115,8 @@ pub enum Mode {
     SnapshotStreams,
     /// It is good, but does not say what a token is good for.
     NoToken,
-    /// It is good, but evaluates nothing and says to come again in a minute.
-    NoEvaluations,
+    /// It is good, but evaluates nothing: this is the status of the answer, which says to come again in a minute.
+    NoEvaluations(u16),
     /// It is good, but its definitions come so long after their head.
     SlowDefinitions(Duration),
     /// It is good, but its definitions are those of this revision, by the name of the newest.
@@ -317,9 +317,6 @@ impl Seen {
         }
         match (asked.method.as_str(), kind) {
             ("GET", "token") if mode == Mode::NoToken => out.answer(404, "", "{}", "GET").await,
-            ("POST", "evaluation") if mode == Mode::NoEvaluations => {
-                out.answer(503, "Retry-After: 60\r\n", "{}", "POST").await
-            }
             ("GET", "token") => {
                 let body = json!({"kind": "service", "project": PROJECT, "environment": ENVIRONMENT,
                     "context": lock(&self.truth.token_context).clone()});
@@ -460,6 +457,9 @@ impl Seen {
     }
 
     async fn evaluate(&self, key: &str, asked: &Asked, out: &mut Out<'_>, mode: &Mode) -> io::Result<()> {
+        if let Mode::NoEvaluations(status) = mode {
+            return out.answer(*status, "Retry-After: 60\r\n", "{}", "POST").await;
+        }
         let published = self.published();
         let state = published.last().expect("a state");
         let compiled = CompiledCatalog::compile(state);
