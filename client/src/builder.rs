@@ -157,7 +157,8 @@ impl Builder {
         polling_for;
         /// How often a copy is written to disk, at most. Default: 5 s.
         save_every;
-        /// The age at which a copy on disk is worth nothing any more. Default: 7 days.
+        /// The age at which a copy on disk is worth nothing any more, counted from when it was last known to be current. A copy
+        /// that does not change is saved anew seven times in that time. Default: 7 days.
         disk_age_max;
     }
 

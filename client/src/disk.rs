@@ -6,6 +6,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fs::{self, File},
     io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
@@ -27,11 +28,15 @@ const MAGIC: &str = "flagraft-copy 1 ";
 /// The largest line about the copy: a token's context is small.
 const ABOUT_BYTES_MAX: usize = 64 * 1024;
 
+/// Nobody writes for so long.
+const LEFT_AFTER: Duration = Duration::from_secs(60 * 60);
+
 /// What is kept about a copy.
 #[derive(Serialize, Deserialize)]
 struct About {
     history: History,
-    saved_at_ms: i64,
+    /// When it was last known to be current, in milliseconds since 1970 UTC by the clock of the machine that kept it.
+    current_at_ms: i64,
     /// What the token lays over every context.
     context: BTreeMap<String, Value>,
 }
@@ -72,9 +77,9 @@ pub(crate) fn load(
         return Err(Unusable::Damaged);
     }
     let (about, snapshot) = rest.split_once('\n').ok_or(Unusable::Damaged)?;
-    let About { history, saved_at_ms, context } =
+    let About { history, current_at_ms, context } =
         serde_json::from_str(about).map_err(|_| Unusable::Damaged)?;
-    let age = u64::try_from(wall_ms.saturating_sub(saved_at_ms));
+    let age = u64::try_from(wall_ms.saturating_sub(current_at_ms));
     match age {
         Ok(age_ms) if Duration::from_millis(age_ms) > settings.disk_age_max => return Err(Unusable::TooOld),
         Ok(_) => {}
@@ -107,17 +112,18 @@ pub(crate) fn load_bootstrap(
     Ok(Held::new(replica, None, Source::Bootstrap, Arc::new(overlay)))
 }
 
-/// Keeps a copy of a node's definitions.
-pub(crate) fn save(file: &Path, held: &Held, wall_ms: i64) -> io::Result<()> {
+/// Keeps a copy of a node's definitions, which was known to be current at this time.
+pub(crate) fn save(file: &Path, held: &Held, current_at_ms: i64) -> io::Result<()> {
     let history = held.history.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-    let about = About { history, saved_at_ms: wall_ms, context: held.overlay.token.clone() };
+    let about = About { history, current_at_ms, context: held.overlay.token.clone() };
     let mut rest = serde_json::to_vec(&about)?;
     rest.push(b'\n');
     serde_json::to_writer(&mut rest, &held.replica.to_snapshot())?;
     let folder = file.parent().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
     fs::create_dir_all(folder)?;
-    // Of this process alone: two that share a folder must not write into each other's.
-    let beside = file.with_extension(format!("copy.{}", std::process::id()));
+    sweep(file, folder);
+    // Of this attempt alone: two clients that share a folder, of one process or of two, must not write into each other's.
+    let beside = file.with_extension(format!("copy.{:016x}", fastrand::u64(..)));
     let written =
         write(&beside, &[MAGIC.as_bytes(), hex::encode(Sha256::digest(&rest)).as_bytes(), b"\n", &rest]);
     let put = written.and_then(|()| fs::rename(&beside, file));
@@ -129,9 +135,25 @@ pub(crate) fn save(file: &Path, held: &Held, wall_ms: i64) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// Removes what earlier attempts left beside a copy when their process ended. What can't be removed does no harm.
+fn sweep(file: &Path, folder: &Path) {
+    let Some(name) = file.file_name().and_then(OsStr::to_str) else { return };
+    let beside = format!("{name}.");
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if !entry.file_name().to_str().is_some_and(|name| name.starts_with(&beside)) {
+            continue;
+        }
+        let modified = entry.metadata().and_then(|metadata| metadata.modified()).ok();
+        // A younger one may be somebody's who is still writing it.
+        if modified.and_then(|at| at.elapsed().ok()).is_some_and(|age| age > LEFT_AFTER) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 fn write(file: &Path, parts: &[&[u8]]) -> io::Result<()> {
     let mut options = File::options();
-    options.write(true).create(true).truncate(true);
+    options.write(true).create_new(true);
     // Rules and members are nobody else's business.
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
@@ -203,6 +225,39 @@ mod tests {
         assert!(matches!(load(&file, Some(&there), &settings, 0), Err(Unusable::Feed(_))));
         let small = Settings { definitions_bytes_max: 0, ..settings };
         assert!(load(&file, None, &small, 0).is_ok(), "the line about it has room to spare");
+    }
+
+    #[test]
+    fn clients_that_share_a_folder_keep_out_of_each_others_way() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = file_of(folder.path(), "t");
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..20 {
+                        save(&file, &held(), 0).expect("saved");
+                        load(&file, None, &Settings::default(), 0).expect("whole").expect("there");
+                    }
+                });
+            }
+        });
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);
+    }
+
+    #[test]
+    fn what_an_ended_process_left_is_removed_and_what_is_being_written_is_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = file_of(folder.path(), "t");
+        let beside = |end: &str| file.with_extension(format!("copy.{end}"));
+        let others = file_of(folder.path(), "other").with_extension("copy.1");
+        let long_ago = std::time::SystemTime::now() - LEFT_AFTER * 2;
+        for path in [beside("0123"), others.clone()] {
+            File::create(path).and_then(|file| file.set_modified(long_ago)).expect("left");
+        }
+        fs::write(beside("4567"), "half").expect("being written");
+        save(&file, &held(), 0).expect("saved");
+        assert!(file.exists() && beside("4567").exists() && others.exists());
+        assert!(!beside("0123").exists());
     }
 
     #[test]

@@ -17,6 +17,8 @@ use crate::fault::Fault;
 const FAILURES_MAX: u32 = 3;
 /// The longest that a node which fails is left alone: critical flags wait for it.
 const SHUT_MAX: Duration = Duration::from_secs(2);
+/// A node that refuses the token is left alone for so many times the longest pause of others in the end.
+const REFUSED_PAUSES: u32 = 6;
 /// The longest that a node may ask to be left alone.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 
@@ -27,6 +29,8 @@ pub(crate) struct Endpoints {
     /// Which one comes first among equals.
     first: AtomicUsize,
     pause: Pause,
+    /// For a node that refuses the token: nothing changes until a person does something.
+    refused: Pause,
 }
 
 #[derive(Debug)]
@@ -42,17 +46,30 @@ struct Health {
     failures: u32,
     /// It is left alone until then. After that it is tried, and one more failure closes the door again.
     shut_until: Option<Instant>,
-    /// Whether it refused the token.
-    refuses: bool,
+    /// How often it refused the token since it last answered otherwise.
+    refusals: u32,
+    /// It gives no stream until then, and may be asked for all else.
+    streams_shut_until: Option<Instant>,
+}
+
+impl Health {
+    fn is_open(&self, now: Instant) -> bool {
+        self.shut_until.is_none_or(|until| until <= now)
+    }
+
+    fn streams(&self, now: Instant) -> bool {
+        self.is_open(now) && self.streams_shut_until.is_none_or(|until| until <= now)
+    }
 }
 
 impl Endpoints {
     pub fn new(urls: Vec<Url>, pause: Pause) -> Self {
+        let refused = Pause { max: pause.max.saturating_mul(REFUSED_PAUSES), ..pause };
         let pause = Pause { max: pause.max.min(SHUT_MAX), ..pause };
         // Each client begins with another one, so that they spread.
         let first = AtomicUsize::new(fastrand::usize(..urls.len().max(1)));
         let list = urls.into_iter().map(|url| Endpoint { url, health: Mutex::default() }).collect();
-        Self { list, first, pause }
+        Self { list, first, pause, refused }
     }
 
     pub fn url(&self, index: usize) -> Option<&Url> {
@@ -66,14 +83,22 @@ impl Endpoints {
 
     /// Those that may be asked now, the healthiest first.
     pub fn order(&self) -> Vec<usize> {
+        self.order_of(Health::is_open)
+    }
+
+    /// Those that may be asked for a stream now, the healthiest first.
+    pub fn stream_order(&self) -> Vec<usize> {
+        self.order_of(Health::streams)
+    }
+
+    fn order_of(&self, is_meant: impl Fn(&Health, Instant) -> bool) -> Vec<usize> {
         let now = Instant::now();
         let (count, first) = (self.list.len(), self.first.load(Ordering::Relaxed));
         let around = (0..count).map(|step| first.wrapping_add(step) % count.max(1));
         let mut open: Vec<(u32, usize)> = around
             .filter_map(|index| {
                 let health = self.list.get(index)?.health();
-                let is_open = health.shut_until.is_none_or(|until| until <= now);
-                is_open.then_some((health.failures, index))
+                is_meant(&health, now).then_some((health.failures, index))
             })
             .collect();
         open.sort_by_key(|(failures, _)| *failures);
@@ -90,23 +115,52 @@ impl Endpoints {
         self.list.iter().filter_map(|endpoint| endpoint.health().shut_until).min()
     }
 
-    /// Whether every node refuses the token.
-    pub fn all_refuse(&self) -> bool {
-        !self.list.is_empty() && self.list.iter().all(|endpoint| endpoint.health().refuses)
+    /// How long it takes until one of the nodes that may be asked now may be asked for a stream too; `None` where none may
+    /// be asked for anything.
+    pub fn streams_open_in(&self) -> Option<Duration> {
+        let now = Instant::now();
+        let healths = self.list.iter().map(Endpoint::health).filter(|health| health.is_open(now));
+        let waits = healths
+            .map(|health| health.streams_shut_until.map_or(Duration::ZERO, |until| until - now.min(until)));
+        waits.min()
     }
 
-    /// A node did well.
+    /// Whether every node refuses the token.
+    pub fn all_refuse(&self) -> bool {
+        !self.list.is_empty() && self.list.iter().all(|endpoint| endpoint.health().refusals > 0)
+    }
+
+    /// A node did well, whatever it was asked. Whether it has streams to give is another matter.
     pub fn succeeded(&self, index: usize) {
-        self.change(index, |health| *health = Health::default());
+        self.change(index, |health| {
+            *health = Health { streams_shut_until: health.streams_shut_until, ..Health::default() };
+        });
+    }
+
+    /// A node gave no stream, or ended one. One that has none to spare, or whose proxy lets none through, may be good for
+    /// all else: that shows when it is asked for it.
+    pub fn stream_failed(&self, index: usize, fault: &Fault) {
+        match fault {
+            Fault::Busy(wait) => {
+                let until = wait.map(|wait| Instant::now() + wait.min(RETRY_AFTER_MAX));
+                self.change(index, |health| health.streams_shut_until = until);
+            }
+            Fault::Refused(_) => {}
+            fault => self.failed(index, fault),
+        }
     }
 
     /// A node failed.
     pub fn failed(&self, index: usize, fault: &Fault) {
-        let pause = self.pause;
+        let (pause, refused) = (self.pause, self.refused);
         self.change(index, |health| {
             health.failures = health.failures.saturating_add(1);
-            health.refuses = matches!(fault, Fault::Refused(_));
-            if let Some(wait) = fault.retry_after() {
+            let is_refusal = matches!(fault, Fault::Refused(_));
+            health.refusals = if is_refusal { health.refusals.saturating_add(1) } else { 0 };
+            if health.refusals >= FAILURES_MAX {
+                let wait = refused.after(health.refusals.saturating_sub(FAILURES_MAX));
+                health.shut_until = Some(Instant::now() + wait);
+            } else if let Some(wait) = fault.retry_after() {
                 health.shut_until = Some(Instant::now() + wait.min(RETRY_AFTER_MAX));
             } else if health.failures >= FAILURES_MAX {
                 let wait = pause.after(health.failures.saturating_sub(FAILURES_MAX));
@@ -194,6 +248,46 @@ mod tests {
         assert_eq!(endpoints.order(), [0, 1]);
         tokio::time::advance(RETRY_AFTER_MAX).await;
         assert_eq!(endpoints.order(), [0, 1, 2], "an hour is too much to ask");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_without_streams_to_spare_is_asked_for_all_else() {
+        let endpoints = three();
+        endpoints.stream_failed(0, &Fault::Busy(Some(Duration::from_secs(3))));
+        assert_eq!((endpoints.order(), endpoints.stream_order()), (vec![0, 1, 2], vec![1, 2]));
+        assert_eq!(endpoints.streams_open_in(), Some(Duration::ZERO));
+        endpoints.stream_failed(1, &Fault::Busy(Some(Duration::from_secs(5))));
+        endpoints.failed(2, &Fault::Busy(Some(Duration::from_secs(1))));
+        endpoints.succeeded(0);
+        assert_eq!((endpoints.order(), endpoints.stream_order()), (vec![0, 1], vec![]));
+        assert_eq!(endpoints.streams_open_in(), Some(Duration::from_secs(3)));
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert_eq!((endpoints.order(), endpoints.stream_order()), (vec![0, 1, 2], vec![0, 2]));
+        for index in 0..3 {
+            endpoints.stream_failed(index, &Fault::Refused(403));
+        }
+        assert!(!endpoints.all_refuse(), "a proxy that lets no stream through says nothing of the token");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_refuses_the_token_is_asked_rarely() {
+        let endpoints = three();
+        let mut longest = Duration::ZERO;
+        for _ in 0..100 {
+            endpoints.failed(0, &Fault::Refused(401));
+            let until = endpoints.list[0].health().shut_until.unwrap_or_else(Instant::now);
+            longest = longest.max(until - Instant::now());
+        }
+        let bound = Duration::from_secs(8) * REFUSED_PAUSES;
+        assert!(longest > bound / 2 && longest <= bound, "{longest:?}");
+        // One that was dead for long and then refuses once is not one that refuses for long.
+        for _ in 0..100 {
+            endpoints.failed(1, &Fault::Unreachable);
+        }
+        endpoints.failed(1, &Fault::Refused(401));
+        assert!(
+            endpoints.list[1].health().shut_until.is_some_and(|until| until <= Instant::now() + SHUT_MAX)
+        );
     }
 
     #[test]

@@ -59,6 +59,18 @@ impl Held {
         }
     }
 
+    /// It was current when an earlier copy was: it holds all that one held, and maybe more. For copies of one environment
+    /// and one history, this one's revision no lower.
+    pub fn was_current_with(&self, earlier: &Self) {
+        self.was_current(earlier.as_of.load(Ordering::Acquire));
+    }
+
+    /// The state of the definitions: what stays the same while only others change.
+    pub fn definitions(&self) -> Option<RevisionToken> {
+        let revision = self.replica.environment_revision();
+        self.history.map(|history| RevisionToken { history, revision })
+    }
+
     /// A bound on how long ago it was known to be current; `None` where nobody knows.
     pub fn age_ms(&self, clock: &dyn Clock) -> Option<u64> {
         // Read before the clock, so that the age is never below the truth.

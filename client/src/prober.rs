@@ -60,6 +60,7 @@ async fn ask(shared: &Shared, endpoint: usize) -> Result<Option<Duration>, Fault
     let asked_nanos = shared.clock.boot_nanos();
     let asked = within(patience, shared.transport.probe(node, &known.place));
     let stamp = shared.watched(endpoint, Request::Probe, asked).await?;
+    shared.endpoints.succeeded(endpoint);
     shared.sighted(stamp.definitions, stamp.age_ms, asked_nanos);
     Ok(stamp.age_ms.map(Duration::from_millis))
 }

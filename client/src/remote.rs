@@ -77,6 +77,9 @@ pub(crate) async fn evaluate(
         let asked = shared.transport.evaluate(node, key, body.clone(), is_linearizable, deadline);
         let answered = shared.watched(endpoint, Request::Evaluation, asked).await;
         let answered = answered.and_then(|(status, body)| read(status, &body));
+        if answered.is_ok() {
+            shared.endpoints.succeeded(endpoint);
+        }
         match answered {
             Ok(Ok(details)) if is_linearizable && details.consistency != Consistency::Linearizable => {
                 // It said what is safe, not what is true. Another one may be better connected.
@@ -84,7 +87,10 @@ pub(crate) async fn evaluate(
             }
             Ok(answer) => Ok(answer),
             Err(fault) => {
-                shared.endpoints.failed(endpoint, &fault);
+                // One that can confirm nothing now may well stream, and say how old its state is.
+                if !matches!(fault, Fault::Busy(_)) {
+                    shared.endpoints.failed(endpoint, &fault);
+                }
                 Err(fault)
             }
         }

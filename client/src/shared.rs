@@ -1,7 +1,7 @@
 //! What the client's handles and its tasks share: the copy, and who may put another one in its place.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -143,7 +143,7 @@ impl Shared {
         }
         let node = self.endpoints.url(endpoint).ok_or(Fault::Unreachable)?;
         let info = self.watched(endpoint, Request::Token, self.transport.token(node)).await?;
-        let said = info.as_ref().and_then(crate::place::TokenInfo::place);
+        let said = info.place();
         let place = match (&self.stated, said) {
             (Some(stated), Some(said)) if *stated != said => {
                 let place = format!("{}/{}", said.project, said.environment);
@@ -158,12 +158,11 @@ impl Shared {
             }
         };
         // An admin token lays nothing over anything: whoever manages asks about others.
-        let token = info.filter(|info| info.kind == TokenKind::Service);
-        let token = token.map(|info| info.context).unwrap_or_default();
+        let token = if info.kind == TokenKind::Service { info.context } else { BTreeMap::new() };
         let overlay = Arc::new(Overlay { region: self.settings.region.clone(), token });
         let known = Known { place, overlay };
-        self.state().known = Some(known.clone());
-        Ok(known)
+        // Several nodes may have been asked; the copy goes by one answer.
+        Ok(self.state().known.get_or_insert(known).clone())
     }
 
     /// Whether a snapshot of these definitions, of a state of this age, may take the place of what is held.
@@ -194,7 +193,12 @@ impl Shared {
             before.history == copy.history && before.replica.project() == copy.replica.project()
         };
         let changed = match before.as_ref().filter(same_history) {
-            Some(before) => Changed::Flags(copy.replica.changed_since(&before.replica).into()),
+            Some(before) => {
+                if before.replica.environment_revision() <= copy.replica.environment_revision() {
+                    copy.was_current_with(before);
+                }
+                Changed::Flags(copy.replica.changed_since(&before.replica).into())
+            }
             None => Changed::Everything,
         };
         if let Some(left) =
@@ -216,12 +220,17 @@ impl Shared {
     /// Puts a copy in the place of the one before.
     pub fn put(&self, copy: Held, changed: Changed, bytes: usize) {
         let (revision, source) = (copy.revision(), copy.source);
-        let number = copy.replica.revision();
-        self.held.store(Some(Arc::new(copy)));
+        let (number, definitions) = (copy.replica.revision(), copy.definitions());
+        let before = self.held.swap(Some(Arc::new(copy)));
         self.settle();
         if source == Source::Node {
             self.state().round_failed = false;
-            self.unsaved.notify_one();
+            // While only other environments change there is nothing new to be saved.
+            let is_saved = before
+                .is_some_and(|before| before.source == Source::Node && before.definitions() == definitions);
+            if !is_saved {
+                self.unsaved.notify_one();
+            }
         }
         let is_nothing = matches!(&changed, Changed::Flags(flags) if flags.is_empty());
         if !is_nothing {
@@ -322,15 +331,19 @@ impl Shared {
     ) -> Result<T, Fault> {
         let begun = Instant::now();
         let answer = asked.await;
-        let outcome = answer.as_ref().map_or_else(Fault::word, |_| "ok");
-        if let Some(observer) = &self.observer {
-            observer.asked(self.endpoints.name(endpoint), request, outcome, begun.elapsed());
-        }
-        if let Err(fault) = &answer {
-            let (node, request) = (self.endpoints.name(endpoint), request.as_str());
-            tracing::debug!(node, request, %fault, "a node did not answer well");
-        }
+        self.asked(endpoint, request, answer.as_ref().err(), begun);
         answer
+    }
+
+    /// Tells how a node answered that was asked at `begun`.
+    pub fn asked(&self, endpoint: usize, request: Request, fault: Option<&Fault>, begun: Instant) {
+        let node = self.endpoints.name(endpoint);
+        if let Some(observer) = &self.observer {
+            observer.asked(node, request, fault.map_or("ok", Fault::word), begun.elapsed());
+        }
+        if let Some(fault) = fault {
+            tracing::debug!(node, request = request.as_str(), %fault, "a node did not answer well");
+        }
     }
 
     /// Whether the definitions are polled.

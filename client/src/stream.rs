@@ -23,17 +23,26 @@ const HEARTBEATS_MISSED_MAX: u32 = 3;
 /// How a stream ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    /// Whether anything came that could be taken in.
-    pub heard: bool,
+    /// What came before that.
+    pub heard: Heard,
     /// Why it ended.
     pub fault: Fault,
     /// Whether what the node sent does not fit what is held: only a fresh snapshot helps.
     pub needs_snapshot: bool,
 }
 
+/// What came of a stream that could be taken in.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Heard {
+    /// Anything.
+    pub any: bool,
+    /// A change.
+    pub change: bool,
+}
+
 /// Takes in what a node streams, until that ends.
 pub(crate) async fn follow(shared: &Shared, endpoint: usize) -> Ended {
-    let mut heard = false;
+    let mut heard = Heard::default();
     match take_all(shared, endpoint, &mut heard).await {
         Ok(never) => match never {},
         Err(fault) => {
@@ -46,7 +55,7 @@ pub(crate) async fn follow(shared: &Shared, endpoint: usize) -> Ended {
 async fn take_all(
     shared: &Shared,
     endpoint: usize,
-    heard: &mut bool,
+    heard: &mut Heard,
 ) -> Result<std::convert::Infallible, Fault> {
     let known = shared.known(endpoint).await?;
     let node = shared.endpoints.url(endpoint).ok_or(Fault::Unreachable)?;
@@ -58,7 +67,7 @@ async fn take_all(
     let mut event_at = Instant::now();
     loop {
         // The first bytes come at once; what is silent from the beginning sits behind a buffer.
-        let patience = if *heard { silence_max } else { silence_max.min(shared.settings.request_timeout) };
+        let patience = if heard.any { silence_max } else { silence_max.min(shared.settings.request_timeout) };
         let bytes = stream.more(patience).await?.ok_or(Fault::BrokenOff)?;
         let events = parser.push(bytes.as_ref()).map_err(|unreadable| match unreadable {
             Unreadable::TooLarge => Fault::TooLarge(shared.settings.definitions_bytes_max),
@@ -70,8 +79,10 @@ async fn take_all(
         }
         for event in events {
             event_at = Instant::now();
+            let is_change = event.name == "change";
             take(shared, &known, event).await?;
-            if !std::mem::replace(heard, true) {
+            heard.change |= is_change;
+            if !std::mem::replace(&mut heard.any, true) {
                 shared.endpoints.succeeded(endpoint);
             }
         }

@@ -53,9 +53,13 @@ pub(crate) struct Stamp {
 pub(crate) enum Definitions {
     /// They are what they were.
     Unchanged(Stamp),
-    /// Here they are.
-    Fresh(String, Stamp),
+    /// They are others, and on their way.
+    Fresh(DefinitionsBody, Stamp),
 }
+
+/// The text of definitions, still to be read.
+#[derive(Debug)]
+pub(crate) struct DefinitionsBody(Response);
 
 impl Transport {
     pub fn new(token: &str, settings: &Settings) -> Result<Self, StartError> {
@@ -78,17 +82,13 @@ impl Transport {
         })
     }
 
-    /// What the token is good for; `None` where the node does not say.
-    pub async fn token(&self, node: &Url) -> Result<Option<TokenInfo>, Fault> {
+    /// What the token is good for.
+    pub async fn token(&self, node: &Url) -> Result<TokenInfo, Fault> {
         let request = self.request(Method::GET, node, &["api", "v1", "token"])?;
-        match self.small(request).await {
-            Ok((_, info)) => Ok(Some(info)),
-            Err(Fault::Status(404 | 405)) => Ok(None),
-            Err(fault) => Err(fault),
-        }
+        self.small(request).await
     }
 
-    /// The definitions, unless they are still these.
+    /// The head of the definitions, unless they are still these.
     pub async fn definitions(
         &self,
         node: &Url,
@@ -105,10 +105,14 @@ impl Transport {
         }
         let response = good(response)?;
         let stamp = stamp(response.headers())?;
-        let read = self.body(response, self.definitions_bytes_max);
+        Ok(Definitions::Fresh(DefinitionsBody(response), stamp))
+    }
+
+    /// The text of the definitions.
+    pub async fn text(&self, definitions: DefinitionsBody) -> Result<String, Fault> {
+        let read = self.body(definitions.0, self.definitions_bytes_max);
         let bytes = within(self.definitions_timeout, read).await?;
-        let text = String::from_utf8(bytes).map_err(|_| Fault::Garbage("it is no text"))?;
-        Ok(Definitions::Fresh(text, stamp))
+        String::from_utf8(bytes).map_err(|_| Fault::Garbage("it is no text"))
     }
 
     /// At which revision the definitions are, and how old that is.
@@ -178,13 +182,10 @@ impl Transport {
         within(self.request_timeout, async { request.send().await.map_err(|error| fault_of(&error)) }).await
     }
 
-    async fn small<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<(HeaderMap, T), Fault> {
+    async fn small<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Fault> {
         let response = good(self.send(request).await?)?;
-        let headers = response.headers().clone();
         let bytes = within(self.request_timeout, self.body(response, SMALL_BYTES_MAX)).await?;
-        let value =
-            serde_json::from_slice(&bytes).map_err(|_| Fault::Garbage("it is not the JSON of this route"))?;
-        Ok((headers, value))
+        serde_json::from_slice(&bytes).map_err(|_| Fault::Garbage("it is not the JSON of this route"))
     }
 
     /// A whole body, of which each part comes in time, and which is not too large.

@@ -252,7 +252,14 @@ async fn a_flag_that_is_not_understood_is_evaluated_by_a_node_or_not_at_all() {
 
 #[tokio::test]
 async fn where_no_stream_comes_through_the_definitions_are_polled() {
-    for blocked in [Mode::NoStreams(200), Mode::NoStreams(404), Mode::BufferedStreams] {
+    for blocked in [
+        Mode::NoStreams(200),
+        Mode::NoStreams(404),
+        Mode::NoStreams(403),
+        Mode::NoStreams(429),
+        Mode::NoStreams(503),
+        Mode::BufferedStreams,
+    ] {
         let truth = Truth::new([put([flag("plain", true), critical("kill", true)])]);
         let node = Node::start(&truth, blocked.clone()).await;
         let client = client(&[&node]).polling_for(LONG).request_timeout(Duration::from_millis(100));
@@ -264,6 +271,175 @@ async fn where_no_stream_comes_through_the_definitions_are_polled() {
         until(&format!("the change, {blocked:?}"), || !client.bool_value("plain", &user(), true)).await;
         client.shutdown().await;
     }
+}
+
+/// Every stream of the cluster is taken: what changes comes all the same, and ages are bounded as ever.
+#[tokio::test]
+async fn a_client_that_gets_no_stream_for_now_is_as_current_as_others() {
+    let truth = Truth::new([put([flag("plain", true), critical("kill", true)])]);
+    let mode = Mode::NoStreams(503);
+    let nodes = [Node::start(&truth, mode.clone()).await, Node::start(&truth, mode).await];
+    let client = started(&[&nodes[0], &nodes[1]]).await;
+    for is_on in [false, true, false] {
+        truth.change(put([flag("plain", is_on)]));
+        until("the change", || client.bool_value("plain", &user(), !is_on) == is_on).await;
+        assert!(client.bool_value("kill", &user(), false));
+    }
+    let streams = nodes.iter().map(|node| node.requests("GET stream")).sum::<usize>();
+    assert!(streams <= 2, "each node said to come again in a minute, and was asked {streams} times");
+    nodes.iter().for_each(|node| assert!(node.requests("HEAD definitions") <= 1, "polls bound the age"));
+    assert_eq!(client.status(), Status::Ready);
+    client.shutdown().await;
+}
+
+/// A client that waits before it asks for a stream again does not wait to be current.
+#[tokio::test]
+async fn a_copy_that_is_behind_between_two_streams_is_fetched_at_once() {
+    let truth = Truth::new([put([flag("plain", true)])]);
+    let node = Node::start(&truth, Mode::NoStreams(404)).await;
+    let hours = Duration::from_secs(100 * 60 * 60);
+    let client = client(&[&node]).backoff_min(hours).backoff_max(hours).start().await.expect("started");
+    assert_eq!(client.ready(LONG).await, Status::Ready);
+    until("an attempt", || node.requests("GET stream") == 1).await;
+    truth.change(put([flag("plain", false)]));
+    until("the change", || !client.bool_value("plain", &user(), true)).await;
+    client.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_node_that_does_not_know_tokens_takes_no_context_from_one() {
+    let mut regional = flag("regional", false);
+    regional["environments"][ENVIRONMENT]["rules"] = json!([{"id": "eu",
+        "when": {"attribute": "region", "op": "eq", "values": ["eu"]}, "serve": {"variant": "on"}}]);
+    let truth = Truth::new([put([regional])]);
+    *truth.token_context.lock().expect("not poisoned") = json!({"region": "eu"});
+    let node = Node::start(&truth, Mode::NoToken).await;
+    let client = client(&[&node]).environment("demo", ENVIRONMENT).start().await.expect("started");
+    until("the question", || node.requests("GET token") > 0).await;
+    node.set(Mode::Good);
+    assert_eq!(client.ready(LONG).await, Status::Ready);
+    assert!(client.bool_value("regional", &user(), false));
+    client.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_snapshot_in_a_stream_is_no_older_than_the_copy_before() {
+    let truth = Truth::new([put([flag("plain", true), critical("kill", true)])]);
+    let node = Node::start(&truth, Mode::Good).await;
+    let clock = TestClock::new();
+    let client = client(&[&node]).clock(clock.clone()).start().await.expect("started");
+    assert_eq!(client.ready(LONG).await, Status::Ready);
+    // From now on nobody says how old anything is; what is known already stays known.
+    node.set_age(None);
+    node.set(Mode::Silent);
+    until("the end of the stream", || node.streams() == 0).await;
+    clock.advance(Duration::from_millis(700));
+    truth.change(put([flag("plain", false)]));
+    node.set(Mode::SnapshotStreams);
+    until("the change", || !client.bool_value("plain", &user(), true)).await;
+    let kill = client.bool_details("kill", &user(), false);
+    assert!(kill.value && kill.age_ms.is_some_and(|age_ms| (700..=1_000).contains(&age_ms)), "{kill:?}");
+    client.shutdown().await;
+}
+
+#[tokio::test]
+async fn streams_that_are_never_understood_are_given_up_for_polls() {
+    let truth = Truth::new([put([flag("plain", true)])]);
+    let node = Node::start(&truth, Mode::NewerChanges).await;
+    let client = client(&[&node]).polling_for(LONG).start().await.expect("started");
+    assert_eq!(client.ready(LONG).await, Status::Ready);
+    let mut is_on = true;
+    for _ in 0..10 {
+        is_on = !is_on;
+        truth.change(put([flag("plain", is_on)]));
+        until("the change", || client.bool_value("plain", &user(), !is_on) == is_on).await;
+        // As soon as it streams again, where it does.
+        if node.requests("GET stream") < 3 {
+            until("a stream", || node.streams() == 1).await;
+        }
+    }
+    let streams = node.requests("GET stream");
+    assert!(streams < 6, "{streams} streams for ten changes that are not understood");
+    client.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_node_that_can_confirm_nothing_is_asked_for_all_else() {
+    let truth = Truth::new([put([critical("kill", true)])]);
+    let node = Node::start(&truth, Mode::NoEvaluations(503)).await;
+    let client = started(&[&node]).await;
+    for _ in 0..4 {
+        assert_eq!(client.confirm("kill", &user(), LONG).await, Err(Unconfirmed::NoAnswer));
+    }
+    assert_eq!(node.requests("POST evaluation"), 4, "each was asked");
+    let probes = node.requests("HEAD definitions");
+    until("more probes", || node.requests("HEAD definitions") > probes + 5).await;
+    assert!(client.bool_value("kill", &user(), false));
+    client.shutdown().await;
+}
+
+#[tokio::test]
+async fn one_refusal_among_good_answers_is_not_fatal() {
+    let truth = Truth::new([put([critical("kill", true)])]);
+    let node = Node::start(&truth, Mode::NoEvaluations(403)).await;
+    let client = started(&[&node]).await;
+    for _ in 0..5 {
+        assert_eq!(client.confirm("kill", &user(), LONG).await, Err(Unconfirmed::NoAnswer));
+        let probes = node.requests("HEAD definitions");
+        until("good answers", || node.requests("HEAD definitions") > probes + 3).await;
+        until("the status of a copy that is current", || client.status() == Status::Ready).await;
+    }
+    assert_eq!(node.requests("POST evaluation"), 5, "no failure is counted after a good answer");
+    client.shutdown().await;
+}
+
+/// The age that a node tells is of the revision that it names, so that must be what it gives.
+#[tokio::test]
+async fn definitions_that_are_older_than_their_name_are_not_taken() {
+    let truth = Truth::new([put([flag("plain", true)])]);
+    let older = truth.revision();
+    truth.change(put([flag("plain", false)]));
+    let node = Node::start(&truth, Mode::OlderBody(older)).await;
+    let client = client(&[&node]).start().await.expect("started");
+    until("offers", || node.requests("GET definitions") > 2 || client.status() == Status::Ready).await;
+    assert_eq!(client.bool_details("plain", &user(), true).source, Source::Nowhere);
+    node.set(Mode::Good);
+    assert_eq!(client.ready(LONG).await, Status::Ready);
+    assert!(!client.bool_value("plain", &user(), true));
+    client.shutdown().await;
+}
+
+/// A second node is asked for an answer that does not begin, not for one that is long.
+#[tokio::test]
+async fn definitions_that_take_long_come_once_and_from_there_comes_the_stream() {
+    let truth = Truth::new([put([flag("plain", true)])]);
+    let slow = Mode::SlowDefinitions(Duration::from_millis(1_200));
+    let nodes = [Node::start(&truth, slow.clone()).await, Node::start(&truth, slow).await];
+    let patient = client(&[&nodes[0], &nodes[1]])
+        .hedge_after(Duration::from_millis(400))
+        .request_timeout(Duration::from_secs(5));
+    let client = patient.start().await.expect("started");
+    assert_eq!(client.ready(LONG).await, Status::Ready);
+    let given = [0, 1].map(|index: usize| nodes[index].requests("GET definitions"));
+    assert_eq!(given.iter().sum::<usize>(), 1);
+    let giver = usize::from(given[1] == 1);
+    until("the stream", || nodes[giver].streams() == 1).await;
+    assert_eq!(nodes[1 - giver].requests("GET stream"), 0);
+    client.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_stream_is_that_of_the_node_that_answered() {
+    let truth = Truth::new([put([flag("plain", true)])]);
+    let nodes = [Node::start(&truth, Mode::Silent).await, Node::start(&truth, Mode::Good).await];
+    // Each client begins with any of them.
+    for _ in 0..8 {
+        let client = started(&[&nodes[0], &nodes[1]]).await;
+        until("the stream", || nodes[1].streams() == 1).await;
+        client.shutdown().await;
+        until("its end", || nodes[1].streams() == 0).await;
+    }
+    assert_eq!(nodes[0].requests("GET stream"), 0);
 }
 
 #[tokio::test]

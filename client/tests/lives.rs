@@ -2,10 +2,11 @@
 
 mod common;
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use common::{LONG, Mode, Node, Service, TestClock, Truth, client, critical, flag, put, soon, until};
 use flagraft_client::{Client, Context, Source, Status};
+use serde_json::json;
 
 /// A cluster of three with a plain flag and a kill switch, both on.
 async fn cluster(modes: [Mode; 3]) -> (Arc<Truth>, [Node; 3]) {
@@ -139,6 +140,97 @@ async fn a_service_starts_from_disk_with_every_node_dead() {
     assert!(!kill(&second), "a critical flag is never served from disk");
     service.lived("a start from disk").await;
     second.shutdown().await;
+}
+
+/// The only file in a folder, if it is there and whole.
+fn copy_in(folder: &Path) -> Option<Vec<u8>> {
+    let mut files = fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
+    let file = files.find(|path| path.extension().is_some_and(|extension| extension == "copy"))?;
+    fs::read(file).ok()
+}
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Years may go by without a change; what counts is when the copy was last current.
+#[tokio::test]
+async fn a_service_that_lived_long_without_a_change_starts_from_disk() {
+    let (clock, folder) = (TestClock::new(), tempfile::tempdir().expect("a folder"));
+    let (_, nodes) = cluster([Mode::Good, Mode::Good, Mode::Good]).await;
+    let builder = || client(&all(&nodes)).clock(clock.clone()).copies_in(folder.path());
+    let first = builder().start().await.expect("started");
+    ready(&first).await;
+    until("the copy", || copy_in(folder.path()).is_some()).await;
+    clock.advance(DAY * 8);
+    until("a young copy", || first.status() == Status::Ready && kill(&first)).await;
+    first.shutdown().await;
+
+    nodes.iter().for_each(|node| node.set(Mode::Silent));
+    clock.advance(DAY * 6);
+    let second = builder().start().await.expect("started");
+    assert!(plain(&second), "it was current six days ago");
+    // Nothing was heard from the cluster since; that a service ran makes no copy younger.
+    second.shutdown().await;
+    clock.advance(DAY * 2);
+    let third = builder().start().await.expect("started");
+    assert!(!plain(&third), "and eight days ago");
+    third.shutdown().await;
+}
+
+/// Nor does anybody have to shut down for it.
+#[tokio::test]
+async fn a_copy_that_stays_current_is_saved_now_and_then() {
+    let (clock, folder) = (TestClock::new(), tempfile::tempdir().expect("a folder"));
+    let (_, nodes) = cluster([Mode::Good, Mode::Good, Mode::Good]).await;
+    let builder = client(&all(&nodes)).clock(clock.clone()).copies_in(folder.path());
+    let client = builder.disk_age_max(Duration::from_secs(7)).start().await.expect("started");
+    ready(&client).await;
+    until("the copy", || copy_in(folder.path()).is_some()).await;
+    let before = copy_in(folder.path());
+    clock.advance(DAY);
+    until("the same copy, saved anew", || copy_in(folder.path()).is_some_and(|now| Some(now) != before))
+        .await;
+    client.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_copy_that_could_not_be_saved_is_saved_once_it_can_be() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let copies = folder.path().join("copies");
+    fs::write(&copies, "a file where the folder should be").expect("written");
+    let (_, nodes) = cluster([Mode::Good, Mode::Good, Mode::Good]).await;
+    let client = client(&all(&nodes)).copies_in(&copies).start().await.expect("started");
+    ready(&client).await;
+    // The only change there is has long been tried.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    fs::remove_file(&copies).expect("removed");
+    until("the copy", || copy_in(&copies).is_some()).await;
+    client.shutdown().await;
+}
+
+/// What changes elsewhere goes on over the stream, and is no reason to write all definitions to disk.
+#[tokio::test]
+async fn changes_of_other_environments_cost_no_save() {
+    let (clock, folder) = (TestClock::new(), tempfile::tempdir().expect("a folder"));
+    let (truth, nodes) = cluster([Mode::Good, Mode::Good, Mode::Good]).await;
+    let builder = client(&all(&nodes)).clock(clock.clone()).copies_in(folder.path());
+    let client = builder.start().await.expect("started");
+    ready(&client).await;
+    until("the copy", || copy_in(folder.path()).is_some()).await;
+    let before = copy_in(folder.path());
+    let revision = |client: &Client| client.bool_details("plain", &Context::of("u1"), false).revision;
+    for name in ["first", "second", "third"] {
+        // Were it saved, it would say so of a later time.
+        clock.advance(Duration::from_millis(500));
+        truth.change(json!([{"op": "environment.put", "environment": {"key": "qa", "name": name}}]));
+        let at = truth.revision();
+        until("the revision", || revision(&client).is_some_and(|now| now.revision == at)).await;
+        let begun = tokio::time::Instant::now();
+        until("the time of a save", || begun.elapsed() > Duration::from_millis(60)).await;
+    }
+    assert_eq!(copy_in(folder.path()), before);
+    truth.change(put([flag("plain", false)]));
+    until("the save of a change", || copy_in(folder.path()).is_some_and(|now| Some(now) != before)).await;
+    client.shutdown().await;
 }
 
 #[tokio::test]

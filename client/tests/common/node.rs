@@ -100,7 +100,8 @@ pub enum Mode {
     Status(u16, Option<u64>),
     /// Its answers break off after so many bytes.
     Cut(usize),
-    /// It is good, but no stream comes through: this is the status of the answer.
+    /// It is good, but no stream comes through: this is the status of the answer. One that says to come again later means a
+    /// minute.
     NoStreams(u16),
     /// It is good, but its streams sit behind a buffer that gives nothing.
     BufferedStreams,
@@ -110,6 +111,16 @@ pub enum Mode {
     NewerChanges,
     /// It is good, and these flags say what no client knows.
     NewerFlags,
+    /// It is good, and its streams always begin with a snapshot.
+    SnapshotStreams,
+    /// It is good, but does not say what a token is good for.
+    NoToken,
+    /// It is good, but evaluates nothing: this is the status of the answer, which says to come again in a minute.
+    NoEvaluations(u16),
+    /// It is good, but its definitions come so long after their head.
+    SlowDefinitions(Duration),
+    /// It is good, but its definitions are those of this revision, by the name of the newest.
+    OlderBody(u64),
     /// It gives the safe variant of whatever it is asked to evaluate.
     Unsure,
 }
@@ -305,6 +316,7 @@ impl Seen {
             return out.answer(401, "", "{}", &asked.method).await;
         }
         match (asked.method.as_str(), kind) {
+            ("GET", "token") if mode == Mode::NoToken => out.answer(404, "", "{}", "GET").await,
             ("GET", "token") => {
                 let body = json!({"kind": "service", "project": PROJECT, "environment": ENVIRONMENT,
                     "context": lock(&self.truth.token_context).clone()});
@@ -363,7 +375,21 @@ impl Seen {
         if asked.header("if-none-match") == Some(&etag) {
             return out.answer(304, &headers, "", &asked.method).await;
         }
-        let body = if asked.method == "HEAD" { String::new() } else { self.snapshot(state) };
+        let mode = self.mode.borrow().clone();
+        let given = match mode {
+            Mode::OlderBody(revision) => published.iter().rfind(|state| state.revision() <= revision),
+            _ => Some(state),
+        };
+        let given = given.expect("a state");
+        let body = if asked.method == "HEAD" { String::new() } else { self.snapshot(given) };
+        if let (Mode::SlowDefinitions(wait), "GET") = (mode, asked.method.as_str()) {
+            let length = body.len();
+            let head =
+                format!("HTTP/1.1 200 X\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n");
+            out.write(head.as_bytes()).await?;
+            tokio::time::sleep(wait).await;
+            return out.write(body.as_bytes()).await;
+        }
         out.answer(200, &headers, &body, &asked.method).await
     }
 
@@ -372,7 +398,9 @@ impl Seen {
         modes.mark_unchanged();
         let mut states = self.truth.states.subscribe();
         if let Mode::NoStreams(status) = mode {
-            return out.answer(*status, "Content-Type: text/html\r\n", "no", "GET").await;
+            let wait = if matches!(status, 429 | 503) { "Retry-After: 60\r\n" } else { "" };
+            let headers = format!("Content-Type: text/html\r\n{wait}");
+            return out.answer(*status, &headers, "no", "GET").await;
         }
         let published = self.published();
         let history = self.history();
@@ -384,7 +412,9 @@ impl Seen {
         let newest = published.last().expect("a state");
         let last = asked.header("last-event-id").and_then(|id| id.split_once('.'));
         let mut at = match last {
-            Some((theirs, revision)) if theirs == history => revision.parse().expect("a revision"),
+            Some((theirs, revision)) if theirs == history && *mode != Mode::SnapshotStreams => {
+                revision.parse().expect("a revision")
+            }
             _ => {
                 let event = format!(
                     "event: snapshot\nid: {history}.{}\ndata: {}\n\n",
@@ -427,6 +457,9 @@ impl Seen {
     }
 
     async fn evaluate(&self, key: &str, asked: &Asked, out: &mut Out<'_>, mode: &Mode) -> io::Result<()> {
+        if let Mode::NoEvaluations(status) = mode {
+            return out.answer(*status, "Retry-After: 60\r\n", "{}", "POST").await;
+        }
         let published = self.published();
         let state = published.last().expect("a state");
         let compiled = CompiledCatalog::compile(state);

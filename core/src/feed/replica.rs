@@ -190,11 +190,6 @@ impl Replica {
         self.unsupported.iter().map(|(key, why)| (&**key, &**why))
     }
 
-    /// Whether the flag is one of these.
-    pub fn is_unsupported(&self, key: &str) -> bool {
-        self.unsupported.contains_key(key)
-    }
-
     /// The safe variant that a flag names, and its value; also of a flag that is unsupported.
     pub fn safe_variant(&self, key: &str) -> Option<(String, Value)> {
         if let Some(unread) = self.unread_flags.get(key) {
