@@ -458,6 +458,12 @@ pub struct StreamConfig {
     /// Streams open at once, at most half of the connections that clients may have; beyond it 503. `--streams-max`, default
     /// 5,000.
     pub streams_max: usize,
+    /// How many of them may carry notices for web pages and OFREP's providers; beyond it 503. What is left is for
+    /// definitions alone, however many pages there are. `None`: half. `--notice-streams-max`.
+    pub notices_max: Option<usize>,
+    /// Streams of one client token on this node; beyond it 429. One token serves all browsers of a site, and whoever
+    /// reads a page has it. `--client-token-streams-max`, default 1,000.
+    pub client_token_max: usize,
     /// How often a stream says how far it is when nothing else is said. `--stream-heartbeat-ms`, default 5 s.
     pub heartbeat: Duration,
     /// Changes kept for streams that resume or lag, of all environments together. Default 10,000.
@@ -468,10 +474,19 @@ pub struct StreamConfig {
     pub snapshots_bytes_max: usize,
 }
 
+impl StreamConfig {
+    /// Streams of notices open at once.
+    pub fn notices_max(&self) -> usize {
+        self.notices_max.unwrap_or(self.streams_max / 2)
+    }
+}
+
 impl Default for StreamConfig {
     fn default() -> Self {
         Self {
             streams_max: 5_000,
+            notices_max: None,
+            client_token_max: 1_000,
             heartbeat: Duration::from_secs(5),
             changes_max: 10_000,
             changes_bytes_max: 64 << 20,

@@ -76,6 +76,12 @@ struct Listening {
     /// Streams open at once, at most half of the connections; beyond it 503
     #[arg(long, env = "FLAGRAFT_STREAMS_MAX", value_name = "COUNT", default_value_t = 5_000)]
     streams_max: usize,
+    /// How many of them may be streams of notices, for web pages; beyond it 503. Default: half of --streams-max
+    #[arg(long, env = "FLAGRAFT_NOTICE_STREAMS_MAX", value_name = "COUNT")]
+    notice_streams_max: Option<usize>,
+    /// Streams of one client token; beyond it 429
+    #[arg(long, env = "FLAGRAFT_CLIENT_TOKEN_STREAMS_MAX", value_name = "COUNT", default_value_t = 1_000)]
+    client_token_streams_max: usize,
     /// How often a stream says how far it is
     #[arg(long, env = "FLAGRAFT_STREAM_HEARTBEAT_MS", value_name = "MS", default_value_t = 5_000)]
     stream_heartbeat_ms: u64,
@@ -294,6 +300,8 @@ impl ServeArgs {
             connections: ConnectionConfig { clients_max: listening.connections_max, ..base.connections },
             streams: StreamConfig {
                 streams_max: listening.streams_max,
+                notices_max: listening.notice_streams_max,
+                client_token_max: listening.client_token_streams_max,
                 heartbeat: ms(listening.stream_heartbeat_ms),
                 ..base.streams
             },
@@ -398,7 +406,7 @@ mod tests {
         let line = format!(
             "{MEMBER} --disk-reserve-bytes 14 --bootstrap --region eu --label rack=7,row=2 --cors-origin https://a.example,https://b.example \
              --read-deadline-ms 7 --writes-max 9 --drain-delay-ms 11 --snapshot-after-entries 12 --keep-entries 13 \
-             --streams-max 15 --stream-heartbeat-ms 16"
+             --streams-max 15 --stream-heartbeat-ms 16 --notice-streams-max 17 --client-token-streams-max 18"
         );
         let config = parse(&line).expect("parsed").config().expect("a config");
         assert_eq!(config.bootstrap.expect("founding").token_file, PathBuf::from("d/bootstrap-token"));
@@ -409,6 +417,7 @@ mod tests {
         assert_eq!((config.raft.snapshot_after_entries, config.raft.keep_entries), (12, 13));
         assert_eq!(config.disk.reserve_bytes, 14);
         assert_eq!((config.streams.streams_max, config.streams.heartbeat), (15, Duration::from_millis(16)));
+        assert_eq!((config.streams.notices_max, config.streams.client_token_max), (Some(17), 18));
         assert!(parse(&MEMBER.replace("1=127", "0=127")).expect("parsed").config().is_err(), "no node 0");
     }
 }

@@ -13,8 +13,10 @@ use super::{
     line::{Line, Taken},
 };
 
-/// Changes that are taken at once, at most.
+/// Changes that are taken at once, at most, and their bytes, beyond the first: what is taken is kept for its receiver
+/// alone, however little that reads.
 const TAKEN_MAX: usize = 64;
+const TAKEN_BYTES_MAX: usize = 1 << 20;
 
 /// A place in the changes of an environment.
 ///
@@ -55,7 +57,7 @@ impl Follower {
         Some((RevisionToken { history: self.history, revision: stands.seen }, stands.environment_revision))
     }
 
-    /// What came since. With [`Taken::Anew`] it needs a snapshot of a state that is published after this call: see
+    /// What came since, or the first of it: then [`Follower::woken`] returns at once. With [`Taken::Anew`] it needs a snapshot of a state that is published after this call: see
     /// [`Follower::begin`].
     pub fn take(&mut self) -> Taken {
         // In this order: what the lines lead to now is in this line then.
@@ -64,13 +66,15 @@ impl Follower {
             self.epoch = self.line.stands(0).0;
             return Taken::Anew;
         };
-        let taken = self.line.after(self.epoch, stands.seen, TAKEN_MAX);
+        let taken = self.line.after(self.epoch, stands.seen, TAKEN_MAX, TAKEN_BYTES_MAX);
         match &taken {
-            Taken::Changes(changes) => {
+            Taken::Changes { changes, is_all } => {
                 if let Some(last) = changes.last() {
                     *stands = Stands { seen: last.revision, environment_revision: last.revision };
                 }
-                if changes.len() < TAKEN_MAX && epoch == self.epoch {
+                if !is_all {
+                    self.wake.mark_changed();
+                } else if epoch == self.epoch {
                     stands.seen = stands.seen.max(upto);
                 }
             }
@@ -88,6 +92,8 @@ impl Follower {
         self.history = snapshot.revision.history;
         let environment_revision = snapshot.environment_revision;
         self.stands = Some(Stands { seen: snapshot.revision.revision, environment_revision });
+        // What came since it was made woke nobody who waited for it.
+        self.wake.mark_changed();
     }
 
     /// Goes on from a state of which the receiver needs nothing but its revision. `false` when that has no such

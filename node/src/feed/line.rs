@@ -22,9 +22,12 @@ pub(crate) struct Change {
 /// What came after a revision.
 #[derive(Debug)]
 pub(crate) enum Taken {
-    /// These changes, in order; none of those that came after them up to now is left out, unless there are as many as
-    /// were asked for.
-    Changes(Vec<Change>),
+    /// The next changes, in order.
+    Changes {
+        changes: Vec<Change>,
+        /// Whether none came after them up to now.
+        is_all: bool,
+    },
     /// A revision was not heard singly, so that nobody can go on: what follows needs a snapshot.
     Anew,
     /// Some of it is forgotten.
@@ -97,8 +100,9 @@ impl Line {
         std::mem::take(&mut ring.changes).iter().map(|change| change.frame.len()).sum()
     }
 
-    /// At most `max` changes after the revision `seen`, which was seen in the life `epoch`.
-    pub fn after(&self, epoch: u64, seen: u64, max: usize) -> Taken {
+    /// At most `max` changes after the revision `seen`, which was seen in the life `epoch`; the first of them, and as many
+    /// more as have `bytes_max` bytes with it.
+    pub fn after(&self, epoch: u64, seen: u64, max: usize, bytes_max: usize) -> Taken {
         let ring = self.ring();
         if ring.deleted {
             return Taken::Deleted;
@@ -110,7 +114,15 @@ impl Line {
             return Taken::Lost;
         }
         let first = ring.changes.partition_point(|change| change.revision <= seen);
-        Taken::Changes(ring.changes.range(first..).take(max).cloned().collect())
+        let mut bytes: usize = 0;
+        let fits = |change: &&Change| {
+            let is_first = bytes == 0;
+            bytes = bytes.saturating_add(change.frame.len());
+            is_first || bytes <= bytes_max
+        };
+        let changes: Vec<Change> = ring.changes.range(first..).take(max).take_while(fits).cloned().collect();
+        let is_all = first.saturating_add(changes.len()) >= ring.changes.len();
+        Taken::Changes { changes, is_all }
     }
 
     /// The life that this is, and the revision that last touched the environment up to `seen`; `None` for the latter
@@ -139,7 +151,7 @@ mod tests {
 
     fn revisions(taken: Taken) -> Vec<u64> {
         match taken {
-            Taken::Changes(changes) => changes.iter().map(|change| change.revision).collect(),
+            Taken::Changes { changes, .. } => changes.iter().map(|change| change.revision).collect(),
             other => panic!("{other:?}"),
         }
     }
@@ -152,22 +164,30 @@ mod tests {
         for (revision, previous) in [(7, 5), (8, 7), (12, 8)] {
             line.push(change(revision, previous));
         }
-        assert_eq!(revisions(line.after(1, 5, 9)), [7, 8, 12]);
-        assert_eq!(revisions(line.after(1, 7, 1)), [8]);
-        assert_eq!(revisions(line.after(1, 10, 9)), [12], "a revision that touched another environment");
-        assert_eq!(revisions(line.after(1, 99, 9)), [] as [u64; 0]);
+        assert_eq!(revisions(line.after(1, 5, 9, 99)), [7, 8, 12]);
+        assert_eq!(revisions(line.after(1, 7, 1, 99)), [8]);
+        assert_eq!(revisions(line.after(1, 10, 9, 99)), [12], "a revision that touched another environment");
+        assert_eq!(revisions(line.after(1, 99, 9, 99)), [] as [u64; 0]);
         assert_eq!((line.stands(7).1, line.stands(10).1, line.stands(12).1), (Some(7), Some(8), Some(12)));
-        assert!(matches!(line.after(1, 4, 9), Taken::Lost));
+        assert!(matches!(line.after(1, 4, 9, 99), Taken::Lost));
+        // Each has 10 bytes.
+        for (max, bytes_max, taken, all) in
+            [(9, 29, 2, false), (9, 30, 3, true), (2, 99, 2, false), (9, 1, 1, false), (3, 99, 3, true)]
+        {
+            let after = line.after(1, 5, max, bytes_max);
+            let Taken::Changes { changes, is_all } = after else { panic!("{after:?}") };
+            assert_eq!((changes.len(), is_all), (taken, all), "{max} {bytes_max}");
+        }
 
         assert_eq!(line.forget_oldest(), 10);
-        assert!(matches!(line.after(1, 6, 9), Taken::Lost));
-        assert_eq!(revisions(line.after(1, 7, 9)), [8, 12]);
+        assert!(matches!(line.after(1, 6, 9, 99), Taken::Lost));
+        assert_eq!(revisions(line.after(1, 7, 9, 99)), [8, 12]);
 
         line.begin_anew(2, 20);
-        assert!(matches!(line.after(1, 12, 9), Taken::Anew));
-        assert_eq!(revisions(line.after(2, 20, 9)), [] as [u64; 0]);
+        assert!(matches!(line.after(1, 12, 9, 99), Taken::Anew));
+        assert_eq!(revisions(line.after(2, 20, 9, 99)), [] as [u64; 0]);
         line.push(change(21, 20));
         assert_eq!(line.delete(), 10);
-        assert!(matches!(line.after(2, 20, 9), Taken::Deleted));
+        assert!(matches!(line.after(2, 20, 9, 99), Taken::Deleted));
     }
 }

@@ -9,36 +9,49 @@
 
 mod follower;
 pub(crate) mod frame;
+mod keeper;
 mod line;
 mod lines;
 mod metrics;
+mod room;
 mod snapshots;
 
 use std::{
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
+    time::Duration,
 };
 
-use flagraft_core::state::State;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use flagraft_core::{identity::RevisionToken, state::State, token::Token};
+use tokio::sync::watch;
 
 pub use self::metrics::FeedMetrics;
 pub(crate) use self::{
     follower::Follower,
-    line::Taken,
+    line::{Change, Taken},
     lines::Place,
     metrics::{Ended, StreamKind},
+    room::NoRoom,
     snapshots::{NoSnapshot, Snapshot},
 };
 use self::{
-    lines::{Kept, Lines, tell},
+    keeper::Keeper,
+    lines::{Kept, Lines},
+    room::{Room, Seat},
     snapshots::Snapshots,
 };
 use crate::{
     config::StreamConfig,
-    raft::{Heard, Published, Replica, Revisions},
+    raft::{Published, Replica, Revisions},
 };
+
+/// Why a revision that is published can't be followed from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the streams of this node do not come up to revision {wanted}, which it has published")]
+pub(crate) struct NotReached {
+    wanted: u64,
+}
 
 /// What streams of this node are told.
 pub(crate) struct Feed {
@@ -49,7 +62,7 @@ pub(crate) struct Feed {
 struct Shared {
     lines: Mutex<Lines>,
     snapshots: Snapshots,
-    permits: Arc<Semaphore>,
+    room: Room,
     closing: watch::Sender<bool>,
     /// The revision that all lines lead to.
     reached: watch::Sender<u64>,
@@ -57,8 +70,39 @@ struct Shared {
 }
 
 impl Shared {
+    fn new(at: State, config: &StreamConfig, metrics: FeedMetrics) -> Self {
+        let kept = Kept { changes_max: config.changes_max, bytes_max: config.changes_bytes_max };
+        let reached = watch::Sender::new(at.revision());
+        Self {
+            lines: Mutex::new(Lines::new(at, kept)),
+            snapshots: Snapshots::new(config.snapshots_bytes_max),
+            room: Room::new(config),
+            closing: watch::Sender::new(false),
+            reached,
+            metrics,
+        }
+    }
+
     fn lines(&self) -> MutexGuard<'_, Lines> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// See [`Feed::reached`].
+    async fn reached(&self, revision: u64, within: Duration) -> Result<(), NotReached> {
+        let mut reached = self.reached.subscribe();
+        // The sender lives as long as `self`.
+        let reached = tokio::time::timeout(within, reached.wait_for(|reached| *reached >= revision)).await;
+        reached.is_ok_and(|reached| reached.is_ok()).then_some(()).ok_or(NotReached { wanted: revision })
+    }
+
+    /// See [`Feed::follow`].
+    fn follow(self: &Arc<Self>, place: &Place, from: Option<RevisionToken>) -> Option<Follower> {
+        let mut lines = self.lines();
+        let line = lines.line(place)?;
+        let history = lines.history()?;
+        drop(lines);
+        let from = from.filter(|from| from.history == history).map(|from| from.revision);
+        Some(Follower::new(Arc::clone(self), line, history, from))
     }
 }
 
@@ -71,62 +115,51 @@ impl Feed {
         let revisions = replica.revisions();
         // In this order: a revision that comes between is heard of, though it is there already.
         revisions.follow();
-        let kept = Kept { changes_max: config.changes_max, bytes_max: config.changes_bytes_max };
-        let lines = Lines::new(replica.published().state.clone(), kept);
-        let reached = watch::Sender::new(lines.upto().1);
-        let shared = Arc::new(Shared {
-            lines: Mutex::new(lines),
-            snapshots: Snapshots::new(config.snapshots_bytes_max),
-            permits: Arc::new(Semaphore::new(config.streams_max)),
-            closing: watch::Sender::new(false),
-            reached,
-            metrics,
-        });
-        let keeper = Keeper { shared: Arc::clone(&shared), revisions: revisions.clone() };
-        thread::Builder::new().name("flagraft-feed".to_owned()).spawn(move || keeper.run())?;
+        let shared = Arc::new(Shared::new(replica.published().state.clone(), config, metrics));
+        let (keeper, heard) = (Keeper::new(Arc::clone(&shared)), revisions.clone());
+        thread::Builder::new().name("flagraft-feed".to_owned()).spawn(move || keeper.run(&heard))?;
         Ok(Self { shared, revisions })
     }
 
-    /// Returns once what is published up to `revision` can be followed from. There is no deadline.
-    pub async fn reached(&self, revision: u64) {
-        let mut reached = self.shared.reached.subscribe();
-        // The sender lives as long as `self`.
-        _ = reached.wait_for(|reached| *reached >= revision).await.is_ok();
+    /// Waits until what is published up to `revision` can be followed from.
+    ///
+    /// # Errors
+    /// When it can't be within this time.
+    pub async fn reached(&self, revision: u64, within: Duration) -> Result<(), NotReached> {
+        self.shared.reached(revision, within).await
     }
 
-    /// Follows an environment from a revision of this history on, or from a snapshot that is still to be taken. `None`
-    /// when there is no such environment.
-    pub fn follow(&self, place: &Place, from: Option<u64>) -> Option<Follower> {
-        let mut lines = self.shared.lines();
-        let line = lines.line(place)?;
-        let history = lines.history()?;
-        drop(lines);
-        Some(Follower::new(Arc::clone(&self.shared), line, history, from))
+    /// Follows an environment from a revision on, or from a snapshot that is still to be taken: also where that revision
+    /// is of another history than what is followed by now. `None` when there is no such environment.
+    pub fn follow(&self, place: &Place, from: Option<RevisionToken>) -> Option<Follower> {
+        self.shared.follow(place, from)
     }
 
-    /// The environment as this state has it, made once for all who ask at about the same time.
+    /// The environment as a state has it that `published` gives: that of the first call, or where it had to wait for its
+    /// turn, of a later one. Made once for all who ask at about the same time, and few at once.
     ///
     /// # Errors
     /// When there is no such environment, or it could not be made.
-    pub async fn snapshot(&self, published: &Arc<Published>, place: &Place) -> Result<Snapshot, NoSnapshot> {
+    pub async fn snapshot(
+        &self,
+        published: impl Fn() -> Arc<Published> + Send + Sync,
+        place: &Place,
+    ) -> Result<Snapshot, NoSnapshot> {
         self.shared.snapshots.of(published, place).await
     }
 
-    /// Room for one more stream; `None` when there are as many as may be, or this node stops.
-    pub fn open(&self, kind: StreamKind) -> Option<OpenStream> {
+    /// Opens one more stream of this token.
+    ///
+    /// # Errors
+    /// When there is no room for it, or this node stops.
+    pub fn open(&self, kind: StreamKind, token: &Token) -> Result<OpenStream, NoRoom> {
         if *self.shared.closing.borrow() {
-            return None;
+            return Err(NoRoom::Stopping);
         }
-        let permit = Arc::clone(&self.shared.permits).try_acquire_owned().ok()?;
+        let seat = self.shared.room.take(kind, token)?;
         self.shared.metrics.opened(kind);
         let closing = self.shared.closing.subscribe();
-        Some(OpenStream {
-            kind,
-            closing,
-            why: Ended::Gone,
-            metrics: self.shared.metrics.clone(),
-            _permit: permit,
-        })
+        Ok(OpenStream { kind, closing, why: Ended::Gone, metrics: self.shared.metrics.clone(), _seat: seat })
     }
 
     /// Ends all streams: they hold up the end of a node otherwise. No more are opened.
@@ -153,7 +186,7 @@ pub(crate) struct OpenStream {
     closing: watch::Receiver<bool>,
     why: Ended,
     metrics: FeedMetrics,
-    _permit: OwnedSemaphorePermit,
+    _seat: Seat,
 }
 
 impl OpenStream {
@@ -180,61 +213,5 @@ impl Drop for OpenStream {
     }
 }
 
-/// The thread that hears of revisions.
-struct Keeper {
-    shared: Arc<Shared>,
-    revisions: Revisions,
-}
-
-impl Keeper {
-    fn run(self) {
-        let mut at = self.shared.lines().at().clone();
-        while let Some(heard) = self.revisions.heard() {
-            match heard {
-                Heard::Leap(state) => {
-                    self.leap((*state).clone());
-                    at = *state;
-                }
-                Heard::Revisions(states) => {
-                    for after in states {
-                        self.revision(&at, after.clone());
-                        at = after;
-                    }
-                }
-            }
-        }
-    }
-
-    fn revision(&self, before: &State, after: State) {
-        let is_known = before.history() == after.history() && after.revision() <= before.revision();
-        if is_known {
-            return;
-        }
-        let follows =
-            before.history() == after.history() && before.revision().checked_add(1) == Some(after.revision());
-        // Ids count in one history.
-        if !follows {
-            return self.leap(after);
-        }
-        let revision = after.revision();
-        match tell(before, &after) {
-            Ok(told) => {
-                let to_wake = self.shared.lines().advance(after, told, &self.shared.metrics);
-                to_wake.iter().for_each(|line| line.wake());
-                self.shared.reached.send_replace(revision);
-            }
-            Err(error) => {
-                tracing::error!(%error, "a change could not be written for streams; they begin anew");
-                self.leap(after);
-            }
-        }
-    }
-
-    fn leap(&self, state: State) {
-        self.shared.metrics.leaps.inc();
-        let revision = state.revision();
-        let to_wake = self.shared.lines().begin_anew(state);
-        to_wake.iter().for_each(|line| line.wake());
-        self.shared.reached.send_replace(revision);
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use super::request::Asked;
 use crate::http::consistency::Stamp;
 
 /// Rises when the same state and context would be answered otherwise than by earlier versions of this program.
-const ANSWER_VERSION: u8 = 2;
+const ANSWER_VERSION: u8 = 3;
 
 /// `"<history>.<environment revision>.<hash>"`: what the flags were, and for whom they were evaluated.
 pub(super) fn of(asked: &Asked, stamp: &Stamp, environment_revision: u64) -> String {
@@ -19,7 +19,9 @@ pub(super) fn of(asked: &Asked, stamp: &Stamp, environment_revision: u64) -> Str
     // Maps are sorted by key, so equal contexts are equal texts. A text may hold every character but none that
     // separates the parts: JSON escapes it, and keys have none.
     let context = serde_json::to_string(&asked.context).unwrap_or_default();
-    let parts = [asked.flag_set_id().as_str(), view, &context].join("\0");
+    // The answer holds the ticket of its token: another token's is no good once that one is revoked.
+    let token_id = &asked.caller.token.spec.id;
+    let parts = [asked.flag_set_id().as_str(), view, token_id, &context].join("\0");
     let hash: [u8; 32] = Sha256::new().chain_update([ANSWER_VERSION]).chain_update(parts).finalize().into();
     let [a, b, c, d, e, f, g, h, ..] = hash;
     format!("\"{token}.{}\"", hex::encode([a, b, c, d, e, f, g, h]))

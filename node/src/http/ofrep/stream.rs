@@ -6,18 +6,18 @@ use axum::{
     http::{HeaderMap, Method},
     response::Response,
 };
-use flagraft_core::{flag::Exposure, identity::RevisionToken, token::TokenKind};
+use flagraft_core::{flag::Exposure, identity::RevisionToken, project::Flag, token::TokenKind};
 use serde::Serialize;
 use std::time::Instant;
 
-use super::{failure::Failure, request::parameter, ticket};
+use super::{failure::Failure, gate::withheld, request::parameter, ticket};
 use crate::{
     feed::{Ended, StreamKind, Taken, frame},
     http::{
         App,
         consistency::View,
         error::ApiError,
-        stream::{Session, Speaks, Turn, answer, answer_to_head, last_event_id},
+        stream::{Session, Speaks, Turn, answer, answer_to_head, last_event_id, reached},
     },
 };
 
@@ -85,12 +85,11 @@ async fn begin(
         ApiError::not_found("environment", format!("{project}/{environment}")).stamped(&view.stamp)
     };
     // All that was published before is heard of at once: the environment may be that new.
-    app.node.feed().reached(view.stamp.revision).await;
+    reached(app, &view, app.options.read_deadline.default).await?;
     let follower = app.node.feed().follow(&place, None).ok_or_else(gone)?;
-    let turns = app.node.reads().suspect_turns();
     let session = Session::open(app, StreamKind::Notices, &token, place.clone(), follower)
         .map_err(|error| error.stamped(&view.stamp))?;
-    let mut notices = Notices { session, kind, told: last, turns };
+    let mut notices = Notices { session, kind, told: last, depends: None, served: None };
     let mut first = notices.news().map_err(|_| gone())?;
     if first.is_empty() {
         first.push(frame::COMMENT);
@@ -104,8 +103,20 @@ struct Notices {
     kind: TokenKind,
     /// The state that the receiver was told of last.
     told: Option<RevisionToken>,
-    /// How often this node had begun or ceased to serve safe variants then.
+    /// Whether any flag that it sees depends on whether it is confirmed, in the state that is named.
+    depends: Option<(RevisionToken, bool)>,
+    /// How such flags were served when it was told last. `None` at first: what was served with the state that it has seen,
+    /// by another node or before a turn of this one, is not known.
+    served: Option<Served>,
+}
+
+/// How flags are served that depend on whether they are confirmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Served {
+    /// How often this node had begun or ceased to confirm.
     turns: u64,
+    /// How many flags it does not serve as they are known, since nobody confirms them.
+    withheld: usize,
 }
 
 impl Speaks for Notices {
@@ -132,8 +143,8 @@ impl Notices {
     fn news(&mut self) -> Result<Vec<Bytes>, Ended> {
         loop {
             match self.session.follower.take() {
-                Taken::Changes(changes) if changes.is_empty() => break,
-                Taken::Changes(_) => {}
+                Taken::Changes { is_all: true, .. } => break,
+                Taken::Changes { is_all: false, .. } => {}
                 // Whatever was missed is said by the next notice.
                 Taken::Anew | Taken::Lost => {
                     let published = self.session.app.node.published();
@@ -146,9 +157,9 @@ impl Notices {
         }
         let Some((seen, environment_revision)) = self.session.follower.seen() else { return Ok(Vec::new()) };
         let now = RevisionToken { history: seen.history, revision: environment_revision };
-        let turns = self.session.app.node.reads().suspect_turns();
-        let is_served_otherwise = turns != self.turns && self.sees_critical();
-        self.turns = turns;
+        let served = self.depends(now).then(|| self.serves());
+        let is_served_otherwise = served.is_some() && served != self.served;
+        self.served = served;
         if self.told == Some(now) && !is_served_otherwise {
             return Ok(Vec::new());
         }
@@ -162,13 +173,36 @@ impl Notices {
         Ok(vec![event])
     }
 
-    /// Whether any flag that the receiver sees is critical: only then does it matter whether safe variants are served.
-    fn sees_critical(&self) -> bool {
+    /// Whether any flag that the receiver sees depends on whether it is confirmed. Worked out once for each state.
+    fn depends(&mut self, now: RevisionToken) -> bool {
+        match self.depends {
+            Some((at, depends)) if at == now => depends,
+            _ => {
+                // At the greatest age all are withheld that ever are.
+                let depends = self.withheld(None) > 0;
+                self.depends = Some((now, depends));
+                depends
+            }
+        }
+    }
+
+    fn serves(&self) -> Served {
+        let reads = self.session.app.node.reads();
+        // In this order: a turn that comes between is seen the next time.
+        let turns = reads.suspect_turns();
+        // As the age grows, more flags are beyond their bound, or their grace.
+        let withheld = if reads.is_suspect() { self.withheld(reads.age_ms()) } else { 0 };
+        Served { turns, withheld }
+    }
+
+    /// How many flags that the receiver sees are not served as they are known when nobody confirms them, at this age;
+    /// `None`: at the greatest.
+    fn withheld(&self, age_ms: Option<u64>) -> usize {
         let published = self.session.app.node.published();
         let (project, environment) = &self.session.place;
-        published.catalog.environment(project, environment).is_some_and(|compiled| {
-            let mut flags = compiled.critical().iter().filter_map(|key| compiled.flag(key));
-            flags.any(|flag| self.kind != TokenKind::Client || flag.definition.exposure == Exposure::Client)
-        })
+        let sees =
+            |flag: &Flag| self.kind != TokenKind::Client || flag.definition.exposure == Exposure::Client;
+        let compiled = published.catalog.environment(project, environment);
+        compiled.map_or(0, |compiled| withheld(compiled, sees, age_ms))
     }
 }

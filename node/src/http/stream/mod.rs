@@ -5,6 +5,8 @@
 
 mod session;
 
+use std::time::Duration;
+
 use axum::{
     body::{Body, Bytes},
     extract::State,
@@ -32,7 +34,7 @@ use super::{
     terms::{ReadTerms, text},
 };
 use crate::{
-    feed::{Ended, NoSnapshot, Place, StreamKind, Taken, frame},
+    feed::{Change, Ended, NoSnapshot, Place, StreamKind, Taken, frame},
     reads::RevisionUnavailable,
 };
 
@@ -67,7 +69,8 @@ pub(super) async fn definitions(
     } else if method == Method::HEAD {
         StatusCode::OK.into_response()
     } else {
-        let made = app.node.feed().snapshot(&view.published(), &place).await;
+        // What the ETag and the headers name, and nothing newer.
+        let made = app.node.feed().snapshot(|| view.published(), &place).await;
         let snapshot = made.map_err(|error| stamped(no_snapshot(error, &at.environment)))?;
         let pieces = snapshot.document();
         let length: usize = pieces.iter().map(Bytes::len).sum();
@@ -114,7 +117,7 @@ pub(super) async fn stream(
     }
     let gone = || stamped(ApiError::not_found("environment", &at.environment));
     // All that was published before is heard of at once: the environment may be that new.
-    app.node.feed().reached(view.stamp.revision).await;
+    reached(&app, &view, terms.left()).await?;
     let follower = app.node.feed().follow(&place, from).ok_or_else(gone)?;
     let session = Session::open(&app, StreamKind::Definitions, &caller.token, place, follower);
     let mut definitions = Definitions { session: session.map_err(stamped)? };
@@ -128,6 +131,14 @@ pub(super) async fn stream(
     Ok(view.stamp.answer(answer(definitions, first)))
 }
 
+/// Waits until the state of a view can be followed from; 503 when it can't be within this time.
+pub(super) async fn reached(app: &App, view: &View, within: Duration) -> Result<(), ApiError> {
+    let reached = app.node.feed().reached(view.stamp.revision, within).await;
+    reached.map_err(|error| {
+        ApiError::unavailable(format!("{error}; ask again, or another node")).stamped(&view.stamp)
+    })
+}
+
 /// What a stream is asked to go on from.
 pub(super) fn last_event_id(headers: &HeaderMap) -> Result<Option<RevisionToken>, ApiError> {
     let Some(text) = text(headers, &LAST_EVENT_ID)? else { return Ok(None) };
@@ -139,7 +150,11 @@ pub(super) fn last_event_id(headers: &HeaderMap) -> Result<Option<RevisionToken>
 
 /// Waits until this node has published what the receiver has seen: it must never be given an older state. `None` for an id
 /// of another history, after which nothing can come here.
-async fn arrived(app: &App, terms: &ReadTerms, last: RevisionToken) -> Result<Option<u64>, ApiError> {
+async fn arrived(
+    app: &App,
+    terms: &ReadTerms,
+    last: RevisionToken,
+) -> Result<Option<RevisionToken>, ApiError> {
     match app.node.reads().await_revision(last, terms.left()).await {
         Ok(_) => {}
         Err(RevisionUnavailable::OtherHistory) => return Ok(None),
@@ -150,7 +165,7 @@ async fn arrived(app: &App, terms: &ReadTerms, last: RevisionToken) -> Result<Op
             .stamped(&View::local(app).stamp));
         }
     }
-    Ok(Some(last.revision))
+    Ok(Some(last))
 }
 
 /// A stream of definitions.
@@ -177,36 +192,33 @@ impl Speaks for Definitions {
 }
 
 impl Definitions {
-    /// The events that came since.
+    /// The events that came since, or the first of them: what is not given yet is kept for all, and not for this stream.
     async fn news(&mut self) -> Result<Vec<Bytes>, Ended> {
         let session = &mut self.session;
-        let mut pieces = Vec::new();
-        loop {
-            match session.follower.take() {
-                Taken::Changes(changes) if changes.is_empty() => return Ok(pieces),
-                Taken::Changes(changes) => {
-                    for change in changes {
-                        session.sent("change");
-                        pieces.push(change.frame);
-                    }
-                }
-                Taken::Anew => {
-                    let published = session.app.node.published();
-                    let snapshot = session.app.node.feed().snapshot(&published, &session.place).await;
-                    let snapshot = snapshot.map_err(|error| match error {
-                        NoSnapshot::Deleted => Ended::Deleted,
-                        NoSnapshot::Failed(why) => {
-                            tracing::error!(%why, "a stream ends, for its snapshot could not be written");
-                            Ended::Failed
-                        }
-                    })?;
-                    session.follower.begin(&snapshot);
-                    session.sent("snapshot");
-                    pieces.extend(snapshot.event());
-                }
-                Taken::Lost => return Err(Ended::Slow),
-                Taken::Deleted => return Err(Ended::Deleted),
+        match session.follower.take() {
+            Taken::Changes { changes, .. } => {
+                let frame = |change: Change| {
+                    session.sent("change");
+                    change.frame
+                };
+                Ok(changes.into_iter().map(frame).collect())
             }
+            Taken::Anew => {
+                let node = &session.app.node;
+                let snapshot = node.feed().snapshot(|| node.published(), &session.place).await;
+                let snapshot = snapshot.map_err(|error| match error {
+                    NoSnapshot::Deleted => Ended::Deleted,
+                    NoSnapshot::Failed(why) => {
+                        tracing::error!(%why, "a stream ends, for its snapshot could not be written");
+                        Ended::Failed
+                    }
+                })?;
+                session.follower.begin(&snapshot);
+                session.sent("snapshot");
+                Ok(snapshot.event().into())
+            }
+            Taken::Lost => Err(Ended::Slow),
+            Taken::Deleted => Err(Ended::Deleted),
         }
     }
 

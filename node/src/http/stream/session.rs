@@ -17,13 +17,19 @@ use tokio::time::{Duration, Instant, Interval, MissedTickBehavior, interval};
 
 use crate::{
     clock::wall_ms,
-    feed::{Ended, Follower, OpenStream, Place, StreamKind},
+    feed::{Ended, Follower, NoRoom, OpenStream, Place, StreamKind},
     http::{App, auth, error::ApiError},
 };
 
 /// How often it is seen whether the token of a stream is still good: one that was revoked, or has expired, ends it within
 /// a second.
 const CHECK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How long whoever has too many streams is to wait before the next attempt.
+const TOKEN_PAUSE: Duration = Duration::from_secs(10);
+
+/// Bytes that are given without another look at the token, at most.
+const PIECE_MAX: usize = 64 << 10;
 
 /// Not to be held back by a proxy until there is more of it.
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -59,11 +65,14 @@ impl Session {
         place: Place,
         follower: Follower,
     ) -> Result<Self, ApiError> {
-        let open = app.node.feed().open(kind).ok_or_else(|| {
-            ApiError::unavailable(
-                "this node stops, or carries as many streams as its setting --streams-max lets it; ask another node, or \
-                 poll",
-            )
+        let open = app.node.feed().open(kind, token).map_err(|no_room| match no_room {
+            NoRoom::Stopping | NoRoom::Streams | NoRoom::Notices => {
+                ApiError::unavailable(no_room.to_string())
+            }
+            NoRoom::Token => {
+                app.node.metrics().rate_limited("client_token_streams");
+                ApiError::too_many_requests(no_room.to_string(), TOKEN_PAUSE)
+            }
         })?;
         let mut checks = interval(CHECK_INTERVAL);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -130,7 +139,15 @@ pub(in crate::http) trait Speaks: Send + 'static {
 pub(in crate::http) fn answer<S: Speaks>(stream: S, first: Vec<Bytes>) -> Response {
     let pieces = stream::unfold((stream, VecDeque::from(first)), |(mut stream, mut waiting)| async move {
         loop {
-            if let Some(piece) = waiting.pop_front() {
+            if let Some(mut piece) = waiting.pop_front() {
+                // Whoever reads slowly is not given for minutes what was made ready in a moment.
+                if !stream.session().is_still_allowed() {
+                    stream.session().open.ends(Ended::Token);
+                    return None;
+                }
+                if piece.len() > PIECE_MAX {
+                    waiting.push_front(piece.split_off(PIECE_MAX));
+                }
                 return Some((Ok::<_, Infallible>(piece), (stream, waiting)));
             }
             match stream.next().await {

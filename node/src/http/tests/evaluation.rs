@@ -107,6 +107,20 @@ async fn a_bulk_answer_has_all_flags_in_key_order_and_an_etag_for_them_and_the_c
     );
 }
 
+/// An answer holds the ticket of its token, which dies with that: whoever comes with a new token needs a new answer.
+#[tokio::test]
+async fn an_answer_to_another_token_is_not_the_same() {
+    let api = Api::shop().await;
+    let (one, other) = (api.client("production").await, api.client("production").await);
+    let ask = |token: &str| api.bulk(token).json(&json!({}));
+    let answer = ask(&one).send().await.expect(200);
+    let etag = answer.header("etag").to_owned();
+    ask(&one).header("if-none-match", &etag).send().await.expect(304);
+    let others = ask(&other).header("if-none-match", &etag).send().await.expect(200);
+    assert_eq!(others.json()["flags"], answer.json()["flags"]);
+    assert_ne!(others.json()["eventStreams"], answer.json()["eventStreams"]);
+}
+
 #[tokio::test]
 async fn without_a_quorum_critical_flags_have_their_safe_variant_and_nothing_is_unchanged() {
     let api = Api::shop().await;

@@ -161,6 +161,61 @@ async fn a_revoked_token_is_told_nothing_more() {
     assert!(ended(&api, "definitions", "token").await);
 }
 
+/// Nor is a receiver given, after that, what was made ready for it before: not the rest of a snapshot, and not the
+/// changes that it was slow to take.
+#[tokio::test]
+async fn a_revoked_token_is_not_given_what_was_made_ready_for_it() {
+    let api = Api::shop().await;
+    let large = "x".repeat(60_000);
+    let put = |key: &str| {
+        json!({"reason": "r", "operations": [{"op": "flag.put", "flag": {"key": key, "type": "string",
+            "variants": {"a": large, "b": "b"}}}]})
+    };
+    for key in ["large-1", "large-2", "large-3"] {
+        api.change(put(key)).await;
+    }
+    let revoke = async |last: Option<&str>| {
+        let token = api.service("production").await;
+        let mut stream = api.stream(&token, last).await;
+        let first = stream.piece().await;
+        let state = api.node.published().state.clone();
+        let id = state.tokens().max_by_key(|token| token.revision).expect("a token").spec.id.clone();
+        api.owner(Method::DELETE, &format!("/api/v1/tokens/{id}?reason=lost")).send().await.expect(200);
+        assert_eq!(stream.rest().await, []);
+        first
+    };
+    let first = revoke(None).await;
+    assert!(first.starts_with("event: snapshot"), "{first:.100}");
+    let last = api.stream(&api.owner, None).await.expect("snapshot").await.id;
+    for on in [false, true, false] {
+        api.switch("plain", "production", on).await;
+    }
+    let first = revoke(Some(&last)).await;
+    assert!(first.starts_with("event: change") && first.matches("event:").count() == 1, "{first}");
+}
+
+/// However many changes a stream lacks, few of them are taken out of the memory that all share before they are read.
+#[tokio::test]
+async fn a_stream_takes_changes_as_it_reads_them() {
+    let api = Api::shop().await;
+    let mut quick = api.stream(&api.owner, None).await;
+    let last = quick.expect("snapshot").await.id;
+    let mut revisions = Vec::new();
+    for number in 0..70 {
+        revisions.push(api.switch("plain", "production", number % 2 == 1).await);
+    }
+    let mut slow = api.stream(&api.owner, Some(&last)).await;
+    let taken = |metrics: &str| {
+        let name = r#"flagraft_stream_events_total{event="change",kind="definitions"} "#;
+        metrics.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned)
+    };
+    assert_eq!(taken(&api.get("/metrics").await.text).as_deref(), Some("64"));
+    for revision in &revisions {
+        assert_eq!(slow.change().await.revision(), *revision);
+        assert_eq!(quick.change().await.revision(), *revision);
+    }
+}
+
 #[tokio::test]
 async fn a_stream_ends_with_its_environment_and_one_that_is_made_anew_has_no_past() {
     let api = Api::shop().await;

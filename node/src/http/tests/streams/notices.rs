@@ -88,6 +88,85 @@ async fn a_ticket_opens_the_stream_of_its_token_alone_and_dies_with_it() {
     open(&api, &others, None).await.expect("message").await;
 }
 
+/// Whether safe variants were served with a state is nothing that its id says: the node before may have given them.
+#[tokio::test]
+async fn who_sees_a_flag_that_may_be_withheld_is_told_whenever_a_stream_is_opened() {
+    let api = Api::shop().await;
+    let (service, client) = (api.service("production").await, api.client("production").await);
+    let (of_service, of_client) = (address(&api, &service).await, address(&api, &client).await);
+    let last = open(&api, &of_service, None).await.expect("message").await.id;
+    assert_eq!(open(&api, &of_service, Some(&last)).await.expect("message").await.id, last);
+
+    // The client sees none such, then one that stays as it is at any age, then one that does not.
+    let bounded = |key: &str, on_stale: &str| {
+        json!({"reason": "r", "operations": [{"op": "flag.put", "flag": {"key": key, "type": "boolean",
+            "variants": {"on": true, "off": false}, "safe_variant": "off", "exposure": "client",
+            "max_age_ms": 60_000, "on_stale": on_stale}}]})
+    };
+    api.change(bounded("served", "serve")).await;
+    let last = open(&api, &of_client, None).await.expect("message").await.id;
+    let mut silent = open(&api, &of_client, Some(&last)).await;
+    api.change(bounded("withheld", "safe-variant")).await;
+    let next = silent.expect("message").await.id;
+    assert_ne!(next, last, "before that there was nothing to say");
+    assert_eq!(open(&api, &of_client, Some(&next)).await.expect("message").await.id, next);
+}
+
+/// Whoever reads a page has its token: it must not be able to take every stream of a node.
+#[tokio::test]
+async fn notices_leave_room_for_definitions_and_a_client_token_for_others() {
+    let api = Api::shop_with(|config| {
+        config.streams.streams_max = 4;
+        config.streams.notices_max = Some(3);
+        config.streams.client_token_max = 2;
+    })
+    .await;
+    let (greedy, other) = (api.client("production").await, api.client("production").await);
+    let service = api.service("production").await;
+    let (greedy, other) = (address(&api, &greedy).await, address(&api, &other).await);
+    let of_service = address(&api, &service).await;
+    let refused = async |path: &str, status: u16| {
+        let refused = api.call(Method::GET, path).send().await.expect(status);
+        assert!(!refused.header("retry-after").is_empty(), "{refused:?}");
+        refused.text
+    };
+    let mut first = open(&api, &greedy, None).await;
+    let second = open(&api, &greedy, None).await;
+    let why = refused(&greedy, 429).await;
+    assert!(why.contains("--client-token-streams-max"), "{why}");
+    let metrics = api.get("/metrics").await.text;
+    assert!(metrics.contains("flagraft_rate_limited_total{limit=\"client_token_streams\"} 1"), "{metrics}");
+
+    let mut third = open(&api, &other, None).await;
+    for full in [&other, &of_service] {
+        let why = refused(full, 503).await;
+        assert!(why.contains("--notice-streams-max"), "{why}");
+    }
+    let mut definitions = api.stream(&service, None).await;
+    definitions.expect("snapshot").await;
+    // What is given back is there again, for each of the counts.
+    drop(second);
+    let again = open(&api, &greedy, None).await;
+    for stream in [&mut first, &mut third] {
+        stream.expect("message").await;
+    }
+    refused(&greedy, 429).await;
+    drop((again, first, third));
+    for _ in 0..3 {
+        open(&api, &greedy, None).await.expect("message").await;
+    }
+}
+
+#[tokio::test]
+async fn half_of_the_streams_may_be_notices_where_nothing_else_is_said() {
+    let api = Api::shop_with(|config| config.streams.streams_max = 2).await;
+    let token = api.service("production").await;
+    let address = address(&api, &token).await;
+    let _one = open(&api, &address, None).await;
+    api.call(Method::GET, &address).send().await.expect(503);
+    api.stream(&token, None).await.expect("snapshot").await;
+}
+
 #[tokio::test]
 async fn browsers_of_configured_origins_may_follow() {
     let api = Api::start_with(|options| options.cors_origins = vec!["https://shop.example".to_owned()]).await;

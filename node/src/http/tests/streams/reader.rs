@@ -81,6 +81,13 @@ impl Reader {
         }
     }
 
+    /// The next bytes, as they come.
+    pub(super) async fn piece(&mut self) -> String {
+        let piece = tokio::time::timeout(PATIENCE, self.body.next()).await.expect("more");
+        let piece = piece.expect("it goes on").expect("bodies do not fail");
+        String::from_utf8(piece.to_vec()).expect("UTF-8")
+    }
+
     /// The next event, if it is of this kind.
     pub(super) async fn expect(&mut self, kind: &str) -> Event {
         let event = self.next().await.unwrap_or_else(|| panic!("the stream has ended before {kind}"));
