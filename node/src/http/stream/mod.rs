@@ -5,7 +5,7 @@
 
 mod session;
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
@@ -67,14 +67,15 @@ pub(super) async fn definitions(
     let mut response = if etag.to_str().is_ok_and(|etag| matches(&candidates(&headers), etag)) {
         StatusCode::NOT_MODIFIED.into_response()
     } else if method == Method::HEAD {
-        StatusCode::OK.into_response()
+        // A body of no known length, for one of none would say that the definitions have no bytes.
+        Body::from_stream(stream::empty::<Result<Bytes, Infallible>>()).into_response()
     } else {
         // What the ETag and the headers name, and nothing newer.
         let made = app.node.feed().snapshot(|| view.published(), &place).await;
         let snapshot = made.map_err(|error| stamped(no_snapshot(error, &at.environment)))?;
         let pieces = snapshot.document();
         let length: usize = pieces.iter().map(Bytes::len).sum();
-        let pieces = stream::iter(pieces.map(Ok::<_, std::convert::Infallible>));
+        let pieces = stream::iter(pieces.map(Ok::<_, Infallible>));
         let mut response = Body::from_stream(pieces).into_response();
         response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
         response
