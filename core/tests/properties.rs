@@ -5,15 +5,15 @@ mod answers;
 #[path = "common/changes.rs"]
 mod changes;
 mod common;
+#[path = "common/random.rs"]
+mod random;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt::Debug,
     sync::Arc,
 };
 
 use answers::Answers;
-use arbitrary::Unstructured;
 use common::{Catalog, PROJECT};
 use flagraft_core::{
     compiled::{CompiledCatalog, CompiledEnvironment},
@@ -24,40 +24,16 @@ use flagraft_core::{
     state::State,
 };
 use proptest::{collection::vec, prelude::*, strategy::ValueTree, test_runner::TestRunner};
+use random::{context, founded, made};
 use serde_json::{Map, Value, json};
-
-/// So many random bytes make one thing. What a thing needs beyond them is made of zeros: the simplest there is.
-const BYTES: usize = 512;
-
-/// Things that are made of bytes, of random ones.
-fn made<T: Debug>(make: impl Fn(&mut Unstructured<'_>) -> arbitrary::Result<T>) -> impl Strategy<Value = T> {
-    Just(())
-        .prop_perturb(|(), mut random| {
-            let mut bytes = [0; BYTES];
-            random.fill_bytes(&mut bytes);
-            bytes
-        })
-        .prop_map(move |bytes| make(&mut Unstructured::new(&bytes)).expect("any bytes make one"))
-}
 
 fn attributes() -> impl Strategy<Value = Map<String, Value>> {
     made(changes::context)
 }
 
-fn context() -> impl Strategy<Value = EvaluationContext> {
-    attributes().prop_map(EvaluationContext::new)
-}
-
 /// Changes of a catalog, one after the other.
 fn history(length: usize) -> impl Strategy<Value = Vec<Value>> {
     vec(made(changes::change), 1..=length)
-}
-
-/// A catalog that has all that changes name, and nothing configured.
-fn founded() -> Catalog {
-    let mut catalog = Catalog::new(&[]);
-    catalog.must(changes::founding());
-    catalog
 }
 
 /// A catalog after these changes, as far as they are accepted.

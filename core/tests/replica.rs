@@ -3,11 +3,10 @@
 #[path = "common/changes.rs"]
 mod changes;
 mod common;
+#[path = "common/random.rs"]
+mod random;
 
-use std::fmt::Debug;
-
-use arbitrary::Unstructured;
-use common::{Catalog, PROJECT};
+use common::PROJECT;
 use flagraft_core::{
     compiled::CompiledEnvironment,
     context::EvaluationContext,
@@ -17,31 +16,8 @@ use flagraft_core::{
     state::State,
 };
 use proptest::{collection::vec, prelude::*};
+use random::{context, founded, made};
 use serde_json::{Value, json};
-
-/// So many random bytes make one thing.
-const BYTES: usize = 512;
-
-fn made<T: Debug>(make: impl Fn(&mut Unstructured<'_>) -> arbitrary::Result<T>) -> impl Strategy<Value = T> {
-    Just(())
-        .prop_perturb(|(), mut random| {
-            let mut bytes = [0; BYTES];
-            random.fill_bytes(&mut bytes);
-            bytes
-        })
-        .prop_map(move |bytes| make(&mut Unstructured::new(&bytes)).expect("any bytes make one"))
-}
-
-fn context() -> impl Strategy<Value = EvaluationContext> {
-    made(changes::context).prop_map(EvaluationContext::new)
-}
-
-/// A catalog that has all that changes name, and nothing configured.
-fn founded() -> Catalog {
-    let mut catalog = Catalog::new(&[]);
-    catalog.must(changes::founding());
-    catalog
-}
 
 fn snapshot(state: &State, environment: &str) -> Option<String> {
     encode::snapshot(state, PROJECT, environment)
