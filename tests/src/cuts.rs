@@ -1,26 +1,23 @@
 //! A proxy before a node's public listener that cuts every connection after so many bytes of its answers, in the middle
 //! of whatever comes then.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
-    task::JoinHandle,
+    net::TcpStream,
 };
+
+use crate::proxy::Proxy;
 
 /// Stands before one node. Ends when it is dropped, with the connections that it carries.
 #[derive(Debug)]
 pub struct Cuts {
-    address: SocketAddr,
+    proxy: Proxy,
     cut: Arc<AtomicU64>,
-    task: JoinHandle<()>,
 }
 
 impl Cuts {
@@ -30,35 +27,22 @@ impl Cuts {
     /// # Panics
     /// There is no free port.
     pub async fn before(target: &str, bytes_max: usize, seed: u64) -> Self {
-        let target = target.trim_start_matches("http://").to_owned();
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("it is bound");
         let cut = Arc::new(AtomicU64::new(0));
         let (counter, mut rng) = (Arc::clone(&cut), fastrand::Rng::with_seed(seed));
-        let task = tokio::spawn(async move {
-            let mut carrying = tokio::task::JoinSet::new();
-            while let Ok((client, _)) = listener.accept().await {
-                carrying.spawn(carry(client, target.clone(), rng.usize(1..=bytes_max), Arc::clone(&counter)));
-                while carrying.try_join_next().is_some() {}
-            }
+        let proxy = Proxy::before(target, move |client, target| {
+            carry(client, target, rng.usize(1..=bytes_max), Arc::clone(&counter))
         });
-        Self { address, cut, task }
+        Self { proxy: proxy.await, cut }
     }
 
     /// Where to send requests whose connections are to be cut.
     pub fn base(&self) -> String {
-        format!("http://{}", self.address)
+        self.proxy.base()
     }
 
     /// How many connections were cut while the node still sent.
     pub fn cut(&self) -> u64 {
         self.cut.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for Cuts {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 

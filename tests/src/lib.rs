@@ -28,6 +28,7 @@ pub mod ofrep;
 pub mod openfeature;
 pub mod ports;
 pub mod process;
+mod proxy;
 pub mod runbook;
 pub mod schemathesis;
 pub mod settings;

@@ -1,25 +1,22 @@
 //! A proxy before a node's public listener that loses answers: the request arrives, the answer does not.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
-    task::JoinHandle,
+    net::TcpStream,
 };
+
+use crate::proxy::Proxy;
 
 /// Loses every answer of the node behind it. Ends when it is dropped.
 #[derive(Debug)]
 pub struct LostAnswers {
-    address: SocketAddr,
+    proxy: Proxy,
     lost: Arc<AtomicU64>,
-    task: JoinHandle<()>,
 }
 
 impl LostAnswers {
@@ -28,33 +25,20 @@ impl LostAnswers {
     /// # Panics
     /// There is no free port.
     pub async fn before(target: &str) -> Self {
-        let target = target.trim_start_matches("http://").to_owned();
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("it is bound");
         let lost = Arc::new(AtomicU64::new(0));
-        let counter = lost.clone();
-        let task = tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(lose(client, target.clone(), counter.clone()));
-            }
-        });
-        Self { address, lost, task }
+        let counter = Arc::clone(&lost);
+        let proxy = Proxy::before(target, move |client, target| lose(client, target, Arc::clone(&counter)));
+        Self { proxy: proxy.await, lost }
     }
 
     /// Where to send requests whose answers are to be lost.
     pub fn base(&self) -> String {
-        format!("http://{}", self.address)
+        self.proxy.base()
     }
 
     /// How many answers were lost: each had been begun by the node.
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for LostAnswers {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 
