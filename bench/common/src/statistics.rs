@@ -12,6 +12,11 @@ pub fn percentile(latencies: &mut [Duration], share: f64) -> Duration {
     latencies[rank.clamp(1, latencies.len()) - 1]
 }
 
+/// A duration in milliseconds, as tables show it.
+pub fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1_000.0
+}
+
 /// The least, the middle and the greatest of some figures.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spread {

@@ -1,8 +1,9 @@
 //! What is printed: the machine, progress, and the table, as Markdown.
 
-use std::time::Duration;
-
-use flagraft_bench_common::{machine, statistics::Spread};
+use flagraft_bench_common::{
+    machine,
+    statistics::{Spread, millis},
+};
 
 use super::{Case, HttpArgs, Sample, System, bare::Answer, wrk::Request};
 
@@ -77,8 +78,4 @@ pub fn table(args: &HttpArgs, samples: &[Sample]) {
             );
         }
     }
-}
-
-fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1_000.0
 }

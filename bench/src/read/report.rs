@@ -1,8 +1,9 @@
 //! What is printed: the machine, progress, and the tables, as Markdown.
 
-use std::time::Duration;
-
-use flagraft_bench_common::{machine, statistics::Spread};
+use flagraft_bench_common::{
+    machine,
+    statistics::{Spread, millis},
+};
 
 use super::{ReadArgs, Sample, System};
 use crate::system::{Freshness, etcd_version};
@@ -90,8 +91,4 @@ fn name(freshness: Freshness) -> &'static str {
         Freshness::Linearizable => "linearizable",
         Freshness::Local => "local",
     }
-}
-
-fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1_000.0
 }

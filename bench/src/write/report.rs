@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use flagraft_bench_common::{machine, statistics::Spread};
+use flagraft_bench_common::{
+    machine,
+    statistics::{Spread, millis},
+};
 
 use super::{Sample, System, Target, WriteArgs};
 use crate::system::{WriteKind, etcd_version};
@@ -94,8 +97,4 @@ fn name(to: Target) -> &'static str {
         Target::Leader => "leader",
         Target::Follower => "follower",
     }
-}
-
-fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1_000.0
 }

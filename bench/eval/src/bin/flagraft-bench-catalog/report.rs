@@ -1,10 +1,8 @@
 //! What is printed: the machine and the table, as Markdown.
 
-use std::time::Duration;
-
 use flagraft_bench_common::{
     machine,
-    statistics::{Spread, percentile},
+    statistics::{Spread, millis, percentile},
 };
 
 use super::{CatalogArgs, Figures, content::SEGMENTS};
@@ -41,10 +39,6 @@ pub fn table(args: &CatalogArgs, mut figures: Figures) {
         "| the same for one flag | {:.0} bytes |",
         figures.compiled_bytes as f64 / (args.flags * args.environments) as f64
     );
-}
-
-fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1_000.0
 }
 
 fn megabytes(bytes: usize) -> f64 {
