@@ -23,10 +23,10 @@ pub(super) struct HeadDeadline(Arc<Mutex<Option<Instant>>>);
 impl HeadDeadline {
     /// Returns once a head was not there in time. `max` is what hyper gives it.
     pub(super) async fn missed(&self, max: Duration) {
-        let mut look_at = Instant::now() + max;
+        let mut look_at = self.now() + max;
         loop {
             sleep_until(look_at.into()).await;
-            let now = tokio::time::Instant::now().into_std();
+            let now = self.now();
             look_at = match self.get() {
                 Some(deadline) if deadline <= now => return,
                 Some(deadline) => deadline,
