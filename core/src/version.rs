@@ -9,13 +9,16 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 /// There is no value of a later one: an entry of the log that founds a cluster with it, or raises a cluster to it, does
 /// not decode, so the node stops as it does for an operation that it does not know. What this binary knows decides
 /// nothing else; whether an entry is accepted, and the words in which it is rejected, follow from the state and the entry.
+///
+/// Version 2 allows what makes the audit log prove itself: keys that sign, signed changes, and the records of accesses
+/// and evaluations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub struct ClusterVersion(u32);
 
 impl ClusterVersion {
     /// The newest version that this binary knows: what it founds a cluster with.
-    pub const NEWEST: Self = Self(1);
+    pub const NEWEST: Self = Self(2);
 
     /// The version with this number, if this binary knows it.
     pub fn new(number: u32) -> Option<Self> {

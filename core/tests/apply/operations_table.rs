@@ -338,12 +338,16 @@ fn each_does_what_it_says_and_refuses_what_it_must() {
 }
 
 #[test]
-fn the_cluster_version_stays_until_there_is_a_newer_one() {
+fn the_cluster_version_is_raised_and_never_lowered() {
     let mut world = World::new();
     let raise =
         |version: u32| ask(json!([{"op": "system.cluster_version", "version": version}])).project(None);
-    assert_eq!(outcome(&mut world, raise(1)), "unchanged");
-    assert_eq!(outcome(&mut world, raise(1).by("operator")), "forbidden");
+    assert_eq!(outcome(&mut world, raise(2)), "unchanged");
+    assert_eq!(outcome(&mut world, raise(1)), "invalid");
+    assert_eq!(outcome(&mut world, raise(2).by("operator")), "forbidden");
+    let mut older = World::of_version(1);
+    assert_eq!(outcome(&mut older, raise(2)), "accepted");
+    assert_eq!(older.state.cluster_version(), 2);
 }
 
 /// A version that this binary does not know never reaches `apply`, where members of two releases would answer it in two
@@ -361,14 +365,14 @@ fn a_later_cluster_version_than_is_known_stops_the_node() {
         let mut world = World::unfounded();
         let proposal = world.proposal(ask(json!([bootstrap()])).by_the_cluster().project(None));
         let entry = String::from_utf8(proposal.encode().expect("encodes")).expect("JSON");
-        let later = entry.replace("\"cluster_version\":1", &format!("\"cluster_version\":{unknown}"));
+        let later = entry.replace("\"cluster_version\":2", &format!("\"cluster_version\":{unknown}"));
         assert!(later != entry && Proposal::decode(later.as_bytes()).is_err());
     }
     let state = World::new().state;
     let rows = state.rows().map(|(key, value)| {
         let later = format!("\"cluster_version\":{}", newest + 1);
         let text = String::from_utf8(value).expect("JSON");
-        (key, text.replace("\"cluster_version\":1", &later).into_bytes())
+        (key, text.replace("\"cluster_version\":2", &later).into_bytes())
     });
     assert!(State::from_rows(rows).is_err(), "nor does it open such a state");
 }

@@ -230,7 +230,7 @@ fn before_the_founding_nothing_else_is_taken() {
     let by_nobody = ask(json!([bootstrap()])).by("owner").project(None);
     assert_eq!(world.refuse(by_nobody), Rejection::Unauthenticated { fault: TokenFault::Unknown });
     world.must(ask(json!([bootstrap()])).by_the_cluster().project(None));
-    assert_eq!(world.state.cluster_version(), 1);
+    assert_eq!(world.state.cluster_version(), 2);
     assert_eq!(world.state.history().map(|history| history.to_string()).as_deref(), Some("0123456789abcdef"));
     let again = ask(json!([bootstrap()])).by_the_cluster().project(None);
     assert_eq!(code(&world.refuse(again)), "bootstrap");

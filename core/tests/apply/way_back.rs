@@ -81,7 +81,7 @@ fn a_restored_catalog_takes_nothing_until_it_has_a_history_of_its_own() {
     world.must(ask(json!([restore, owner])).by_the_cluster().project(None));
     assert_eq!(world.state.history().map(|history| history.to_string()).as_deref(), Some("fedcba9876543210"));
     assert_eq!(world.state.revision(), revision + 1, "revisions go on");
-    assert_eq!(world.state.cluster_version(), 1);
+    assert_eq!(world.state.cluster_version(), 2);
     let record = world.last_record();
     assert_eq!((record.kind, record.outcome), (RecordKind::System, RecordOutcome::Accepted));
     assert_eq!(Some(record.history), world.state.history());

@@ -170,8 +170,19 @@ impl World {
     /// with a ticket policy. Tokens: `owner` of all, `operator`, `writer` and `reader` of the shop, `devwriter` of the
     /// shop's `dev` only, `stranger`, who owns the other project, and `revoked` and `expired`.
     pub fn new() -> Self {
+        Self::founded(bootstrap())
+    }
+
+    /// The same in a cluster of this version.
+    pub fn of_version(cluster_version: u32) -> Self {
+        let mut founding = bootstrap();
+        founding["cluster_version"] = json!(cluster_version);
+        Self::founded(founding)
+    }
+
+    fn founded(founding: Value) -> Self {
         let mut world = Self::unfounded();
-        world.must(ask(json!([bootstrap()])).by_the_cluster().project(None));
+        world.must(ask(json!([founding])).by_the_cluster().project(None));
         let owner = token_create("owner", &json!([{"role": "owner"}]));
         world.must(ask(json!([owner])).by_the_cluster().project(None));
         for project in ["other", SHOP] {
@@ -348,7 +359,7 @@ impl World {
 pub fn bootstrap() -> Value {
     json!({
         "op": "system.bootstrap", "cluster": "00112233445566778899aabbccddeeff", "history": "0123456789abcdef",
-        "cluster_version": 1,
+        "cluster_version": 2,
         "members": {"1": {"uid": "0a".repeat(16), "peer_address": "127.0.0.1:7501", "voter": true}},
     })
 }
