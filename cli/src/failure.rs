@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use flagraft_client::admin::{AdminError, AdminErrorKind};
 use serde_json::{Value, json};
 
 /// The exit codes that scripts may rely on. 0 is success and has no variant.
@@ -86,6 +87,48 @@ impl Failure {
             error["request_id"] = json!(id);
         }
         json!({ "error": error })
+    }
+}
+
+impl From<AdminError> for Failure {
+    /// The same, with what to do next in the words of this tool.
+    fn from(error: AdminError) -> Self {
+        let exit = match error.kind() {
+            AdminErrorKind::Invalid => Exit::Usage,
+            AdminErrorKind::Unauthenticated | AdminErrorKind::Forbidden => Exit::Auth,
+            AdminErrorKind::NotFound => Exit::NotFound,
+            AdminErrorKind::Rejected | AdminErrorKind::Conflict => Exit::Rejected,
+            AdminErrorKind::Unavailable => Exit::Unavailable,
+            AdminErrorKind::OutcomeUnknown => Exit::OutcomeUnknown,
+            // Kinds of a later version too.
+            _ => Exit::Other,
+        };
+        let mut failure = Self::new(exit, error.message());
+        if let Some(code) = error.code() {
+            failure.code = code.to_owned();
+        }
+        failure.details = error.details().cloned().map(Box::new);
+        failure.request_id = error.request_id().map(str::to_owned);
+        let is_answered = error.status().is_some();
+        failure.next = match (error.kind(), error.request_id()) {
+            (AdminErrorKind::Unauthenticated, _) if is_answered => {
+                Some("give a token with --token-file, FLAGRAFT_ADMIN_TOKEN or FLAGRAFT_TOKEN".to_owned())
+            }
+            (AdminErrorKind::Rejected, _) if error.code() == Some("policy") => {
+                Some("here that is --ticket".to_owned())
+            }
+            (AdminErrorKind::OutcomeUnknown | AdminErrorKind::Unreadable, Some(id)) => {
+                Some(format!("ask with `flagraft change status {id}` before doing it again"))
+            }
+            (AdminErrorKind::Unreadable, None) => {
+                Some("was the answer cut, or is the node of a later version?".to_owned())
+            }
+            (AdminErrorKind::Unavailable, _) if !is_answered => {
+                Some("start one, or name others with --endpoint or FLAGRAFT_ENDPOINTS".to_owned())
+            }
+            _ => error.advice().map(str::to_owned),
+        };
+        failure
     }
 }
 

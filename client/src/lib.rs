@@ -43,6 +43,8 @@
 )]
 
 // What a service calls.
+#[cfg(feature = "admin")]
+pub mod admin;
 mod builder;
 mod changes;
 mod client;
