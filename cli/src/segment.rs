@@ -177,7 +177,12 @@ async fn show_members(session: &Session, args: &ListArgs) -> Result<(), Failure>
 /// Makes a call that adds or removes members.
 type MembersCall = fn(&str, &str, MemberList, &[String], admin::Why) -> Call<Receipt>;
 
-async fn members(session: &Session, args: &MembersArgs, done: &str, call: MembersCall) -> Result<(), Failure> {
+async fn members(
+    session: &Session,
+    args: &MembersArgs,
+    done: &str,
+    call: MembersCall,
+) -> Result<(), Failure> {
     let mut members = args.members.clone();
     if let Some(file) = &args.file {
         let text = input::read(file)?;

@@ -274,9 +274,15 @@ mod tests {
         for good in ["http://127.0.0.1:7401", " http://node1:80/ ", "http://[::1]:7401"] {
             assert!(set_up(good).is_ok(), "{good}");
         }
-        for bad in
-            ["", "127.0.0.1:7401", "https://node1", "ftp://node1", "http://u:pw@node1", "http://:pw@node1", "http://"]
-        {
+        for bad in [
+            "",
+            "127.0.0.1:7401",
+            "https://node1",
+            "ftp://node1",
+            "http://u:pw@node1",
+            "http://:pw@node1",
+            "http://",
+        ] {
             let failure = set_up(bad).expect_err(bad);
             assert_eq!(failure.exit, Exit::Usage);
             assert!(!failure.to_string().contains("pw"), "{failure}");

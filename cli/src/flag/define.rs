@@ -225,7 +225,9 @@ pub async fn update(session: &Session, args: &UpdateArgs) -> Result<(), Failure>
         let mut document = object(file)?;
         document.extend(fields);
         document.insert("key".to_owned(), json!(flag.key));
-        return session.write(&flags::put(project, &flag.key, &Value::Object(document), &args.why), did).await;
+        return session
+            .write(&flags::put(project, &flag.key, &Value::Object(document), &args.why), did)
+            .await;
     }
     let mut patch = match &args.patch {
         Some(text) => object(input::json_argument("--patch", text)?)?,

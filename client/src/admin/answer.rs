@@ -160,7 +160,8 @@ pub struct Page<T> {
 
 /// Reads one line of NDJSON.
 pub(super) fn line<T: DeserializeOwned>(line: &str) -> Result<T, AdminError> {
-    let value = nesting::parse(line).ok_or_else(|| AdminError::of_another_type("a line is no JSON", "", None))?;
+    let value =
+        nesting::parse(line).ok_or_else(|| AdminError::of_another_type("a line is no JSON", "", None))?;
     read(&value, None)
 }
 

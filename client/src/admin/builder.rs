@@ -109,7 +109,10 @@ impl AdminBuilder {
             Ok::<_, AdminError>(value)
         });
         let user_agent = HeaderValue::from_str(&user_agent).map_err(|_| {
-            AdminError::invalid("the user agent holds characters that no header takes", "give printable ASCII")
+            AdminError::invalid(
+                "the user agent holds characters that no header takes",
+                "give printable ASCII",
+            )
         })?;
         let http = reqwest::Client::builder()
             // Nodes are asked directly: a proxy of the environment would only hide which one answered.

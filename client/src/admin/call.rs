@@ -200,7 +200,10 @@ impl Request {
         let mut url = endpoint.clone();
         {
             let mut segments = url.path_segments_mut().map_err(|()| {
-                AdminError::invalid(format!("{endpoint} is no endpoint"), "give one like http://10.0.0.1:7401")
+                AdminError::invalid(
+                    format!("{endpoint} is no endpoint"),
+                    "give one like http://10.0.0.1:7401",
+                )
             })?;
             segments.pop_if_empty();
             for segment in &self.path {
@@ -221,7 +224,10 @@ impl Request {
     /// Its own headers.
     pub fn headers(&self) -> Result<HeaderMap, AdminError> {
         if !self.has_good_body {
-            return Err(AdminError::invalid("the body can't be written as JSON", "give one whose maps have texts as keys"));
+            return Err(AdminError::invalid(
+                "the body can't be written as JSON",
+                "give one whose maps have texts as keys",
+            ));
         }
         if self.writes && self.key.is_none() {
             let message = "the operating system gave no random bytes for an idempotency key";
@@ -273,7 +279,8 @@ mod tests {
     #[test]
     fn what_can_not_be_sent_is_told_when_it_is() {
         let unwritable = std::collections::BTreeMap::from([(vec![1], 2)]);
-        for call in [Call::post(["changes"], unwritable), Call::post(["changes"], json!({})).with_key("a\nb")] {
+        for call in [Call::post(["changes"], unwritable), Call::post(["changes"], json!({})).with_key("a\nb")]
+        {
             let error = call.request.headers().expect_err("invalid");
             assert_eq!(error.kind(), AdminErrorKind::Invalid, "{error}");
         }

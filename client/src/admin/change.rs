@@ -71,7 +71,10 @@ impl Change {
 
     /// The same with more operations.
     #[must_use]
-    pub fn operations<'o, O: AsJson<Operation> + 'o>(self, operations: impl IntoIterator<Item = &'o O>) -> Self {
+    pub fn operations<'o, O: AsJson<Operation> + 'o>(
+        self,
+        operations: impl IntoIterator<Item = &'o O>,
+    ) -> Self {
         operations.into_iter().fold(self, Self::operation)
     }
 

@@ -78,6 +78,8 @@ impl AdminClient {
     /// As [`AdminClient::send`].
     pub async fn download(&self, call: &Call<File>) -> Result<Download, AdminError> {
         let stall = self.rounds.timeout;
-        self.rounds.answer(&call.request, Some(Download::LONGEST), async |response| Ok(Download { response, stall })).await
+        self.rounds
+            .answer(&call.request, Some(Download::LONGEST), async |response| Ok(Download { response, stall }))
+            .await
     }
 }

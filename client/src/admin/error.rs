@@ -162,7 +162,8 @@ impl AdminError {
         error.0.request_id = request_id.map(str::to_owned);
         error.advising(match request_id {
             Some(id) => how_to_ask(id),
-            None => "was it cut, or is the node of a later version? its JSON can be read without a type".to_owned(),
+            None => "was it cut, or is the node of a later version? its JSON can be read without a type"
+                .to_owned(),
         })
     }
 
@@ -178,7 +179,9 @@ impl AdminError {
             let message = format!(
                 "the connection was lost before the answer came, so the change may or may not have happened: {faults}"
             );
-            return Self::new(AdminErrorKind::OutcomeUnknown, message).about(request).advising(how_to_ask(id));
+            return Self::new(AdminErrorKind::OutcomeUnknown, message)
+                .about(request)
+                .advising(how_to_ask(id));
         }
         match unavailable {
             Some(answer) => Self::judged(answer),
@@ -217,13 +220,23 @@ impl AdminError {
         let advice = match (kind, &request_id) {
             (AdminErrorKind::Unauthenticated, _) => Some("give another token".to_owned()),
             (AdminErrorKind::OutcomeUnknown, Some(id)) => Some(how_to_ask(id)),
-            (AdminErrorKind::Unavailable, _) => retry_after
-                .map(|wait| format!("nothing has changed; try again in {} s", wait.as_secs())),
+            (AdminErrorKind::Unavailable, _) => {
+                retry_after.map(|wait| format!("nothing has changed; try again in {} s", wait.as_secs()))
+            }
             _ => None,
         };
         let details = details.cloned();
         let status = Some(status);
-        Self(Box::new(Parts { kind, status, code: Some(code), message, advice, details, request_id, retry_after }))
+        Self(Box::new(Parts {
+            kind,
+            status,
+            code: Some(code),
+            message,
+            advice,
+            details,
+            request_id,
+            retry_after,
+        }))
     }
 }
 
@@ -243,7 +256,9 @@ impl fmt::Display for AdminError {
 impl std::error::Error for AdminError {}
 
 fn how_to_ask(request_id: &str) -> String {
-    format!("send the same call again, or ask what became of request {request_id}, before another one does the same")
+    format!(
+        "send the same call again, or ask what became of request {request_id}, before another one does the same"
+    )
 }
 
 /// The answer's own words: those of the API's envelope, of OFREP, or none.

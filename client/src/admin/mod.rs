@@ -65,6 +65,11 @@ pub mod requests;
 pub mod segments;
 pub mod tokens;
 
+/// What the documentation shows compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/client.md")]
+struct Documentation;
+
 pub use self::{
     answer::{Answer, Lines, Page},
     builder::AdminBuilder,
@@ -75,8 +80,6 @@ pub use self::{
     error::{AdminError, AdminErrorKind},
     json::AsJson,
     secret::Secret,
-    stored::{
-        SegmentSystem, Stored, StoredEnvironment, StoredFlag, StoredProject, StoredSegment, Written,
-    },
+    stored::{SegmentSystem, Stored, StoredEnvironment, StoredFlag, StoredProject, StoredSegment, Written},
     why::Why,
 };

@@ -6,9 +6,7 @@ use flagraft_core::token::{Grant, TokenActor, TokenKind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{
-    answer::Page, call::Call, change::Receipt, json::AsJson, secret::Secret, why::Why,
-};
+use super::{answer::Page, call::Call, change::Receipt, json::AsJson, secret::Secret, why::Why};
 
 /// A token to be made.
 #[derive(Clone, Debug, PartialEq, Serialize)]

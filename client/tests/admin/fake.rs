@@ -36,6 +36,22 @@ pub struct Fake {
 impl Fake {
     /// `answer` is given the number of the request, from 0: status, headers and body.
     pub async fn node(answer: impl Fn(usize) -> (u16, &'static str, String) + Send + Sync + 'static) -> Self {
+        Self::answering(move |number| {
+            let (status, retry_after, body) = answer(number);
+            let mut response = Response::builder().status(status);
+            if body.starts_with('{') {
+                response = response.header("content-type", "application/json");
+            }
+            if !retry_after.is_empty() {
+                response = response.header("retry-after", retry_after);
+            }
+            response.body(body).expect("a response")
+        })
+        .await
+    }
+
+    /// The same, with all of the response.
+    pub async fn answering(answer: impl Fn(usize) -> Response<String> + Send + Sync + 'static) -> Self {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (answer, log) = (Arc::new(answer), Arc::clone(&seen));
         let handler = move |request: Request<axum::body::Body>| {
@@ -59,15 +75,7 @@ impl Fake {
                     });
                     log.len() - 1
                 };
-                let (status, retry_after, body) = answer(number);
-                let mut response = Response::builder().status(status);
-                if body.starts_with('{') {
-                    response = response.header("content-type", "application/json");
-                }
-                if !retry_after.is_empty() {
-                    response = response.header("retry-after", retry_after);
-                }
-                response.body(body).expect("a response")
+                answer(number)
             }
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
