@@ -39,7 +39,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let enabled = certainly(&admin, &flags::enable(project, flag, environment, &why)).await?;
     let receipt = enabled.read()?;
-    println!("{flag} is on in {environment} (revision {}, audit record {})", receipt.revision, receipt.sequence);
+    println!(
+        "{flag} is on in {environment} (revision {}, audit record {})",
+        receipt.revision, receipt.sequence
+    );
 
     // A quorum has it on disk. Which node serves it is seen in the cluster's status.
     loop {

@@ -39,7 +39,7 @@ impl AdminClient {
     /// [`Unavailable`](super::AdminErrorKind::Unavailable).
     pub async fn send<T>(&self, call: &Call<T>) -> Result<Answer<T>, AdminError> {
         let request = &call.request;
-        let received = self.rounds.answer(request, None, Received::of).await?;
+        let received: Received = self.rounds.answer(request, None).await?;
         if received.is_unreadable() {
             return Err(AdminError::no_json(request, received.status));
         }
@@ -77,9 +77,7 @@ impl AdminClient {
     /// # Errors
     /// As [`AdminClient::send`].
     pub async fn download(&self, call: &Call<File>) -> Result<Download, AdminError> {
-        let stall = self.rounds.timeout;
-        self.rounds
-            .answer(&call.request, Some(Download::LONGEST), async |response| Ok(Download { response, stall }))
-            .await
+        let response = self.rounds.answer(&call.request, Some(Download::LONGEST)).await?;
+        Ok(Download { response, stall: self.rounds.timeout })
     }
 }

@@ -1,6 +1,7 @@
 //! Which node is asked, and when the next one is.
 
 use std::{
+    future::Future,
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
@@ -35,6 +36,26 @@ pub(super) struct Rounds {
     pub retry_for: Duration,
 }
 
+/// What is made of an answer that is a success, while another node can still be asked.
+pub(super) trait Taken: Sized + Send {
+    /// Takes it, or says how it was lost.
+    fn take(response: Response) -> impl Future<Output = Result<Self, reqwest::Error>> + Send;
+}
+
+/// Read whole.
+impl Taken for Received {
+    async fn take(response: Response) -> Result<Self, reqwest::Error> {
+        Self::of(response).await
+    }
+}
+
+/// Handed on unread.
+impl Taken for Response {
+    async fn take(response: Response) -> Result<Self, reqwest::Error> {
+        Ok(response)
+    }
+}
+
 /// What came of asking one node.
 enum Attempt<B> {
     /// It did what it was asked for.
@@ -50,13 +71,12 @@ enum Attempt<B> {
 }
 
 impl Rounds {
-    /// Asks until a node answers; any status but 503 is an answer. `take` makes something of a success, or says how it was
-    /// lost. `at_most` is how long all of it may take, where that is not the usual time.
-    pub async fn answer<B>(
+    /// Asks until a node answers; any status but 503 is an answer. `at_most` is how long all of it may take, where that is not
+    /// the usual time.
+    pub async fn answer<B: Taken>(
         &self,
         request: &Request,
         at_most: Option<Duration>,
-        take: impl AsyncFn(Response) -> Result<B, reqwest::Error>,
     ) -> Result<B, AdminError> {
         let give_up = Instant::now() + self.retry_for;
         let mut maybe_entered = false;
@@ -66,7 +86,7 @@ impl Rounds {
             let first = self.first.load(Ordering::Relaxed);
             let (before, from) = self.endpoints.split_at_checked(first).unwrap_or((&[], &self.endpoints));
             for (offset, endpoint) in from.iter().chain(before).enumerate() {
-                match self.attempt(endpoint, request, at_most, &take).await? {
+                match self.attempt(endpoint, request, at_most).await? {
                     Attempt::Answered(answer) => {
                         self.begin_with(first + offset);
                         return Ok(answer);
@@ -96,12 +116,11 @@ impl Rounds {
         self.first.store(index % self.endpoints.len().max(1), Ordering::Relaxed);
     }
 
-    async fn attempt<B>(
+    async fn attempt<B: Taken>(
         &self,
         endpoint: &Url,
         request: &Request,
         at_most: Option<Duration>,
-        take: &impl AsyncFn(Response) -> Result<B, reqwest::Error>,
     ) -> Result<Attempt<B>, AdminError> {
         let mut sent =
             self.http.request(request.method.clone(), request.url(endpoint)?).headers(request.headers()?);
@@ -128,7 +147,7 @@ impl Rounds {
         };
         let status = response.status();
         if status.is_success() {
-            let taken = take(response).await;
+            let taken = B::take(response).await;
             return Ok(taken.map_or_else(|error| Attempt::Lost(broke_off(&error)), Attempt::Answered));
         }
         Ok(match Received::of(response).await {
