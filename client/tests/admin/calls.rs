@@ -167,7 +167,7 @@ async fn flags_are_read_listed_and_written() {
     let route =
         "GET /api/v1/projects/demo/flags?tag=a+b&owner=me&purpose=kill-switch&archived=true&critical=true";
     let page = sent(flags::list("demo", filter), route, Value::Null, &page.to_string()).await;
-    assert_eq!(page.read().expect("a page").items, [read.clone()]);
+    assert_eq!(page.read().expect("a page").items, std::slice::from_ref(&read));
     let empty = json!({"items": [], "next": null, "revision": 3}).to_string();
     let call = flags::list("demo", flags::Filter::default());
     sent(call, "GET /api/v1/projects/demo/flags", Value::Null, &empty).await;
@@ -232,7 +232,7 @@ async fn a_change_says_all_that_the_api_takes() {
     let later = json!({"op": "flag.of_a_later_version"});
     let call = Change::new("demo", why())
         .operation(&disable)
-        .operations(&[later.clone()])
+        .operations([&later])
         .expect_revision(9)
         .dry_run()
         .caused_by(Cause { kind: CauseKind::Rollback, id: "4".to_owned() })
