@@ -4,12 +4,13 @@ mod changes;
 
 use std::collections::BTreeSet;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
+use flagraft_client::admin::{self, cluster};
+use flagraft_core::record::RecordKind;
 use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::{
-    client::Call,
     failure::{Exit, Failure},
     output::{self, cell, table},
     session::{Global, Session},
@@ -38,6 +39,36 @@ pub struct ListArgs {
     limit: usize,
 }
 
+/// What kind of entry a record is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// A change that was accepted, or that changed nothing
+    Change,
+    /// A change that the state refused
+    Rejected,
+    /// What a token does not grant, or a count of requests without a good one
+    Denied,
+    /// A read that is worth recording
+    Access,
+    /// A summary of evaluations
+    Evaluations,
+    /// The cluster itself changed
+    System,
+}
+
+impl From<Kind> for RecordKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Change => Self::Change,
+            Kind::Rejected => Self::Rejected,
+            Kind::Denied => Self::Denied,
+            Kind::Access => Self::Access,
+            Kind::Evaluations => Self::Evaluations,
+            Kind::System => Self::System,
+        }
+    }
+}
+
 /// What records have to be about.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Selection {
@@ -51,8 +82,8 @@ pub struct Selection {
     #[arg(long)]
     pub flag: Option<String>,
     /// Only records of this kind
-    #[arg(long, value_parser = ["change", "rejected", "denied", "access", "evaluations", "system"])]
-    pub kind: Option<String>,
+    #[arg(long, value_enum)]
+    pub kind: Option<Kind>,
 }
 
 impl Selection {
@@ -82,20 +113,19 @@ pub async fn run(command: AuditCommand, global: &Global) -> Result<(), Failure> 
 ///
 /// The log is read backwards, a window at a time, until there are enough: what is asked for is mostly recent.
 pub async fn newest(session: &Session, selection: &Selection, limit: usize) -> Result<Vec<String>, Failure> {
-    let status = session.client.send(&Call::get(["api", "v1", "cluster"])).await?;
-    let mut end = status.body["audit"]["size"].as_u64().ok_or_else(|| {
+    let status = session.client.send(&cluster::status()).await?;
+    let mut end = status.json()["audit"]["size"].as_u64().ok_or_else(|| {
         Failure::new(Exit::Other, "the node does not say how long the audit log is; is this a Flagraft node?")
     })?;
     let mut records = Vec::new();
     while end > 0 && records.len() < limit {
         let from = end.saturating_sub(WINDOW);
-        let call = Call::get(["api", "v1", "audit"])
-            .query("from", Some(from.to_string()))
-            .query("limit", Some((end - from).to_string()))
-            .query("project", selection.project.clone())
-            .query("kind", selection.kind.clone());
-        let window = session.client.send(&call).await?.text;
-        for line in window.lines().rev() {
+        let chosen_there = admin::audit::Selection {
+            project: selection.project.clone(),
+            kind: selection.kind.map(RecordKind::from),
+        };
+        let window = session.client.send(&admin::audit::page(chosen_there, from, end - from)).await?;
+        for line in window.text().lines().rev() {
             let record: Value = serde_json::from_str(line).map_err(|e| {
                 Failure::new(Exit::Other, format!("the node sent a record that is not JSON: {e}"))
             })?;

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use clap::Subcommand;
+use flagraft_client::admin::cluster;
 use serde_json::Value;
 
 use crate::{
-    client::Call,
     failure::{Exit, Failure},
     member,
     output::{cell, table},
@@ -44,7 +44,7 @@ pub async fn run(command: ClusterCommand, global: &Global) -> Result<(), Failure
 }
 
 async fn status(session: &Session) -> Result<(), Failure> {
-    let body = session.client.send(&Call::get(["api", "v1", "cluster"])).await?.body;
+    let body = session.client.send(&cluster::status()).await?.into_json();
     session.output.show(&body, describe)?;
     let differing = disagreements(&body);
     if differing.is_empty() {

@@ -6,7 +6,6 @@
 mod audit;
 mod backup;
 mod change;
-mod client;
 mod cluster;
 mod completion;
 mod dev;
@@ -14,6 +13,7 @@ mod environment;
 mod export;
 mod failure;
 #[cfg(test)]
+#[path = "../../client/tests/admin/fake.rs"]
 mod fake;
 mod flag;
 mod health;

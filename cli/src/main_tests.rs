@@ -56,6 +56,7 @@ async fn requests(line: &[&str]) -> Vec<Seen> {
     ask(arguments.command, &arguments.global).await.unwrap_or_else(|failure| panic!("{line:?}: {failure}"));
     let seen = node.seen();
     assert!(seen.iter().all(|seen| seen.authorization.as_deref() == Some("Bearer fr_adm_test")), "{seen:?}");
+    assert!(seen.iter().all(|seen| seen.headers["user-agent"].starts_with("flagraft-cli/")), "{seen:?}");
     seen
 }
 

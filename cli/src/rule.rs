@@ -75,13 +75,13 @@ pub async fn run(command: RuleCommand, global: &Global) -> Result<(), Failure> {
                 operation["before"] = json!(before);
             }
             let did = format!("rule {id} of {flag} is set in {}", environment.environment);
-            session.change(&project.project, &args.why, vec![operation], did).await
+            session.change(&project.project, &args.why, &operation, did).await
         }
         RuleCommand::Delete(args) => {
             let RuleArg { flag, rule, project, environment } = &args.rule;
             let operation = json!({"op": "rule.delete", "flag": flag, "environment": environment.environment, "rule": rule});
             let did = format!("rule {rule} of {flag} is deleted in {}", environment.environment);
-            session.change(&project.project, &args.why, vec![operation], did).await
+            session.change(&project.project, &args.why, &operation, did).await
         }
     }
 }

@@ -256,7 +256,8 @@ async fn until<F: Future<Output = ()>>(
     }
 }
 
-fn endpoint(text: &str) -> Result<Url, StartError> {
+/// The address of a node.
+pub(crate) fn endpoint(text: &str) -> Result<Url, StartError> {
     // What is told may hold a password; it is not told then.
     let wrong = || StartError::Endpoint(if text.contains('@') { "...@..." } else { text }.to_owned());
     let url: Url = text.parse().map_err(|_| wrong())?;

@@ -7,14 +7,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use flagraft_client::admin::Download;
 use flagraft_node::backup::{BackupError, Header, check};
 use tokio::sync::mpsc;
 
 use super::{Bar, refused};
-use crate::{
-    client::Download,
-    failure::{Exit, Failure},
-};
+use crate::failure::{Exit, Failure};
 
 /// Pieces that wait to be checked.
 const PIECES_WAITING: usize = 8;
@@ -129,8 +127,8 @@ pub async fn take(mut answer: Download, mut target: Target) -> Result<Header, Fa
         let piece = match answer.piece().await {
             Ok(Some(piece)) => piece,
             Ok(None) => break,
-            Err(failure) => {
-                cut_off = Some(failure);
+            Err(error) => {
+                cut_off = Some(Failure::from(error).next("run the command again"));
                 break;
             }
         };

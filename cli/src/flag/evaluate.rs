@@ -1,11 +1,11 @@
 //! `flag eval`: what a service would get, over OFREP like any OpenFeature client.
 
 use clap::Args;
+use flagraft_client::admin::{Answer, Call};
 use serde_json::{Value, json};
 
 use super::context::ContextArgs;
 use crate::{
-    client::{Answer, Call},
     failure::{Exit, Failure},
     output::{cell, table},
     session::Session,
@@ -35,8 +35,8 @@ pub async fn run(session: &Session, args: &EvalArgs) -> Result<(), Failure> {
     let mut path = vec!["ofrep", "v1", "evaluate", "flags"];
     path.extend(args.key.as_deref());
     let answer = session.client.send(&Call::ask(path, json!({"context": context}))).await?;
-    expected(args, &answer.body)?;
-    session.output.show(&answer.body, |body| match body.get("flags").and_then(Value::as_array) {
+    expected(args, answer.json())?;
+    session.output.show(answer.json(), |body| match body.get("flags").and_then(Value::as_array) {
         Some(flags) => bulk(flags, &answer),
         None => single(body, &answer),
     })
@@ -84,7 +84,7 @@ fn bulk(flags: &[Value], answer: &Answer) -> String {
 }
 
 /// Which state answered, how old it was, and which node it was.
-pub fn provenance(answer: &Answer) -> String {
+pub fn provenance<T>(answer: &Answer<T>) -> String {
     let header = |name: &str| match answer.header(name) {
         "" => "-".to_owned(),
         text => text.to_owned(),

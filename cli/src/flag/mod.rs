@@ -6,12 +6,12 @@ mod evaluate;
 mod explain;
 mod view;
 
-use clap::{Args, Subcommand};
-use reqwest::Method;
+use clap::{Args, Subcommand, ValueEnum};
+use flagraft_client::admin::flags;
+use flagraft_core::operation::CopyPart;
 use serde_json::json;
 
 use crate::{
-    client::Call,
     failure::Failure,
     input,
     session::{EnvironmentArg, Global, ProjectArg, Session, Why},
@@ -81,6 +81,33 @@ pub struct SwitchArgs {
     why: Why,
 }
 
+/// A part of a flag's configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Whether it is on
+    Enabled,
+    /// The prerequisites
+    Prerequisites,
+    /// The targets
+    Targets,
+    /// The rules
+    Rules,
+    /// What is served by default, and the off and safe variants
+    Default,
+}
+
+impl From<Part> for CopyPart {
+    fn from(part: Part) -> Self {
+        match part {
+            Part::Enabled => Self::Enabled,
+            Part::Prerequisites => Self::Prerequisites,
+            Part::Targets => Self::Targets,
+            Part::Rules => Self::Rules,
+            Part::Default => Self::Default,
+        }
+    }
+}
+
 /// What to copy from where to where.
 #[derive(Args, Debug)]
 pub struct CopyArgs {
@@ -93,8 +120,8 @@ pub struct CopyArgs {
     #[arg(long)]
     to: String,
     /// The parts to copy, separated by commas; without it all but `enabled`, so that a copy turns nothing on
-    #[arg(long, value_delimiter = ',', value_parser = ["enabled", "prerequisites", "targets", "rules", "default"])]
-    parts: Vec<String>,
+    #[arg(long, value_delimiter = ',', value_enum)]
+    parts: Vec<Part>,
     #[command(flatten)]
     why: Why,
 }
@@ -168,70 +195,49 @@ pub struct SetDefaultArgs {
 /// Runs a command on flags.
 pub async fn run(command: FlagCommand, global: &Global) -> Result<(), Failure> {
     match command {
-        FlagCommand::List(args) => view::list(&global.management()?, &args).await,
-        FlagCommand::Get(flag) => view::get(&global.management()?, &flag).await,
-        FlagCommand::Create(args) => define::create(&global.management()?, &args).await,
-        FlagCommand::Update(args) => define::update(&global.management()?, &args).await,
-        FlagCommand::Enable(args) => switch(&global.management()?, &args, "enable").await,
-        FlagCommand::Disable(args) => switch(&global.management()?, &args, "disable").await,
-        FlagCommand::Archive(args) => operate(&global.management()?, &args, "archive").await,
-        FlagCommand::Restore(args) => operate(&global.management()?, &args, "restore").await,
-        FlagCommand::Delete(args) => delete(&global.management()?, &args).await,
-        FlagCommand::Copy(args) => copy(&global.management()?, &args).await,
-        FlagCommand::History(args) => view::history(&global.management()?, &args).await,
         FlagCommand::Eval(args) => evaluate::run(&global.evaluation()?, &args).await,
-        FlagCommand::Explain(args) => explain::run(&global.management()?, &args).await,
-        FlagCommand::Rollout(args) => rollout(&global.management()?, &args).await,
-        FlagCommand::SetDefault(args) => set_default(&global.management()?, &args).await,
+        command => manage(command, &global.management()?).await,
     }
 }
 
-async fn switch(session: &Session, args: &SwitchArgs, verb: &str) -> Result<(), Failure> {
-    let (flag, environment) = (&args.flag, &args.environment.environment);
-    let path = [
-        "api",
-        "v1",
-        "projects",
-        &flag.project.project,
-        "flags",
-        &flag.key,
-        "environments",
-        environment,
-        verb,
-    ];
-    session
-        .write(
-            Method::POST,
-            &path,
-            Some(args.why.bare()),
-            format!("{} is {verb}d in {environment}", flag.key),
-        )
-        .await
-}
-
-async fn operate(session: &Session, args: &FlagWhy, verb: &str) -> Result<(), Failure> {
-    let flag = &args.flag;
-    let operation = json!({"op": format!("flag.{verb}"), "flag": flag.key});
-    session
-        .change(&flag.project.project, &args.why, vec![operation], format!("{} is {verb}d", flag.key))
-        .await
-}
-
-async fn delete(session: &Session, args: &FlagWhy) -> Result<(), Failure> {
-    let flag = &args.flag;
-    let path = ["api", "v1", "projects", &flag.project.project, "flags", &flag.key];
-    let call = args.why.on(Call::write(Method::DELETE, path, None)?);
-    session.finish(&call, format!("{} is deleted", flag.key)).await
+async fn manage(command: FlagCommand, session: &Session) -> Result<(), Failure> {
+    match command {
+        FlagCommand::List(args) => view::list(session, args).await,
+        FlagCommand::Get(flag) => view::get(session, &flag).await,
+        FlagCommand::Create(args) => define::create(session, &args).await,
+        FlagCommand::Update(args) => define::update(session, &args).await,
+        FlagCommand::Enable(SwitchArgs { flag, environment: EnvironmentArg { environment }, why }) => {
+            let call = flags::enable(&flag.project.project, &flag.key, &environment, &why);
+            session.write(&call, format!("{} is enabled in {environment}", flag.key)).await
+        }
+        FlagCommand::Disable(SwitchArgs { flag, environment: EnvironmentArg { environment }, why }) => {
+            let call = flags::disable(&flag.project.project, &flag.key, &environment, &why);
+            session.write(&call, format!("{} is disabled in {environment}", flag.key)).await
+        }
+        FlagCommand::Archive(FlagWhy { flag: FlagArg { key, project }, why }) => {
+            session.write(&flags::archive(&project.project, &key, &why), format!("{key} is archived")).await
+        }
+        FlagCommand::Restore(FlagWhy { flag: FlagArg { key, project }, why }) => {
+            session.write(&flags::restore(&project.project, &key, &why), format!("{key} is restored")).await
+        }
+        FlagCommand::Delete(FlagWhy { flag: FlagArg { key, project }, why }) => {
+            session.write(&flags::delete(&project.project, &key, &why), format!("{key} is deleted")).await
+        }
+        FlagCommand::Copy(args) => copy(session, &args).await,
+        FlagCommand::History(args) => view::history(session, &args).await,
+        FlagCommand::Explain(args) => explain::run(session, &args).await,
+        FlagCommand::Rollout(args) => rollout(session, &args).await,
+        FlagCommand::SetDefault(args) => set_default(session, &args).await,
+        // Is asked with another token.
+        FlagCommand::Eval(_) => Ok(()),
+    }
 }
 
 async fn copy(session: &Session, args: &CopyArgs) -> Result<(), Failure> {
-    let flag = &args.flag;
-    let mut operation = json!({"op": "flag.copy", "flag": flag.key, "from": args.from, "to": args.to});
-    if !args.parts.is_empty() {
-        operation["parts"] = json!(args.parts);
-    }
-    let did = format!("{} in {} is now as in {}", flag.key, args.to, args.from);
-    session.change(&flag.project.project, &args.why, vec![operation], did).await
+    let CopyArgs { flag: FlagArg { key, project }, from, to, parts, why } = args;
+    let parts: Vec<CopyPart> = parts.iter().copied().map(CopyPart::from).collect();
+    let call = flags::copy(&project.project, key, from, to, &parts, why);
+    session.write(&call, format!("{key} in {to} is now as in {from}")).await
 }
 
 async fn rollout(session: &Session, args: &RolloutArgs) -> Result<(), Failure> {
@@ -244,7 +250,7 @@ async fn rollout(session: &Session, args: &RolloutArgs) -> Result<(), Failure> {
     }
     let what = args.rule.as_deref().unwrap_or("the default");
     let did = format!("{what} of {} in {environment} now rolls out {}", flag.key, args.weights);
-    session.change(&flag.project.project, &args.why, vec![operation], did).await
+    session.change(&flag.project.project, &args.why, &operation, did).await
 }
 
 async fn set_default(session: &Session, args: &SetDefaultArgs) -> Result<(), Failure> {
@@ -253,5 +259,5 @@ async fn set_default(session: &Session, args: &SetDefaultArgs) -> Result<(), Fai
     let operation =
         json!({"op": "default.set", "flag": flag.key, "environment": environment, "serve": serve});
     let did = format!("the default of {} in {environment} is set", flag.key);
-    session.change(&flag.project.project, &args.why, vec![operation], did).await
+    session.change(&flag.project.project, &args.why, &operation, did).await
 }

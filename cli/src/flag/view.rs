@@ -1,12 +1,12 @@
 //! `flag list`, `flag get` and `flag history`.
 
 use clap::Args;
-use serde_json::{Value, json};
+use flagraft_client::admin::flags::{self, Filter};
+use serde_json::Value;
 
 use super::FlagArg;
 use crate::{
     audit,
-    client::Call,
     failure::Failure,
     output::{cell, condition, table},
     session::{ProjectArg, Session},
@@ -48,16 +48,10 @@ pub struct HistoryArgs {
 }
 
 /// Lists flags.
-pub async fn list(session: &Session, args: &ListArgs) -> Result<(), Failure> {
-    let call = Call::get(["api", "v1", "projects", &args.project.project, "flags"])
-        .query("tag", args.tag.clone())
-        .query("owner", args.owner.clone())
-        .query("purpose", args.purpose.clone())
-        .query("archived", args.archived.then_some("true"))
-        .query("critical", args.critical.then_some("true"));
-    let flags = session.client.list(call).await?;
+pub async fn list(session: &Session, args: ListArgs) -> Result<(), Failure> {
+    let ListArgs { project, environment, tag, owner, purpose, archived, critical } = args;
     let row = |flag: &Value| {
-        let state = match &args.environment {
+        let state = match &environment {
             Some(environment) => state(&flag["environments"][environment]),
             None => enabled_in(&flag["environments"]),
         };
@@ -65,11 +59,13 @@ pub async fn list(session: &Session, args: &ListArgs) -> Result<(), Failure> {
         let [key, flag_type, critical, owner, tags] = cells;
         vec![key, flag_type, state, critical, owner, tags]
     };
-    let state_header = args.environment.as_deref().map_or_else(|| "ON IN".to_owned(), str::to_uppercase);
-    session.output.show(&json!({"items": flags}), |_| {
+    let state_header = environment.as_deref().map_or_else(|| "ON IN".to_owned(), str::to_uppercase);
+    let table = |flags: &[Value]| {
         let rows = flags.iter().map(row).collect();
         table(&["FLAG", "TYPE", &state_header, "CRITICAL", "OWNER", "TAGS"], rows, "no flags")
-    })
+    };
+    let filter = Filter { tag, owner, purpose, archived, critical };
+    session.show_list(&flags::list(&project.project, filter), table).await
 }
 
 /// `on: 2 rules, else off` or the like.
@@ -109,9 +105,7 @@ fn enabled_in(environments: &Value) -> String {
 
 /// Shows one flag.
 pub async fn get(session: &Session, flag: &FlagArg) -> Result<(), Failure> {
-    let call = Call::get(["api", "v1", "projects", &flag.project.project, "flags", &flag.key]);
-    let answer = session.client.send(&call).await?;
-    session.output.show(&answer.body, describe)
+    session.show(&flags::get(&flag.project.project, &flag.key), describe).await
 }
 
 /// A flag on a page: its definition, then each environment with its rules in the order they are tried.
@@ -166,6 +160,8 @@ pub async fn history(session: &Session, args: &HistoryArgs) -> Result<(), Failur
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

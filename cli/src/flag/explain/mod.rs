@@ -3,11 +3,10 @@
 mod text;
 
 use clap::Args;
-use serde_json::json;
+use flagraft_client::{Context, admin::explanations};
 
 use super::{FlagArg, context::ContextArgs, evaluate::provenance};
 use crate::{
-    client::Call,
     failure::Failure,
     session::{EnvironmentArg, Session},
 };
@@ -26,11 +25,10 @@ pub struct ExplainArgs {
 /// Explains.
 pub async fn run(session: &Session, args: &ExplainArgs) -> Result<(), Failure> {
     let FlagArg { key, project } = &args.flag;
-    let path =
-        ["api", "v1", "projects", &project.project, "environments", &args.environment.environment, "explain"];
-    let body = json!({"flag": key, "context": args.context.context()?});
-    let answer = session.client.send(&Call::ask(path, body)).await?;
-    session.output.show(&answer.body, |explanation| {
+    let context = Context::from(args.context.context()?);
+    let call = explanations::get(&project.project, &args.environment.environment, key, &context);
+    let answer = session.client.send(&call).await?;
+    session.output.show(answer.json(), |explanation| {
         format!("{}\n\n{}", text::explanation(explanation), provenance(&answer))
     })
 }

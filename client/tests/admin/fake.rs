@@ -1,6 +1,7 @@
 //! For tests: a node that answers what a test says, and remembers what it was asked.
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     sync::{Arc, Mutex},
 };
@@ -11,7 +12,6 @@ use axum::{
     http::{Request, Response},
     routing::any,
 };
-use reqwest::Url;
 use serde_json::Value;
 use tokio::net::TcpListener;
 
@@ -20,6 +20,8 @@ use tokio::net::TcpListener;
 pub struct Seen {
     pub method: String,
     pub uri: String,
+    /// The headers, by their names in lower case.
+    pub headers: BTreeMap<String, String>,
     pub key: Option<String>,
     pub authorization: Option<String>,
     pub body: String,
@@ -27,13 +29,29 @@ pub struct Seen {
 
 /// A node that answers what the test says, and remembers what it was asked.
 pub struct Fake {
-    pub url: Url,
+    pub url: String,
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
 impl Fake {
     /// `answer` is given the number of the request, from 0: status, headers and body.
     pub async fn node(answer: impl Fn(usize) -> (u16, &'static str, String) + Send + Sync + 'static) -> Self {
+        Self::answering(move |number| {
+            let (status, retry_after, body) = answer(number);
+            let mut response = Response::builder().status(status);
+            if body.starts_with('{') {
+                response = response.header("content-type", "application/json");
+            }
+            if !retry_after.is_empty() {
+                response = response.header("retry-after", retry_after);
+            }
+            response.body(body).expect("a response")
+        })
+        .await
+    }
+
+    /// The same, with all of the response.
+    pub async fn answering(answer: impl Fn(usize) -> Response<String> + Send + Sync + 'static) -> Self {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (answer, log) = (Arc::new(answer), Arc::clone(&seen));
         let handler = move |request: Request<axum::body::Body>| {
@@ -41,8 +59,10 @@ impl Fake {
             async move {
                 let (parts, body) = request.into_parts();
                 let body: Bytes = axum::body::to_bytes(body, usize::MAX).await.expect("a body");
-                let header =
-                    |name: &str| parts.headers.get(name).map(|v| v.to_str().expect("text").to_owned());
+                let text = |value: &axum::http::HeaderValue| value.to_str().expect("text").to_owned();
+                let headers: BTreeMap<String, String> =
+                    parts.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
+                let header = |name: &str| headers.get(name).cloned();
                 let number = {
                     let mut log = log.lock().expect("no test panics while it holds it");
                     log.push(Seen {
@@ -51,18 +71,11 @@ impl Fake {
                         key: header("idempotency-key"),
                         authorization: header("authorization"),
                         body: String::from_utf8_lossy(&body).into_owned(),
+                        headers,
                     });
                     log.len() - 1
                 };
-                let (status, retry_after, body) = answer(number);
-                let mut response = Response::builder().status(status);
-                if body.starts_with('{') {
-                    response = response.header("content-type", "application/json");
-                }
-                if !retry_after.is_empty() {
-                    response = response.header("retry-after", retry_after);
-                }
-                response.body(body).expect("a response")
+                answer(number)
             }
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -82,6 +95,6 @@ impl Fake {
 }
 
 /// The URL of an address.
-pub fn at(address: SocketAddr) -> Url {
-    Url::parse(&format!("http://{address}")).expect("a URL")
+pub fn at(address: SocketAddr) -> String {
+    format!("http://{address}/")
 }
