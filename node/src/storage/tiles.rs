@@ -1,5 +1,7 @@
 //! The complete tiles of the audit log's tree. What is in one is the business of [`crate::raft`].
 
+use flagraft_core::merkle::tile::Tile;
+
 use super::{
     Storage,
     error::StorageError,
@@ -17,23 +19,23 @@ impl Storage {
     ///
     /// # Errors
     /// When the database fails.
-    pub fn tile(&self, level: u8, index: u64) -> Result<Option<Vec<u8>>, StorageError> {
-        Ok(self.db.get_cf(self.family(AUDIT_TILES), tile_key(self.group, level, index))?)
+    pub fn tile(&self, tile: Tile) -> Result<Option<Vec<u8>>, StorageError> {
+        Ok(self.db.get_cf(self.family(AUDIT_TILES), tile_key(self.group, tile))?)
     }
 
-    /// Writes a tile that the record before `end` completes, ahead of the state that counts that record. One that is
-    /// of counted records alone is passed over, for it is there already. Durable after the next sync.
+    /// Writes a complete tile ahead of the state that counts its last record. One that is of counted records alone is
+    /// passed over, for it is there already. Durable after the next sync.
     ///
     /// # Errors
     /// When the database fails.
-    pub fn stage_tile(&self, level: u8, index: u64, end: u64, bytes: &[u8]) -> Result<(), StorageError> {
+    pub fn stage_tile(&self, tile: Tile, bytes: &[u8]) -> Result<(), StorageError> {
         // Held while it is written: a staged tile never replaces a counted one.
         let tail = self.tail();
-        if end <= tail.counted {
+        if tile.is_complete_in(tail.counted) {
             return Ok(());
         }
         let mut batch = self.batch();
-        batch.tile(level, index, bytes);
+        batch.tile(tile, bytes);
         self.write(batch.into_writes())
     }
 
