@@ -1,6 +1,10 @@
-//! `flagraft audit list`: who changed what, when and why.
+//! `flagraft audit ...`: who changed what, when and why; and the proof that nobody has rewritten it.
 
 mod changes;
+mod checkpoint;
+mod keys;
+mod proof;
+mod witness;
 
 use std::collections::BTreeSet;
 
@@ -8,7 +12,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use flagraft_client::admin::{self, cluster};
 use flagraft_core::record::RecordKind;
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     failure::{Exit, Failure},
@@ -27,6 +31,20 @@ pub enum AuditCommand {
     /// Under a record stands what its operations changed of what evaluation goes by: what was there with `-`, what is there
     /// now with `+`. Conditions are written as in `rule put --when`. Of several operations each is named.
     List(ListArgs),
+    /// Print the newest checkpoint that a majority of the nodes signed
+    Checkpoint,
+    /// Verify here that a record is in the log that the nodes signed; exits with 8 if it is not
+    Proof(proof::ProofArgs),
+    /// Print the keys that the nodes sign checkpoints with, as --trust takes them; or change them
+    Keys {
+        #[command(subcommand)]
+        command: Option<keys::KeysCommand>,
+    },
+    /// Watch that the log only grows: exits with 8 if it was rewritten, has shrunk, or is signed by too few
+    ///
+    /// Keeps the last checkpoint that it saw, and demands a proof that each next one goes on from it. Run it where those who
+    /// run the cluster have no say.
+    Witness(witness::WitnessArgs),
 }
 
 /// Which records.
@@ -103,10 +121,20 @@ impl Selection {
 
 /// Runs a command on the audit log.
 pub async fn run(command: AuditCommand, global: &Global) -> Result<(), Failure> {
-    let AuditCommand::List(args) = command;
     let session = global.management()?;
-    let records = newest(&session, &args.selection, args.limit).await?;
-    show(&session, &records, "no records")
+    match command {
+        AuditCommand::List(args) => {
+            let records = newest(&session, &args.selection, args.limit).await?;
+            show(&session, &records, "no records")
+        }
+        AuditCommand::Checkpoint => {
+            let note = checkpoint::newest(&session).await?;
+            session.output.show(&json!({"note": note}), |_| note.clone())
+        }
+        AuditCommand::Proof(args) => proof::run(&session, &args).await,
+        AuditCommand::Keys { command } => keys::run(&session, command).await,
+        AuditCommand::Witness(args) => witness::run(&session, &args).await,
+    }
 }
 
 /// The newest records, the newest first, as they are stored.

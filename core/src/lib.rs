@@ -45,6 +45,7 @@ pub mod rejection;
 pub mod reply;
 
 // What the state holds.
+pub mod audit_key;
 pub mod environment;
 pub mod project;
 pub mod rows;
@@ -53,9 +54,12 @@ pub mod state;
 pub mod token;
 
 // How it is told apart and proved.
+pub mod audit_file;
+pub mod checkpoint;
 pub mod digest;
 pub mod identity;
 pub mod merkle;
+pub mod note;
 pub mod version;
 
 // The ground they stand on.

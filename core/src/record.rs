@@ -3,6 +3,8 @@
 //! There is one writer, [`Record::to_bytes`], called once, in `apply`. Every hash is over exactly those bytes, so
 //! the order of the fields below is part of the format: it never changes, and new fields need a new version.
 
+mod link;
+
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
@@ -14,15 +16,18 @@ use crate::{
     identity::History,
     key::{EnvironmentKey, ProjectKey},
     limits::{RECORD_SMALL_VALUE_BYTES_MAX, RECORD_VALUES_BYTES_MAX},
+    merkle::{Hash, leaf_hash},
     proposal::{Actor, Cause, Denials},
     rejection::Rejection,
 };
+
+pub use self::link::{Broken, Chain, Link};
 
 /// The version of [`Record`]'s format.
 pub const RECORD_VERSION: u32 = 1;
 
 /// What kind of entry a record is of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RecordKind {
     /// A change that was accepted, or that changed nothing.
@@ -186,6 +191,30 @@ pub struct RecordBytes {
     pub sequence: u64,
     /// Its JSON.
     pub bytes: Vec<u8>,
+    /// Its leaf hash.
+    pub leaf: Hash,
+}
+
+/// The first byte of a tombstone. A record's JSON begins with `{`.
+const TOMBSTONE: u8 = 0;
+
+/// Bytes of a tombstone: its first byte, and the hash.
+pub const TOMBSTONE_BYTES: usize = 33;
+
+/// What stands in the log's place for a record that retention removed: a byte 0x00, and the record's leaf hash.
+pub fn tombstone(leaf: &Hash) -> [u8; TOMBSTONE_BYTES] {
+    let mut row = [TOMBSTONE; TOMBSTONE_BYTES];
+    row.iter_mut().skip(1).zip(leaf).for_each(|(to, from)| *to = *from);
+    row
+}
+
+/// The leaf hash of a stored row of the audit log, be it a record's JSON or a tombstone. `None` when it is neither.
+pub fn row_leaf_hash(row: &[u8]) -> Option<Hash> {
+    match row.split_first()? {
+        (b'{', _) => Some(leaf_hash(row)),
+        (&TOMBSTONE, hash) => hash.try_into().ok(),
+        _ => None,
+    }
 }
 
 /// What most records have room in.
@@ -197,6 +226,22 @@ impl<V: Serialize> Record<V> {
         let mut bytes = Vec::with_capacity(USUAL_BYTES);
         // A record is made of strings, integers and JSON values, and the sink is memory: writing it cannot fail.
         let _ = serde_json::to_writer(&mut bytes, self);
-        RecordBytes { sequence: self.sequence, bytes }
+        RecordBytes { sequence: self.sequence, leaf: leaf_hash(&bytes), bytes }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_a_record_or_a_tombstone() {
+        let record = br#"{"version":1}"#;
+        assert_eq!(row_leaf_hash(record), Some(leaf_hash(record)));
+        let removed = tombstone(&leaf_hash(record));
+        assert_eq!(row_leaf_hash(&removed), Some(leaf_hash(record)), "a removed record keeps its leaf");
+        for neither in [&removed[1..], &removed[..32], b"", b"[]", b" {}", &[0], &[0; 34], &[1; 33]] {
+            assert_eq!(row_leaf_hash(neither), None, "{neither:?}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! Each part does its work elsewhere: `start` puts them together and `stop` takes them apart; writes are in `submit`,
 //! reads in [`crate::reads`], the way into a cluster in `founding`, what peers ask for in `desk`.
 
+mod checkpoints;
 mod clocks;
 mod cluster;
 mod denials;
@@ -24,16 +25,18 @@ use std::{
     time::Duration,
 };
 
-use flagraft_core::reply::Reply;
+use flagraft_core::{audit_key::AuditPublicKey, reply::Reply};
 use tokio::{
     sync::{OwnedSemaphorePermit, watch},
     task::{AbortHandle, JoinHandle},
 };
 
 use self::{
-    cluster::MemberReport, denials::DenialCount, listener::PeerListener, membership::Steward, submit::Writes,
+    checkpoints::Cosigner, cluster::MemberReport, denials::DenialCount, listener::PeerListener,
+    membership::Steward, submit::Writes,
 };
 pub use self::{
+    checkpoints::{CheckpointReport, SignedCheckpoint},
     cluster::{
         AuditStatus, ClusterMember, ClusterStatus, InvitationStatus, MemberAim, MemberState, MembershipStatus,
     },
@@ -50,7 +53,7 @@ use crate::{
     leadership::known_leader,
     metrics::Metrics,
     peer::{HandOverReply, PeerClient},
-    raft::{NodeMeta, Published, RaftStatus, Replica},
+    raft::{AuditTree, NodeMeta, Published, RaftStatus, Replica},
     reads::Reads,
     storage::{AuditRow, Storage, StorageError},
 };
@@ -83,6 +86,7 @@ pub struct Node {
     feed: Feed,
     writes: Arc<Writes>,
     steward: Arc<Steward>,
+    cosigner: Arc<Cosigner>,
     metrics: Metrics,
     denials: Arc<DenialCount>,
     failure: watch::Receiver<Option<Failure>>,
@@ -173,7 +177,13 @@ impl Node {
 
     /// How the cluster does. Asks every member, and takes half a second at most.
     pub async fn cluster_status(&self) -> ClusterStatus {
-        let own = MemberReport::of(&self.replica, &self.reads, &self.disk, self.steward.waits_for());
+        let own = MemberReport::of(
+            &self.replica,
+            &self.reads,
+            &self.disk,
+            self.steward.waits_for(),
+            self.cosigner.report(),
+        );
         let patience = self.config.waits.status_timeout;
         cluster::gather(self.id(), &self.meta, own, &self.replica, &self.peers, patience).await
     }
@@ -237,6 +247,33 @@ impl Node {
         let storage = Arc::clone(&self.storage);
         let read = tokio::task::spawn_blocking(move || storage.audit_range(from, limit));
         read.await.map_err(|error| StorageError::Failed(error.to_string()))?
+    }
+
+    /// The newest checkpoint of the audit log that a majority of the nodes signed, as far as this node knows.
+    pub fn checkpoint(&self) -> Option<Arc<SignedCheckpoint>> {
+        self.cosigner.newest()
+    }
+
+    /// Makes one more key with which this node signs checkpoints, once it is listed in the state.
+    ///
+    /// # Errors
+    /// When the key file can't be written.
+    pub(crate) async fn make_audit_key(&self) -> std::io::Result<AuditPublicKey> {
+        self.cosigner.make_key().await
+    }
+
+    /// Reads of the audit log's tree, as a published state has it; `read` may block.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(crate) async fn audit_tree<T: Send + 'static>(
+        &self,
+        published: &Published,
+        read: impl FnOnce(AuditTree) -> Result<T, StorageError> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        let tree = AuditTree::of(Arc::clone(&self.storage), published);
+        let read = tokio::task::spawn_blocking(move || read(tree)).await;
+        read.map_err(|error| StorageError::Failed(error.to_string()))?
     }
 
     /// Starts a backup of a published state. Whoever takes nothing of it for `stall` is given up; `permit` is kept until

@@ -18,6 +18,7 @@ mod room;
 mod schema;
 mod staging;
 mod syncer;
+mod tiles;
 
 use std::{
     fs, io,
@@ -211,6 +212,11 @@ impl Storage {
         &self.floor
     }
 
+    /// The node's data folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Where finished snapshots are kept.
     pub fn snapshot_dir(&self) -> PathBuf {
         self.dir.join("snapshots")
@@ -361,7 +367,7 @@ impl Storage {
     }
 
     fn family(&self, name: &str) -> &ColumnFamily {
-        // `open` asks for all four families, and RocksDB refuses to open without any it was asked for.
+        // `open` asks for all of them, and RocksDB refuses to open without any it was asked for.
         #[expect(clippy::expect_used, reason = "the families are opened with the database")]
         self.db.cf_handle(name).expect("a column family of the schema")
     }
@@ -415,10 +421,10 @@ fn not_opened(dir: &Path, error: rocksdb::Error) -> StorageError {
 }
 
 /// RocksDB would make a family that its manifest does not have, empty, and drop what its write-ahead log holds for it. It
-/// made all of them before anything was kept.
+/// made all of these before anything was kept.
 fn require_all_families(dir: &Path) -> Result<(), StorageError> {
     let listed = DB::list_cf(&schema::options(), dir.join("db")).map_err(|error| not_opened(dir, error))?;
-    match schema::FAMILIES.iter().find(|name| !listed.iter().any(|listed| listed == *name)) {
+    match schema::FIRST_FAMILIES.iter().find(|name| !listed.iter().any(|listed| listed == *name)) {
         None => Ok(()),
         Some(name) => Err(missing_family(name)),
     }
