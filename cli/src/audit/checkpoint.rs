@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use flagraft_client::admin::Call;
 use flagraft_core::{
     checkpoint::Checkpoint,
     merkle::Hash,
@@ -11,7 +12,6 @@ use flagraft_core::{
 use serde_json::Value;
 
 use crate::{
-    client::Call,
     failure::{Exit, Failure},
     session::Session,
 };
@@ -54,7 +54,7 @@ pub fn verify(text: &str, trusted: &TrustedKeys) -> Result<Verified, Failure> {
 
 /// The newest checkpoint that the node asked has, as it came.
 pub async fn newest(session: &Session) -> Result<String, Failure> {
-    Ok(session.client.send(&Call::get(["api", "v1", "audit", "checkpoint"])).await?.text)
+    Ok(session.client.send(&Call::get(["api", "v1", "audit", "checkpoint"])).await?.text().to_owned())
 }
 
 /// The keys in a file, one a line.

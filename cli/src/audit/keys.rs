@@ -1,11 +1,10 @@
 //! `flagraft audit keys`: the keys that the nodes sign checkpoints with.
 
 use clap::{Args, Subcommand};
-use reqwest::Method;
+use flagraft_client::admin::{self, Call};
 use serde_json::{Value, json};
 
 use crate::{
-    client::Call,
     failure::Failure,
     output::{self, cell},
     session::{Session, Why},
@@ -46,21 +45,21 @@ pub async fn run(session: &Session, command: Option<KeysCommand>) -> Result<(), 
         None => output::line(&active(session).await?.join("\n")),
         Some(KeysCommand::Rotate(args)) => {
             let path = ["api", "v1", "audit", "keys", "rotate"];
-            let answer =
-                session.client.send(&Call::write(Method::POST, path, Some(args.why.bare()))?).await?;
-            session.output.show(&answer.body, |body| {
+            let call = Call::post(path, admin::Why::from(&args.why));
+            session.show(&call, |body| {
                 format!(
                     "node {} signs with one more key; add it to what your witnesses trust, then retire the old one\n{}",
                     cell(&body["node"]),
                     cell(&body["vkey"])
                 )
-            })
+            }).await
         }
         Some(KeysCommand::Retire(args)) => {
-            let mut body = args.why.body("node", json!(args.node));
-            body["public_key"] = json!(args.public_key);
+            let admin::Why { reason, ticket } = (&args.why).into();
+            let body =
+                json!({"reason": reason, "ticket": ticket, "node": args.node, "public_key": args.public_key});
             let did = format!("node {} signs no more with {}", args.node, args.public_key);
-            session.write(Method::POST, &["api", "v1", "audit", "keys", "retire"], Some(body), did).await
+            session.write(&Call::post(["api", "v1", "audit", "keys", "retire"], body), did).await
         }
     }
 }
@@ -74,5 +73,5 @@ pub async fn active(session: &Session) -> Result<Vec<String>, Failure> {
 }
 
 async fn list(session: &Session) -> Result<Value, Failure> {
-    Ok(session.client.send(&Call::get(["api", "v1", "audit", "keys"])).await?.body)
+    Ok(session.client.send(&Call::get(["api", "v1", "audit", "keys"])).await?.into_json())
 }

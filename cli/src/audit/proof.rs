@@ -4,12 +4,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use flagraft_client::admin::Call;
 use flagraft_core::merkle::{leaf_hash, verify_inclusion};
 use serde_json::{Value, json};
 
 use super::checkpoint::{self, failed};
 use crate::{
-    client::Call,
     failure::{Exit, Failure},
     output::cell,
     session::Session,
@@ -42,8 +42,8 @@ pub async fn run(session: &Session, args: &ProofArgs) -> Result<(), Failure> {
     }
     let call =
         Call::get(["api", "v1", "audit"]).query("from", Some(sequence.to_string())).query("limit", Some("1"));
-    let text = session.client.send(&call).await?.text;
-    let record = text.strip_suffix('\n').unwrap_or(&text);
+    let answer = session.client.send(&call).await?;
+    let record = answer.text().strip_suffix('\n').unwrap_or(answer.text());
     let read: Value = serde_json::from_str(record).map_err(|error| {
         Failure::new(Exit::Other, format!("the node sent a record that is not JSON: {error}"))
     })?;
@@ -56,7 +56,7 @@ pub async fn run(session: &Session, args: &ProofArgs) -> Result<(), Failure> {
     let call = Call::get(["api", "v1", "audit", "proof"])
         .query("sequence", Some(sequence.to_string()))
         .query("size", Some(size.to_string()));
-    let proof = checkpoint::hashes(&session.client.send(&call).await?.body)?;
+    let proof = checkpoint::hashes(session.client.send(&call).await?.json())?;
     let leaf = leaf_hash(record.as_bytes());
     if !verify_inclusion(&leaf, sequence, size, &proof, &newest.checkpoint.root) {
         return Err(failed(format!(

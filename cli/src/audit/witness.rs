@@ -10,6 +10,7 @@ use std::{
 };
 
 use clap::Args;
+use flagraft_client::admin::Call;
 use flagraft_core::{
     merkle::verify_consistency,
     note::{NOTE_BYTES_MAX, TrustedKeys},
@@ -18,7 +19,6 @@ use serde_json::json;
 
 use super::checkpoint::{self, Verified, failed};
 use crate::{
-    client::Call,
     failure::{Exit, Failure},
     session::Session,
 };
@@ -158,10 +158,10 @@ async fn compare(session: &Session, last: &Verified, now: &Verified) -> Result<C
         .query("from", Some(first.size.to_string()))
         .query("to", Some(second.size.to_string()));
     let proof = match session.client.send(&call).await {
-        Ok(answer) => checkpoint::hashes(&answer.body)?,
+        Ok(answer) => checkpoint::hashes(answer.json())?,
         // What it published, it proves; a node that has fewer records says so.
-        Err(failure) if failure.code == "invalid" => return Ok(Compared::TooShort { size: now.size }),
-        Err(failure) => return Err(failure),
+        Err(error) if error.code() == Some("invalid") => return Ok(Compared::TooShort { size: now.size }),
+        Err(error) => return Err(error.into()),
     };
     if !verify_consistency(first.size, &first.root, second.size, &second.root, &proof) {
         return Err(forked());
