@@ -49,6 +49,7 @@ pub mod environment;
 pub mod project;
 pub mod rows;
 pub mod seat;
+pub mod signing;
 pub mod state;
 pub mod token;
 
@@ -59,6 +60,7 @@ pub mod merkle;
 pub mod version;
 
 // The ground they stand on.
+mod base64_bytes;
 pub mod canonical;
 mod hexadecimal;
 pub mod invalid;

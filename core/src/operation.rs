@@ -24,6 +24,7 @@ use crate::{
     parse::{self, TakeFields, Without},
     seat::{self, SeatRole},
     segment::{MemberList, Segment, SegmentSpec, check_members},
+    signing::{SigningKeyId, SigningKeySpec, check_signing_key_id},
     text::{check_attribute, check_text},
     token::{SecretHash, TokenId, TokenSpec, check_token_id},
     version::ClusterVersion,
@@ -191,6 +192,10 @@ operations! {
     "system.restore" => SystemRestore,
     /// Makes the survivor of a lost quorum a cluster of its own, with a history of its own.
     "system.recover" => SystemRecover,
+    /// Registers the public key that an actor signs changes with.
+    "signing_key.put" => SigningKeyPut,
+    /// Revokes a signing key, for good.
+    "signing_key.revoke" => SigningKeyRevoke,
 }
 
 impl Serialize for Operation {
@@ -493,6 +498,16 @@ fields! {
         /// Who did it, as that person gave it.
         operator: String,
     }
+    /// Fields of `signing_key.put`.
+    SigningKeyPut {
+        /// The key. Of one that is registered only the name can be changed.
+        signing_key: SigningKeySpec,
+    }
+    /// Fields of `signing_key.revoke`.
+    SigningKeyRevoke {
+        /// The key.
+        signing_key: SigningKeyId,
+    }
 }
 
 /// A part of a flag's configuration that `flag.copy` can copy.
@@ -642,6 +657,8 @@ impl Operation {
             Self::MemberAdmit(fields) => return seat::validate_admission(fields),
             Self::SystemRestore(fields) => return check_way_back(&fields.operator, &fields.members),
             Self::SystemRecover(fields) => return check_way_back(&fields.operator, &fields.members),
+            Self::SigningKeyPut(fields) => ("signing_key", fields.signing_key.validate()),
+            Self::SigningKeyRevoke(fields) => ("signing_key", check_signing_key_id(&fields.signing_key)),
             // These are made of keys and numbers, which were checked when they were read.
             Self::ProjectDelete(_)
             | Self::EnvironmentDelete(_)
@@ -660,10 +677,13 @@ impl Operation {
         checked.map_err(|invalid| invalid.under(field))
     }
 
-    /// The cluster version that allows the operation. The first release knows all there are; and whoever restores or
-    /// recovers a cluster begins one that has no older members.
+    /// The cluster version that allows the operation. The first release knows all those of version 1; and whoever
+    /// restores or recovers a cluster begins one that has no older members.
     pub fn needs_cluster_version(&self) -> u32 {
-        1
+        match self {
+            Self::SigningKeyPut(_) | Self::SigningKeyRevoke(_) => 2,
+            _ => 1,
+        }
     }
 
     /// Whether it carries the hash of a secret that its handler minted.

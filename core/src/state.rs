@@ -19,6 +19,7 @@ use crate::{
     project::Project,
     reply::{Outcome, Reply},
     seat::Seat,
+    signing::{SigningKey, SigningKeyId},
     token::{SecretHash, Token, TokenId},
 };
 
@@ -33,6 +34,7 @@ pub struct State {
     pub(crate) requests: RememberedRequests,
     /// By node id. Founders have one only once something about them was changed: see [`State::seat`].
     pub(crate) seats: OrdMap<u64, Arc<Seat>>,
+    pub(crate) signing_keys: OrdMap<SigningKeyId, Arc<SigningKey>>,
 }
 
 /// What the state holds beside its objects.
@@ -251,6 +253,16 @@ impl State {
         let founders = self.founding().into_iter().flat_map(|founding| founding.members.keys().copied());
         let ids: BTreeSet<u64> = founders.chain(self.seats.keys().copied()).collect();
         ids.into_iter().filter_map(|node_id| Some((node_id, self.seat(node_id)?)))
+    }
+
+    /// The signing key with this id, be it revoked or not.
+    pub fn signing_key(&self, id: &str) -> Option<&Arc<SigningKey>> {
+        self.signing_keys.get(id)
+    }
+
+    /// All signing keys that were ever registered, in the order of their ids.
+    pub fn signing_keys(&self) -> impl Iterator<Item = &Arc<SigningKey>> {
+        self.signing_keys.values()
     }
 
     pub(crate) fn put_token(&mut self, token: Arc<Token>) {
