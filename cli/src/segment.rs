@@ -10,7 +10,7 @@ use crate::{
     failure::Failure,
     input,
     output::{cell, condition, pretty, table},
-    session::{Global, ProjectArg, Session, Why},
+    session::{Global, ProjectArg, Session, SignedWhy, Why},
 };
 
 /// Commands on segments.
@@ -114,7 +114,7 @@ pub struct MembersArgs {
     #[arg(long, value_enum, default_value_t)]
     list: List,
     #[command(flatten)]
-    why: Why,
+    why: SignedWhy,
 }
 
 /// Runs a command on segments.

@@ -11,6 +11,7 @@ use crate::{
     client::{Call, Client, change_body},
     failure::{Exit, Failure},
     output::{Format, Output},
+    sign::SignArg,
 };
 
 /// The variable with the token for management.
@@ -165,6 +166,15 @@ pub struct Why {
     pub ticket: Option<String>,
 }
 
+/// Why a change is made, and with which key its author signs it.
+#[derive(Args, Clone, Debug)]
+pub struct SignedWhy {
+    #[command(flatten)]
+    pub why: Why,
+    #[command(flatten)]
+    pub sign: SignArg,
+}
+
 impl Why {
     /// A body with the reason, the ticket and one more field.
     pub fn body(&self, field: &str, value: Value) -> Value {
@@ -193,12 +203,30 @@ impl Session {
     pub async fn change(
         &self,
         project: &str,
-        why: &Why,
+        why: &SignedWhy,
         operations: Vec<Value>,
         did: impl AsRef<str>,
     ) -> Result<(), Failure> {
-        let body = change_body(&why.reason, why.ticket.as_deref(), operations);
-        self.write(Method::POST, &["api", "v1", "projects", project, "changes"], Some(body), did).await
+        let Why { reason, ticket } = &why.why;
+        let body = change_body(reason, ticket.as_deref(), operations);
+        self.propose(Some(project), body, &why.sign, did).await
+    }
+
+    /// Makes the change of a body with operations, in a project or of what belongs to none, and says what it did.
+    pub async fn propose(
+        &self,
+        project: Option<&str>,
+        body: Value,
+        sign: &SignArg,
+        did: impl AsRef<str>,
+    ) -> Result<(), Failure> {
+        let in_project = project.map(|project| ["api", "v1", "projects", project, "changes"]);
+        let path = in_project.as_ref().map_or(&["api", "v1", "changes"][..], |path| path);
+        let call = match sign.key()? {
+            None => Call::write(Method::POST, path, Some(body))?,
+            Some(key) => key.call(self, path, project, body).await?,
+        };
+        self.finish(&call, did).await
     }
 
     /// Makes one write and says what it did.

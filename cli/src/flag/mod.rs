@@ -14,7 +14,7 @@ use crate::{
     client::Call,
     failure::Failure,
     input,
-    session::{EnvironmentArg, Global, ProjectArg, Session, Why},
+    session::{EnvironmentArg, Global, ProjectArg, Session, SignedWhy},
 };
 
 /// Commands on flags.
@@ -67,7 +67,7 @@ pub struct FlagWhy {
     #[command(flatten)]
     flag: FlagArg,
     #[command(flatten)]
-    why: Why,
+    why: SignedWhy,
 }
 
 /// One flag in one environment, and why it is changed.
@@ -78,7 +78,7 @@ pub struct SwitchArgs {
     #[command(flatten)]
     environment: EnvironmentArg,
     #[command(flatten)]
-    why: Why,
+    why: SignedWhy,
 }
 
 /// What to copy from where to where.
@@ -96,7 +96,7 @@ pub struct CopyArgs {
     #[arg(long, value_delimiter = ',', value_parser = ["enabled", "prerequisites", "targets", "rules", "default"])]
     parts: Vec<String>,
     #[command(flatten)]
-    why: Why,
+    why: SignedWhy,
 }
 
 /// New weights.
@@ -113,7 +113,7 @@ pub struct RolloutArgs {
     #[arg(long)]
     weights: String,
     #[command(flatten)]
-    why: Why,
+    why: SignedWhy,
 }
 
 /// What is served: a variant or a rollout.
@@ -162,7 +162,7 @@ pub struct SetDefaultArgs {
     #[arg(long, conflicts_with_all = ["variant", "weights"])]
     code_default: bool,
     #[command(flatten)]
-    why: Why,
+    why: SignedWhy,
 }
 
 /// Runs a command on flags.
@@ -176,7 +176,7 @@ pub async fn run(command: FlagCommand, global: &Global) -> Result<(), Failure> {
         FlagCommand::Disable(args) => switch(&global.management()?, &args, "disable").await,
         FlagCommand::Archive(args) => operate(&global.management()?, &args, "archive").await,
         FlagCommand::Restore(args) => operate(&global.management()?, &args, "restore").await,
-        FlagCommand::Delete(args) => delete(&global.management()?, &args).await,
+        FlagCommand::Delete(args) => operate(&global.management()?, &args, "delete").await,
         FlagCommand::Copy(args) => copy(&global.management()?, &args).await,
         FlagCommand::History(args) => view::history(&global.management()?, &args).await,
         FlagCommand::Eval(args) => evaluate::run(&global.evaluation()?, &args).await,
@@ -188,25 +188,9 @@ pub async fn run(command: FlagCommand, global: &Global) -> Result<(), Failure> {
 
 async fn switch(session: &Session, args: &SwitchArgs, verb: &str) -> Result<(), Failure> {
     let (flag, environment) = (&args.flag, &args.environment.environment);
-    let path = [
-        "api",
-        "v1",
-        "projects",
-        &flag.project.project,
-        "flags",
-        &flag.key,
-        "environments",
-        environment,
-        verb,
-    ];
-    session
-        .write(
-            Method::POST,
-            &path,
-            Some(args.why.bare()),
-            format!("{} is {verb}d in {environment}", flag.key),
-        )
-        .await
+    let operation = json!({"op": format!("flag.{verb}"), "flag": flag.key, "environment": environment});
+    let did = format!("{} is {verb}d in {environment}", flag.key);
+    session.change(&flag.project.project, &args.why, vec![operation], did).await
 }
 
 async fn operate(session: &Session, args: &FlagWhy, verb: &str) -> Result<(), Failure> {
@@ -215,13 +199,6 @@ async fn operate(session: &Session, args: &FlagWhy, verb: &str) -> Result<(), Fa
     session
         .change(&flag.project.project, &args.why, vec![operation], format!("{} is {verb}d", flag.key))
         .await
-}
-
-async fn delete(session: &Session, args: &FlagWhy) -> Result<(), Failure> {
-    let flag = &args.flag;
-    let path = ["api", "v1", "projects", &flag.project.project, "flags", &flag.key];
-    let call = args.why.on(Call::write(Method::DELETE, path, None)?);
-    session.finish(&call, format!("{} is deleted", flag.key)).await
 }
 
 async fn copy(session: &Session, args: &CopyArgs) -> Result<(), Failure> {

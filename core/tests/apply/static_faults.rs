@@ -81,8 +81,8 @@ fn rows() -> Vec<(Value, &'static str, &'static str)> {
             "4097",
         ),
         (
-            json!({"op": "environment.put", "environment": {"key": "dev", "policy": {"signed": true}}}),
-            "/environment/policy/signed",
+            json!({"op": "environment.put", "environment": {"key": "dev", "policy": {"freezes": [{}]}}}),
+            "/environment/policy/freezes",
             "leave it out",
         ),
         (
