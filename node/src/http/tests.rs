@@ -11,6 +11,7 @@ mod members;
 mod reads;
 mod schema;
 mod serving;
+mod signed;
 mod streams;
 mod tokens;
 mod writes;
