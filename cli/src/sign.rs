@@ -1,6 +1,6 @@
 //! Signing changes: the key in a file, and what it is put under.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ed25519_dalek::{Signer as _, SigningKey, pkcs8::DecodePrivateKey as _};
@@ -36,7 +36,7 @@ pub struct SignArg {
 impl SignArg {
     /// The key; `None`: the change is not to be signed.
     pub fn key(&self) -> Result<Option<Key>, Failure> {
-        self.sign.as_ref().map(Key::read).transpose()
+        self.sign.as_deref().map(Key::read).transpose()
     }
 }
 
@@ -65,7 +65,7 @@ struct Bound<'a> {
 }
 
 impl Key {
-    fn read(path: &PathBuf) -> Result<Self, Failure> {
+    fn read(path: &Path) -> Result<Self, Failure> {
         let shown = path.display();
         let text = input::read(&path.to_string_lossy())?;
         // Not the library's words: they might quote what it read.
@@ -186,7 +186,7 @@ mod tests {
     fn key(text: &str) -> Result<Key, Failure> {
         let file = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(file.path(), text).expect("written");
-        Key::read(&file.path().to_owned())
+        Key::read(file.path())
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _, path::PathBuf};
 
 use clap::{Args, Subcommand};
-use ed25519_dalek::pkcs8::{EncodePrivateKey as _, spki::der::pem::LineEnding};
+use ed25519_dalek::pkcs8::{EncodePrivateKey as _, KeypairBytes, spki::der::pem::LineEnding};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -97,7 +97,9 @@ pub async fn run(command: SigningKeyCommand, global: &Global) -> Result<(), Fail
 fn generate(args: &GenerateArgs, output: Output) -> Result<(), Failure> {
     let path = args.file.display();
     let key = Key::new(random()?);
-    let pem = key.private().to_pkcs8_pem(LineEnding::LF);
+    // Without the public half, which other programs do not expect in it.
+    let pair = KeypairBytes { secret_key: key.private().to_bytes(), public_key: None };
+    let pem = pair.to_pkcs8_pem(LineEnding::LF);
     let pem = pem.map_err(|_| Failure::new(Exit::Other, "the key could not be written as PEM"))?;
     let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&args.file);
     let mut file = file.map_err(|e| Failure::usage(format!("could not create {path}: {e}")))?;

@@ -26,7 +26,8 @@ async fn a_kill_switch_is_thrown_with_a_signature_where_one_is_asked_for() {
     let text = |value: &Value| value.as_str().expect("a text").to_owned();
     let (id, public_key) = (text(&made["id"]), text(&made["public_key"]));
     // The bootstrap token stands for the user `owner`.
-    let put = ["signing-key", "put", &public_key, "--actor", "owner", "--name", "a test's", "-r", "to sign with"];
+    let put =
+        ["signing-key", "put", &public_key, "--actor", "owner", "--name", "a test's", "-r", "to sign with"];
     cli.run(&put).await.expect_exit(0);
     cli.run_with_input(&["change", "apply", "-", "-p", "shop", "-r", "a flag"], PUT).await.expect_exit(0);
     let require = ["environment", "put", "live", "-p", "shop", "--require-signature", "-r", "it is live"];
@@ -60,8 +61,7 @@ async fn a_kill_switch_is_thrown_with_a_signature_where_one_is_asked_for() {
     let enable = r#"[{"op": "flag.enable", "flag": "checkout", "environment": "live"}]"#;
     // Where there is no openssl, its form of a key is covered beside the command line.
     if openssl.is_ok_and(|status| status.success()) {
-        let refused =
-            cli.run_with_input(&[&apply[..], &[&other]].concat(), enable).await.expect_exit(4);
+        let refused = cli.run_with_input(&[&apply[..], &[&other]].concat(), enable).await.expect_exit(4);
         assert!(refused.stderr.contains("there is no signing key"), "{refused:#?}");
     }
     cli.run_with_input(&[&apply[..], &[&file, "--dry-run"]].concat(), enable).await.expect_exit(0);

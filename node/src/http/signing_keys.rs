@@ -1,10 +1,6 @@
 //! The keys that changes are signed with: their public halves, whose they are, and whether they still count.
 
-use axum::{
-    extract::State,
-    http::StatusCode,
-    response::{IntoResponse, Response},
-};
+use axum::{extract::State, http::StatusCode, response::Response};
 use flagraft_core::{
     operation::{Operation, SigningKeyPut, SigningKeyRevoke},
     signing::{PublicKey, SigningKey, SigningKeyId, SigningKeySpec, check_signing_key_id, signing_key_id},
@@ -91,13 +87,11 @@ pub(super) async fn put(
         .await
         .map_err(|error| error.map_path(|path| pointer_in_body(&path, &[("signing_key", "signing_key")])))?;
     let key = View::local(&app).state().signing_key(&id).map_or_else(|| json!({"id": id}), |key| show(key));
-    Ok(written
-        .answer(StatusCode::OK, |written| {
-            let mut body = json!(written);
-            body["signing_key"] = key;
-            body
-        })
-        .into_response())
+    Ok(written.answer(StatusCode::OK, |written| {
+        let mut body = json!(written);
+        body["signing_key"] = key;
+        body
+    }))
 }
 
 pub(super) async fn revoke(
