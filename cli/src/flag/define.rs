@@ -9,7 +9,7 @@ use crate::{
     client::Call,
     failure::Failure,
     input,
-    session::{Session, Why},
+    session::{Session, SignedWhy, Why},
 };
 
 /// The type of all of a flag's variants.
@@ -159,7 +159,7 @@ pub struct CreateArgs {
     #[command(flatten)]
     definition: Definition,
     #[command(flatten)]
-    why: Why,
+    why: SignedWhy,
 }
 
 impl CreateArgs {

@@ -7,11 +7,9 @@ mod explain;
 mod view;
 
 use clap::{Args, Subcommand};
-use reqwest::Method;
 use serde_json::json;
 
 use crate::{
-    client::Call,
     failure::Failure,
     input,
     session::{EnvironmentArg, Global, ProjectArg, Session, SignedWhy},
