@@ -1,7 +1,7 @@
 //! `flagraft change ...`: several operations as one change, and what became of one.
 
 use clap::{Args, Subcommand};
-use flagraft_client::admin::{Call, requests};
+use flagraft_client::admin::requests;
 use serde_json::{Value, json};
 
 use crate::{
@@ -9,6 +9,7 @@ use crate::{
     input,
     output::pretty,
     session::{Global, ProjectArg},
+    sign::SignArg,
 };
 
 /// Commands on changes.
@@ -43,6 +44,8 @@ pub struct ApplyArgs {
     /// Only say whether it would be accepted
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    sign: SignArg,
 }
 
 impl ApplyArgs {
@@ -84,9 +87,8 @@ pub async fn run(command: ChangeCommand, global: &Global) -> Result<(), Failure>
             let body = args.body(input::json_file(&args.file)?)?;
             let operations = body["operations"].as_array().map_or(0, Vec::len);
             let plural = if operations == 1 { "" } else { "s" };
-            let path = ["api", "v1", "projects", &args.project.project, "changes"];
-            // As it stands in the file: what this version does not know may be in it.
-            session.write(&Call::post(path, body), format!("{operations} operation{plural}")).await
+            let did = format!("{operations} operation{plural}");
+            session.propose(Some(&args.project.project), body, &args.sign, did).await
         }
         ChangeCommand::Status { request } => session.show(&requests::get(&request), pretty).await,
     }
@@ -104,6 +106,7 @@ mod tests {
             ticket: None,
             expect_revision: Some(7),
             dry_run: true,
+            sign: SignArg::default(),
         }
     }
 

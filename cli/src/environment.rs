@@ -50,6 +50,9 @@ pub struct PutArgs {
     /// Refuse changes that name no ticket
     #[arg(long)]
     require_ticket: bool,
+    /// Refuse changes that are not signed with a key of their author
+    #[arg(long)]
+    require_signature: bool,
     /// The regular expression that a ticket must match, such as '^[A-Z]+-[0-9]+$'
     #[arg(long, value_name = "REGEX")]
     ticket_pattern: Option<String>,
@@ -85,6 +88,9 @@ impl PutArgs {
         let mut environment = Value::Object(environment);
         if self.require_ticket {
             environment["policy"]["ticket"]["required"] = json!(true);
+        }
+        if self.require_signature {
+            environment["policy"]["signed"] = json!(true);
         }
         if let Some(pattern) = &self.ticket_pattern {
             environment["policy"]["ticket"]["pattern"] = json!(pattern);
@@ -136,6 +142,7 @@ mod tests {
     #[test]
     fn options_make_a_policy() {
         let args = PutArgs {
+            require_signature: false,
             environment: EnvironmentKeyArg {
                 key: "production".to_owned(),
                 project: ProjectArg { project: "demo".to_owned() },

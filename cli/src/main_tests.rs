@@ -85,6 +85,9 @@ async fn each_command_makes_its_operation() {
         ),
         (format!("flag archive f {project}"), json!({"op": "flag.archive", "flag": "f"})),
         (format!("flag restore f {project}"), json!({"op": "flag.restore", "flag": "f"})),
+        (format!("flag delete f {project}"), json!({"op": "flag.delete", "flag": "f"})),
+        ("flag enable f +".to_owned(), json!({"op": "flag.enable", "flag": "f", "environment": "live"})),
+        ("flag disable f +".to_owned(), json!({"op": "flag.disable", "flag": "f", "environment": "live"})),
         (
             format!("flag copy f --from dev --to live --parts rules,targets {project}"),
             json!({"op": "flag.copy", "flag": "f", "from": "dev", "to": "live", "parts": ["rules", "targets"]}),
@@ -163,21 +166,6 @@ async fn each_command_asks_its_route() {
             Value::Null,
         ),
         (
-            "flag enable f +".to_owned(),
-            "POST /api/v1/projects/demo/flags/f/environments/live/enable",
-            why.clone(),
-        ),
-        (
-            "flag disable f +".to_owned(),
-            "POST /api/v1/projects/demo/flags/f/environments/live/disable",
-            why.clone(),
-        ),
-        (
-            format!("flag delete f {project}"),
-            "DELETE /api/v1/projects/demo/flags/f?reason=why&ticket=OPS-1",
-            Value::Null,
-        ),
-        (
             format!(r#"flag update f --owner me --patch {{"tags":null}} {project}"#),
             "PATCH /api/v1/projects/demo/flags/f",
             with("patch", json!({"owner": "me", "tags": null})),
@@ -226,6 +214,25 @@ async fn each_command_asks_its_route() {
             "token revoke tok_1 -r why -t OPS-1".to_owned(),
             "DELETE /api/v1/tokens/tok_1?reason=why&ticket=OPS-1",
             Value::Null,
+        ),
+        ("signing-key list".to_owned(), "GET /api/v1/signing-keys?limit=500", Value::Null),
+        (
+            "signing-key put AAAA --actor ann --name laptop -r why -t OPS-1".to_owned(),
+            "POST /api/v1/signing-keys",
+            with(
+                "signing_key",
+                json!({"public_key": "AAAA", "name": "laptop", "actor": {"type": "user", "id": "ann"}}),
+            ),
+        ),
+        (
+            "signing-key revoke key_1 -r why -t OPS-1".to_owned(),
+            "POST /api/v1/changes",
+            with("operations", json!([{"op": "signing_key.revoke", "signing_key": "key_1"}])),
+        ),
+        (
+            format!("environment put live --require-signature {project}"),
+            "PUT /api/v1/projects/demo/environments/live",
+            with("environment", json!({"key": "live", "policy": {"signed": true}})),
         ),
         ("cluster status".to_owned(), "GET /api/v1/cluster", Value::Null),
         ("audit list".to_owned(), "GET /api/v1/cluster", Value::Null),

@@ -7,7 +7,7 @@ use crate::{
     failure::Failure,
     flag::ServeArgs,
     input,
-    session::{EnvironmentArg, Global, ProjectArg, Why},
+    session::{EnvironmentArg, Global, ProjectArg, SignedWhy},
 };
 
 /// Commands on rules.
@@ -38,7 +38,7 @@ pub struct RuleWhy {
     #[command(flatten)]
     rule: RuleArg,
     #[command(flatten)]
-    why: Why,
+    why: SignedWhy,
 }
 
 /// A rule.
@@ -56,7 +56,7 @@ pub struct PutArgs {
     #[arg(long, value_name = "RULE")]
     before: Option<String>,
     #[command(flatten)]
-    why: Why,
+    why: SignedWhy,
 }
 
 /// Runs a command on rules.

@@ -1,7 +1,7 @@
 //! `flagraft segment ...`: groups of users that rules share.
 
 use clap::{Args, Subcommand, ValueEnum};
-use flagraft_client::admin::{self, Call, Receipt, segments};
+use flagraft_client::admin::segments;
 use flagraft_core::segment::MemberList;
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use crate::{
     failure::Failure,
     input,
     output::{cell, condition, pretty, table},
-    session::{Global, ProjectArg, Session, Why},
+    session::{Global, ProjectArg, Session, SignedWhy, Why},
 };
 
 /// Commands on segments.
@@ -113,7 +113,7 @@ pub struct MembersArgs {
     #[arg(long, value_enum, default_value_t)]
     list: List,
     #[command(flatten)]
-    why: Why,
+    why: SignedWhy,
 }
 
 /// Runs a command on segments.
@@ -132,10 +132,10 @@ pub async fn run(command: SegmentCommand, global: &Global) -> Result<(), Failure
         }
         SegmentCommand::Members(MembersCommand::List(args)) => show_members(&session, &args).await,
         SegmentCommand::Members(MembersCommand::Add(args)) => {
-            members(&session, &args, "added to", segments::add_members).await
+            members(&session, &args, "add", "added to").await
         }
         SegmentCommand::Members(MembersCommand::Remove(args)) => {
-            members(&session, &args, "removed from", segments::remove_members).await
+            members(&session, &args, "remove", "removed from").await
         }
     }
 }
@@ -174,15 +174,7 @@ async fn show_members(session: &Session, args: &ListArgs) -> Result<(), Failure>
     session.output.show(&json!(members), |_| members.join("\n"))
 }
 
-/// Makes a call that adds or removes members.
-type MembersCall = fn(&str, &str, MemberList, &[String], admin::Why) -> Call<Receipt>;
-
-async fn members(
-    session: &Session,
-    args: &MembersArgs,
-    done: &str,
-    call: MembersCall,
-) -> Result<(), Failure> {
+async fn members(session: &Session, args: &MembersArgs, verb: &str, done: &str) -> Result<(), Failure> {
     let mut members = args.members.clone();
     if let Some(file) = &args.file {
         let text = input::read(file)?;
@@ -196,8 +188,11 @@ async fn members(
         eprintln!("{members} members go in as {changes} changes; if it is cut off, run it again");
     }
     for chunk in changes {
+        let operation = json!({
+            "op": format!("segment.members.{verb}"), "segment": segment, "list": list, "members": chunk,
+        });
         let did = format!("{} {done} the {} of segment {segment}", chunk.len(), list.name());
-        session.write(&call(project, segment, list, chunk, admin::Why::from(&args.why)), did).await?;
+        session.change(project, &args.why, &operation, did).await?;
     }
     Ok(())
 }

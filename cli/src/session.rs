@@ -4,12 +4,13 @@
 use std::{env, fs, path::PathBuf, time::Duration};
 
 use clap::Args;
-use flagraft_client::admin::{self, AdminClient, Call, Change, Page};
+use flagraft_client::admin::{self, AdminClient, Call, Page};
 use serde_json::{Value, json};
 
 use crate::{
     failure::{Exit, Failure},
     output::{Format, Output},
+    sign::SignArg,
 };
 
 /// The variable with the token for management.
@@ -180,6 +181,27 @@ pub struct Why {
     pub ticket: Option<String>,
 }
 
+/// Why a change is made, and with which key its author signs it.
+#[derive(Args, Clone, Debug)]
+pub struct SignedWhy {
+    #[command(flatten)]
+    pub why: Why,
+    #[command(flatten)]
+    pub sign: SignArg,
+}
+
+impl Why {
+    /// A body with the reason, the ticket and one more field.
+    pub fn body(&self, field: &str, value: Value) -> Value {
+        let mut body = json!({"reason": self.reason});
+        if let Some(ticket) = &self.ticket {
+            body["ticket"] = json!(ticket);
+        }
+        body[field] = value;
+        body
+    }
+}
+
 impl From<&Why> for admin::Why {
     fn from(why: &Why) -> Self {
         Self { reason: why.reason.clone(), ticket: why.ticket.clone() }
@@ -191,11 +213,30 @@ impl Session {
     pub async fn change(
         &self,
         project: &str,
-        why: &Why,
+        why: &SignedWhy,
         operation: &Value,
         did: impl AsRef<str>,
     ) -> Result<(), Failure> {
-        self.write(&Change::new(project, why).operation(operation).call(), did).await
+        let body = why.why.body("operations", json!([operation]));
+        self.propose(Some(project), body, &why.sign, did).await
+    }
+
+    /// Makes the change of a body with operations, in a project or of what belongs to none, and says what it did. The body
+    /// goes as it stands: what this version does not know may be in it.
+    pub async fn propose(
+        &self,
+        project: Option<&str>,
+        body: Value,
+        sign: &SignArg,
+        did: impl AsRef<str>,
+    ) -> Result<(), Failure> {
+        let in_project = project.map(|project| ["api", "v1", "projects", project, "changes"]);
+        let path = in_project.as_ref().map_or(&["api", "v1", "changes"][..], |path| path);
+        let call = match sign.key()? {
+            None => Call::post(path, body),
+            Some(key) => key.call(self, path, project, body).await?,
+        };
+        self.write(&call, did).await
     }
 
     /// Makes one write and says what it did.

@@ -11,6 +11,8 @@ mod flags;
 mod members;
 mod references;
 mod segments;
+mod signature;
+mod signing_keys;
 mod system;
 mod tenancy;
 mod tokens;
@@ -24,7 +26,8 @@ use crate::{
     operation::Operation,
     proposal::{Body, BodyTexts, Change, Denials, Proposal},
     record::{
-        RECORD_VERSION, Record, RecordBytes, RecordKind, RecordOutcome, RecordTouches, RecordedOperation,
+        RECORD_VERSION, RECORD_VERSION_NEWEST, Record, RecordBytes, RecordKind, RecordOutcome, RecordTouches,
+        RecordedOperation,
     },
     rejection::Rejection,
     reply::{Outcome, Reply},
@@ -32,7 +35,9 @@ use crate::{
     state::{RememberedRequest, State},
 };
 
+use authority::Authority;
 use draft::{BeforeAfter, Draft};
+use signature::Signed;
 
 /// What an entry made of the state.
 #[derive(Clone, Debug, PartialEq)]
@@ -83,8 +88,13 @@ pub fn apply(state: &State, proposal: &Proposal, at: LogPosition) -> Applied {
 
     let sequence = state.sequence();
     let revision_before = state.revision();
+    let mut signature = None;
     let judged = match &proposal.body {
-        Body::Change(change) => judge(&next, proposal, change, now_ms),
+        Body::Change(change) => admit(&next, proposal, change, &texts, now_ms).and_then(|admitted| {
+            // What is refused for something else keeps it: it says who asked.
+            signature = admitted.signed.as_ref().map(|signed| signed.recorded.clone());
+            judge(&next, proposal, change, admitted, now_ms)
+        }),
         Body::Denials(denials) => note_denials(&next, denials),
     };
     let (verdict, outcome) = match judged {
@@ -148,7 +158,7 @@ pub fn apply(state: &State, proposal: &Proposal, at: LogPosition) -> Applied {
         Body::Denials(_) => ("requests without a good token".to_owned(), None, None),
     };
     let record = Record {
-        version: RECORD_VERSION,
+        version: if signature.is_some() { RECORD_VERSION_NEWEST } else { RECORD_VERSION },
         // Only the entry that founds the cluster is accepted before there is a history, and it brings one.
         history: next.history().unwrap_or(History(0)),
         group: proposal.group,
@@ -168,7 +178,7 @@ pub fn apply(state: &State, proposal: &Proposal, at: LogPosition) -> Applied {
         caused_by: proposal.caused_by.clone(),
         reverts: None,
         approvals: Vec::new(),
-        signature: None,
+        signature,
         revision_before,
         revision_after: next.revision(),
         operations,
@@ -262,8 +272,20 @@ fn require_founded(state: &State) -> Result<(), Rejection> {
     }
 }
 
-/// Judges a change: its operations one after the other, then what concerns it as a whole.
-fn judge(state: &State, proposal: &Proposal, change: &Change, now_ms: i64) -> Result<Verdict, Rejection> {
+/// With what right a change is asked for.
+struct Admitted {
+    authority: Authority,
+    signed: Option<Signed>,
+}
+
+/// Judges who asks for a change, and whether the cluster knows what is asked.
+fn admit(
+    state: &State,
+    proposal: &Proposal,
+    change: &Change,
+    operations: &[Canonical],
+    now_ms: i64,
+) -> Result<Admitted, Rejection> {
     match change.operations.first() {
         Some(Operation::SystemBootstrap(_) | Operation::SystemRestore(_)) => {
             system::require_unfounded(state)?;
@@ -271,21 +293,27 @@ fn judge(state: &State, proposal: &Proposal, change: &Change, now_ms: i64) -> Re
         _ => require_founded(state)?,
     }
     let cluster_version = state.cluster_version().max(1);
-    let too_new = |operation: &Operation| operation.needs_cluster_version() > cluster_version;
-    if let Some((index, operation)) = change.operations.iter().enumerate().find(|(_, o)| too_new(o)) {
-        return Err(Rejection::UnsupportedOperation {
-            path: format!("/operations/{index}"),
-            operation: operation.name().to_owned(),
-            needs: operation.needs_cluster_version(),
-        });
-    }
-    let authority = authority::Authority::of(state, &proposal.actor, now_ms)?;
+    proposal.body.check_cluster_version(proposal.signature.as_ref(), cluster_version)?;
+    let authority = Authority::of(state, &proposal.actor, now_ms)?;
+    let signed = signature::check(state, &authority, proposal, change, operations, now_ms)?;
+    Ok(Admitted { authority, signed })
+}
+
+/// Judges a change: its operations one after the other, then what concerns it as a whole.
+fn judge(
+    state: &State,
+    proposal: &Proposal,
+    change: &Change,
+    admitted: Admitted,
+    now_ms: i64,
+) -> Result<Verdict, Rejection> {
+    let Admitted { authority, signed } = admitted;
     if let Some(project) = &change.project {
         authority.sees(state, project, &change.operations)?;
     }
     change.validate().map_err(Rejection::invalid)?;
 
-    let mut draft = Draft::new(state, proposal, change, now_ms);
+    let mut draft = Draft::new(state, proposal, change, signed.map(|signed| signed.by), now_ms);
     for (index, operation) in change.operations.iter().enumerate() {
         let in_place = |rejection: Rejection| rejection.under(index).under("operations");
         draft.perform(&authority, operation).map_err(in_place)?;

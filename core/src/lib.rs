@@ -50,6 +50,7 @@ pub mod environment;
 pub mod project;
 pub mod rows;
 pub mod seat;
+pub mod signing;
 pub mod state;
 pub mod token;
 
@@ -63,6 +64,7 @@ pub mod note;
 pub mod version;
 
 // The ground they stand on.
+mod base64_bytes;
 pub mod canonical;
 mod hexadecimal;
 pub mod invalid;

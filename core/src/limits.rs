@@ -117,6 +117,8 @@ pub const ENVIRONMENTS_MAX: usize = 100;
 pub const SEGMENTS_MAX: usize = 10_000;
 /// Tokens of one group. Of those that are revoked or expired the one that has been so for longest makes room.
 pub const TOKENS_MAX: usize = 100_000;
+/// Signing keys of one group, revoked ones included: they stay, so that what they signed can be checked.
+pub const SIGNING_KEYS_MAX: usize = 10_000;
 /// How long a request id is remembered, in milliseconds of record time.
 pub const REQUESTS_REMEMBERED_MS: i64 = 15 * 60 * 1_000;
 /// Request ids remembered at once.

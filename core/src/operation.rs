@@ -25,6 +25,7 @@ use crate::{
     parse::{self, TakeFields, Without},
     seat::{self, SeatRole},
     segment::{MemberList, Segment, SegmentSpec, check_members},
+    signing::{SigningKeyId, SigningKeySpec, check_signing_key_id},
     text::{check_attribute, check_text},
     token::{SecretHash, TokenId, TokenSpec, check_token_id},
     version::ClusterVersion,
@@ -196,6 +197,10 @@ operations! {
     "system.audit_key.add" => AuditKeyAdd,
     /// Lets a node sign nothing more with a key.
     "system.audit_key.retire" => AuditKeyRetire,
+    /// Registers the public key that an actor signs changes with.
+    "signing_key.put" => SigningKeyPut,
+    /// Revokes a signing key, for good.
+    "signing_key.revoke" => SigningKeyRevoke,
 }
 
 impl Serialize for Operation {
@@ -512,6 +517,16 @@ fields! {
         /// The key. The node needs another one that is active.
         public_key: AuditPublicKey,
     }
+    /// Fields of `signing_key.put`.
+    SigningKeyPut {
+        /// The key. Of one that is registered only the name can be changed.
+        signing_key: SigningKeySpec,
+    }
+    /// Fields of `signing_key.revoke`.
+    SigningKeyRevoke {
+        /// The key.
+        signing_key: SigningKeyId,
+    }
 }
 
 /// A part of a flag's configuration that `flag.copy` can copy.
@@ -661,6 +676,8 @@ impl Operation {
             Self::MemberAdmit(fields) => return seat::validate_admission(fields),
             Self::SystemRestore(fields) => return check_way_back(&fields.operator, &fields.members),
             Self::SystemRecover(fields) => return check_way_back(&fields.operator, &fields.members),
+            Self::SigningKeyPut(fields) => ("signing_key", fields.signing_key.validate()),
+            Self::SigningKeyRevoke(fields) => ("signing_key", check_signing_key_id(&fields.signing_key)),
             // These are made of keys and numbers, which were checked when they were read.
             Self::ProjectDelete(_)
             | Self::EnvironmentDelete(_)
@@ -684,7 +701,10 @@ impl Operation {
     /// The cluster version that allows the operation.
     pub fn needs_cluster_version(&self) -> u32 {
         match self {
-            Self::AuditKeyAdd(_) | Self::AuditKeyRetire(_) => 2,
+            Self::AuditKeyAdd(_)
+            | Self::AuditKeyRetire(_)
+            | Self::SigningKeyPut(_)
+            | Self::SigningKeyRevoke(_) => 2,
             // The first release knew them; and whoever restores or recovers a cluster begins one that has no older members.
             _ => 1,
         }

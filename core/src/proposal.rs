@@ -11,6 +11,8 @@ use crate::{
     key::ProjectKey,
     limits::{ENTRY_BYTES_MAX, OPERATIONS_MAX, REASON_BYTES_MAX, TICKET_BYTES_MAX},
     operation::Operation,
+    rejection::Rejection,
+    signing::ChangeSignature,
     token::{ActorType, TokenId},
 };
 
@@ -27,6 +29,9 @@ pub struct Proposal {
     /// What tells whether two requests ask for the same, where that is not the body: see [`Proposal::asks_sha256`].
     #[serde(default, with = "optional_hex", skip_serializing_if = "Option::is_none")]
     pub asks_sha256: Option<[u8; 32]>,
+    /// The author's signature of the change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<ChangeSignature>,
     /// Who asks: from the token, never from the request's body.
     pub actor: Actor,
     /// What caused it, where that is not a person's request.
@@ -207,7 +212,39 @@ impl Change {
     }
 }
 
+/// The cluster version that allows a change to be signed.
+const SIGNATURES_SINCE: u32 = 2;
+
 impl Body {
+    /// What a cluster of this version does not know yet of the body, or of the signature that it comes with. Members
+    /// that run an older version can't read it: it must not enter the log, and `apply` refuses it if it did.
+    pub fn check_cluster_version(
+        &self,
+        signature: Option<&ChangeSignature>,
+        cluster_version: u32,
+    ) -> Result<(), Rejection> {
+        let operations = match self {
+            Self::Change(change) => change.operations.as_slice(),
+            Self::Denials(_) => &[],
+        };
+        let too_new = |operation: &Operation| operation.needs_cluster_version() > cluster_version;
+        if let Some((index, operation)) = operations.iter().enumerate().find(|(_, o)| too_new(o)) {
+            return Err(Rejection::UnsupportedOperation {
+                path: format!("/operations/{index}"),
+                operation: operation.name().to_owned(),
+                needs: operation.needs_cluster_version(),
+            });
+        }
+        if signature.is_some() && cluster_version < SIGNATURES_SINCE {
+            return Err(Rejection::UnsupportedOperation {
+                path: "/signature".to_owned(),
+                operation: "a signature".to_owned(),
+                needs: SIGNATURES_SINCE,
+            });
+        }
+        Ok(())
+    }
+
     /// The SHA-256 that tells whether two requests ask for the same. What handlers mint is left out of it: the
     /// secret and the id of a new token differ each time the same request is repeated.
     pub fn sha256(&self) -> [u8; 32] {
@@ -264,6 +301,8 @@ struct ChangeProposal<'a> {
     body: ChangeText<'a>,
     #[serde(default, with = "optional_hex")]
     asks_sha256: Option<[u8; 32]>,
+    #[serde(default)]
+    signature: Option<ChangeSignature>,
     actor: Actor,
     #[serde(default)]
     caused_by: Option<Cause>,
@@ -305,6 +344,7 @@ impl ChangeProposal<'_> {
             request,
             body,
             asks_sha256,
+            signature,
             actor,
             caused_by,
             proposed_at_ms,
@@ -316,7 +356,18 @@ impl ChangeProposal<'_> {
         let operations = operations.iter().map(|text| Operation::from_text(text.get()));
         let operations = operations.collect::<Result<_, _>>().ok()?;
         let body = Body::Change(Change { project, operations, reason, ticket, expect_revision });
-        Some(Proposal { group, request, body, asks_sha256, actor, caused_by, proposed_at_ms, salt, node })
+        Some(Proposal {
+            group,
+            request,
+            body,
+            asks_sha256,
+            signature,
+            actor,
+            caused_by,
+            proposed_at_ms,
+            salt,
+            node,
+        })
     }
 }
 

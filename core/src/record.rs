@@ -19,12 +19,16 @@ use crate::{
     merkle::{Hash, leaf_hash},
     proposal::{Actor, Cause, Denials},
     rejection::Rejection,
+    signing::RecordSignature,
 };
 
 pub use self::link::{Broken, Chain, Link};
 
-/// The version of [`Record`]'s format.
+/// The version of [`Record`]'s format, for a record that holds nothing that came later.
 pub const RECORD_VERSION: u32 = 1;
+
+/// The version of a record that holds what version 1 does not know: a signature.
+pub const RECORD_VERSION_NEWEST: u32 = 2;
 
 /// What kind of entry a record is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -73,7 +77,7 @@ pub struct RecordTouches {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Record<V = Value> {
-    /// [`RECORD_VERSION`].
+    /// [`RECORD_VERSION`], or [`RECORD_VERSION_NEWEST`] where it holds what the other does not know.
     pub version: u32,
     /// The history it belongs to.
     pub history: History,
@@ -111,8 +115,8 @@ pub struct Record<V = Value> {
     pub reverts: Option<u64>,
     /// Who approved it.
     pub approvals: Vec<Value>,
-    /// The author's signature.
-    pub signature: Option<String>,
+    /// The author's signature, found good.
+    pub signature: Option<RecordSignature>,
     /// The revision before.
     pub revision_before: u64,
     /// The revision after: the same, unless the change was accepted.

@@ -17,6 +17,7 @@ use crate::{
     project::{Flag, Project, StoredEnvironment, StoredSegment},
     seat::Seat,
     segment::{MemberList, Segment, SegmentSpec},
+    signing::{SigningKey, SigningKeyId},
     state::{Founding, Meta, RememberedRequest, State},
     token::{Token, TokenId},
     version::ClusterVersion,
@@ -47,6 +48,7 @@ pub(crate) enum RowId {
     Request(Arc<str>),
     Seat(u64),
     AuditKeys(u64),
+    SigningKey(SigningKeyId),
 }
 
 /// The kind bytes. They sort the rows so that each comes after the rows that it needs.
@@ -62,6 +64,7 @@ mod kind {
     pub const REQUEST: u8 = 0x21;
     pub const SEAT: u8 = 0x22;
     pub const AUDIT_KEYS: u8 = 0x23;
+    pub const SIGNING_KEY: u8 = 0x24;
 }
 
 /// The key of the one row that the digest leaves out, for it holds the digest.
@@ -96,6 +99,7 @@ impl RowId {
                 number = node_name(*node_id);
                 (kind::AUDIT_KEYS, vec![&number])
             }
+            Self::SigningKey(id) => (kind::SIGNING_KEY, vec![id]),
         };
         let mut key = vec![kind];
         key.extend_from_slice(parts.join("\0").as_bytes());
@@ -181,6 +185,7 @@ impl State {
             RowId::Request(id) => self.requests.get(id).map(|request| encode(request.as_ref())),
             RowId::Seat(node_id) => self.seats.get(node_id).map(|seat| encode(seat.as_ref())),
             RowId::AuditKeys(node_id) => self.audit_keys.get(node_id).map(|keys| encode(keys.as_ref())),
+            RowId::SigningKey(id) => self.signing_keys.get(id).map(|key| encode(key.as_ref())),
         }
     }
 
@@ -227,6 +232,7 @@ impl State {
             .chain(self.requests.iter().map(|(id, _)| RowId::Request(id.clone())))
             .chain(self.seats.keys().copied().map(RowId::Seat))
             .chain(self.audit_keys.keys().copied().map(RowId::AuditKeys))
+            .chain(self.signing_keys.keys().cloned().map(RowId::SigningKey))
     }
 
     /// How many rows [`State::rows`] gives.
@@ -323,6 +329,13 @@ impl State {
                 let node_id: u64 = names.parse().ok().filter(|id| node_name(*id) == names)?;
                 let keys: AuditKeys = decode(json)?;
                 self.audit_keys.insert(node_id, Arc::new(keys));
+            }
+            kind::SIGNING_KEY => {
+                let key: SigningKey = decode(json)?;
+                if names != &*key.spec.id {
+                    return None;
+                }
+                self.signing_keys.insert(key.spec.id.clone(), Arc::new(key));
             }
             _ => return None,
         }

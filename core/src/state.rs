@@ -20,6 +20,7 @@ use crate::{
     project::Project,
     reply::{Outcome, Reply},
     seat::Seat,
+    signing::{SigningKey, SigningKeyId},
     token::{SecretHash, Token, TokenId},
 };
 
@@ -36,6 +37,7 @@ pub struct State {
     pub(crate) seats: OrdMap<u64, Arc<Seat>>,
     /// By node id.
     pub(crate) audit_keys: OrdMap<u64, Arc<AuditKeys>>,
+    pub(crate) signing_keys: OrdMap<SigningKeyId, Arc<SigningKey>>,
 }
 
 /// What the state holds beside its objects.
@@ -264,6 +266,16 @@ impl State {
     /// The keys of all nodes that ever had one, in the order of the nodes' ids.
     pub fn audit_keys(&self) -> impl Iterator<Item = (u64, &Arc<AuditKeys>)> {
         self.audit_keys.iter().map(|(node_id, keys)| (*node_id, keys))
+    }
+
+    /// The signing key with this id, be it revoked or not.
+    pub fn signing_key(&self, id: &str) -> Option<&Arc<SigningKey>> {
+        self.signing_keys.get(id)
+    }
+
+    /// All signing keys that were ever registered, in the order of their ids.
+    pub fn signing_keys(&self) -> impl Iterator<Item = &Arc<SigningKey>> {
+        self.signing_keys.values()
     }
 
     pub(crate) fn put_token(&mut self, token: Arc<Token>) {

@@ -8,7 +8,7 @@ use super::FlagArg;
 use crate::{
     failure::Failure,
     input,
-    session::{Session, Why},
+    session::{Session, SignedWhy, Why},
 };
 
 /// The type of all of a flag's variants.
@@ -158,7 +158,7 @@ pub struct CreateArgs {
     #[command(flatten)]
     definition: Definition,
     #[command(flatten)]
-    why: Why,
+    why: SignedWhy,
 }
 
 impl CreateArgs {

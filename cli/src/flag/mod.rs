@@ -7,14 +7,13 @@ mod explain;
 mod view;
 
 use clap::{Args, Subcommand, ValueEnum};
-use flagraft_client::admin::flags;
 use flagraft_core::operation::CopyPart;
 use serde_json::json;
 
 use crate::{
     failure::Failure,
     input,
-    session::{EnvironmentArg, Global, ProjectArg, Session, Why},
+    session::{EnvironmentArg, Global, ProjectArg, Session, SignedWhy},
 };
 
 /// Commands on flags.
@@ -67,7 +66,7 @@ pub struct FlagWhy {
     #[command(flatten)]
     flag: FlagArg,
     #[command(flatten)]
-    why: Why,
+    why: SignedWhy,
 }
 
 /// One flag in one environment, and why it is changed.
@@ -78,7 +77,7 @@ pub struct SwitchArgs {
     #[command(flatten)]
     environment: EnvironmentArg,
     #[command(flatten)]
-    why: Why,
+    why: SignedWhy,
 }
 
 /// A part of a flag's configuration.
@@ -123,7 +122,7 @@ pub struct CopyArgs {
     #[arg(long, value_delimiter = ',', value_enum)]
     parts: Vec<Part>,
     #[command(flatten)]
-    why: Why,
+    why: SignedWhy,
 }
 
 /// New weights.
@@ -140,7 +139,7 @@ pub struct RolloutArgs {
     #[arg(long)]
     weights: String,
     #[command(flatten)]
-    why: Why,
+    why: SignedWhy,
 }
 
 /// What is served: a variant or a rollout.
@@ -189,7 +188,7 @@ pub struct SetDefaultArgs {
     #[arg(long, conflicts_with_all = ["variant", "weights"])]
     code_default: bool,
     #[command(flatten)]
-    why: Why,
+    why: SignedWhy,
 }
 
 /// Runs a command on flags.
@@ -206,23 +205,11 @@ async fn manage(command: FlagCommand, session: &Session) -> Result<(), Failure> 
         FlagCommand::Get(flag) => view::get(session, &flag).await,
         FlagCommand::Create(args) => define::create(session, &args).await,
         FlagCommand::Update(args) => define::update(session, &args).await,
-        FlagCommand::Enable(SwitchArgs { flag, environment: EnvironmentArg { environment }, why }) => {
-            let call = flags::enable(&flag.project.project, &flag.key, &environment, &why);
-            session.write(&call, format!("{} is enabled in {environment}", flag.key)).await
-        }
-        FlagCommand::Disable(SwitchArgs { flag, environment: EnvironmentArg { environment }, why }) => {
-            let call = flags::disable(&flag.project.project, &flag.key, &environment, &why);
-            session.write(&call, format!("{} is disabled in {environment}", flag.key)).await
-        }
-        FlagCommand::Archive(FlagWhy { flag: FlagArg { key, project }, why }) => {
-            session.write(&flags::archive(&project.project, &key, &why), format!("{key} is archived")).await
-        }
-        FlagCommand::Restore(FlagWhy { flag: FlagArg { key, project }, why }) => {
-            session.write(&flags::restore(&project.project, &key, &why), format!("{key} is restored")).await
-        }
-        FlagCommand::Delete(FlagWhy { flag: FlagArg { key, project }, why }) => {
-            session.write(&flags::delete(&project.project, &key, &why), format!("{key} is deleted")).await
-        }
+        FlagCommand::Enable(args) => switch(session, &args, "enable").await,
+        FlagCommand::Disable(args) => switch(session, &args, "disable").await,
+        FlagCommand::Archive(args) => operate(session, &args, "archive").await,
+        FlagCommand::Restore(args) => operate(session, &args, "restore").await,
+        FlagCommand::Delete(args) => operate(session, &args, "delete").await,
         FlagCommand::Copy(args) => copy(session, &args).await,
         FlagCommand::History(args) => view::history(session, &args).await,
         FlagCommand::Explain(args) => explain::run(session, &args).await,
@@ -233,11 +220,27 @@ async fn manage(command: FlagCommand, session: &Session) -> Result<(), Failure> 
     }
 }
 
+async fn switch(session: &Session, args: &SwitchArgs, verb: &str) -> Result<(), Failure> {
+    let (flag, environment) = (&args.flag, &args.environment.environment);
+    let operation = json!({"op": format!("flag.{verb}"), "flag": flag.key, "environment": environment});
+    let did = format!("{} is {verb}d in {environment}", flag.key);
+    session.change(&flag.project.project, &args.why, &operation, did).await
+}
+
+async fn operate(session: &Session, args: &FlagWhy, verb: &str) -> Result<(), Failure> {
+    let flag = &args.flag;
+    let operation = json!({"op": format!("flag.{verb}"), "flag": flag.key});
+    session.change(&flag.project.project, &args.why, &operation, format!("{} is {verb}d", flag.key)).await
+}
+
 async fn copy(session: &Session, args: &CopyArgs) -> Result<(), Failure> {
     let CopyArgs { flag: FlagArg { key, project }, from, to, parts, why } = args;
     let parts: Vec<CopyPart> = parts.iter().copied().map(CopyPart::from).collect();
-    let call = flags::copy(&project.project, key, from, to, &parts, why);
-    session.write(&call, format!("{key} in {to} is now as in {from}")).await
+    let mut operation = json!({"op": "flag.copy", "flag": key, "from": from, "to": to});
+    if !parts.is_empty() {
+        operation["parts"] = json!(parts);
+    }
+    session.change(&project.project, why, &operation, format!("{key} in {to} is now as in {from}")).await
 }
 
 async fn rollout(session: &Session, args: &RolloutArgs) -> Result<(), Failure> {

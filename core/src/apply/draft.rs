@@ -13,6 +13,7 @@ use crate::{
     rejection::Rejection,
     rows::RowId,
     state::State,
+    token::TokenActor,
 };
 
 use super::{
@@ -32,6 +33,8 @@ pub(super) struct Draft {
     /// The project that the operations name objects of.
     project: Option<ProjectKey>,
     author: String,
+    /// Who signed the change.
+    signer: Option<TokenActor>,
     expect_revision: Option<u64>,
     rows: BTreeSet<RowId>,
     /// Where evaluation may change.
@@ -51,13 +54,20 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    pub fn new(state: &State, proposal: &Proposal, change: &Change, now_ms: i64) -> Self {
+    pub fn new(
+        state: &State,
+        proposal: &Proposal,
+        change: &Change,
+        signer: Option<TokenActor>,
+        now_ms: i64,
+    ) -> Self {
         Self {
             state: state.clone(),
             revision: state.revision().saturating_add(1),
             now_ms,
             project: change.project.clone(),
             author: proposal.actor.id.clone(),
+            signer,
             expect_revision: change.expect_revision,
             rows: BTreeSet::new(),
             touched: BTreeSet::new(),
@@ -124,9 +134,16 @@ impl Draft {
             Operation::SystemRecover(fields) => self.recover(authority, fields)?,
             Operation::AuditKeyAdd(fields) => self.audit_key_add(authority, fields)?,
             Operation::AuditKeyRetire(fields) => self.audit_key_retire(authority, fields)?,
+            Operation::SigningKeyPut(fields) => self.signing_key_put(authority, fields)?,
+            Operation::SigningKeyRevoke(fields) => self.signing_key_revoke(authority, fields)?,
         };
         self.recorded.push((self.room.keep(before), self.room.keep(after)));
         Ok(())
+    }
+
+    /// Who signed the change.
+    pub fn signer(&self) -> Option<&TokenActor> {
+        self.signer.as_ref()
     }
 
     /// The key of the project that the change names.
@@ -242,6 +259,9 @@ impl Draft {
 
     /// Holds the change against the policies of the environments that it touches, as they were before it.
     pub fn check_policies(&self, before: &State, change: &Change) -> Result<(), Rejection> {
+        // A catalog that is restored has a new owner, whose token is made in the same change: by whoever has the node's
+        // disk in hand, and before anybody could sign for the new history.
+        let restores = matches!(change.operations.first(), Some(Operation::SystemRestore(_)));
         for (project, environment) in self.touches() {
             let stored =
                 before.projects.get(project).and_then(|project| project.environments.get(environment));
@@ -252,6 +272,15 @@ impl Draft {
                     "environment {environment} of project {project} refuses the change: {fault}"
                 ),
             })?;
+            if stored.spec.policy.signed && self.signer.is_none() && !restores {
+                return Err(Rejection::Policy {
+                    path: "/signature".to_owned(),
+                    message: format!(
+                        "environment {environment} of project {project} refuses the change: it must be signed; send its \
+                         operations to the route for changes with `signature`, or give --sign on the command line"
+                    ),
+                });
+            }
         }
         Ok(())
     }

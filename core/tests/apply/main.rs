@@ -16,6 +16,8 @@ mod records;
 mod references;
 mod rejections;
 mod rows;
+mod signed;
+mod signed_records;
 mod static_faults;
 mod tokens;
 mod way_back;

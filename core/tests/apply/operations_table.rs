@@ -10,7 +10,10 @@ use serde_json::{Value, json};
 use crate::{
     audit_keys::audit_key,
     members::invite,
-    world::{Ask, World, after, ask, bootstrap, code, put, token_create, token_id},
+    world::{
+        Ask, World, after, ask, bootstrap, code, put, signing_key_put, signing_key_revoke, token_create,
+        token_id,
+    },
 };
 
 struct Row {
@@ -54,7 +57,7 @@ fn on_projects() -> Vec<Row> {
             operation: json!({"op": "environment.put", "environment": {"key": "qa", "order": 5}}),
             after: vec![("/order", json!(5)), ("/policy/ticket/required", json!(false))],
             again: "unchanged",
-            wrong: (json!({"environment": {"key": "qa", "policy": {"signed": true}}}), "invalid"),
+            wrong: (json!({"environment": {"key": "qa", "policy": {"approvals": {"min": 1}}}}), "invalid"),
         },
         Row {
             before: vec![put("flag", &after(&[]))],
@@ -318,6 +321,28 @@ fn on_audit_keys() -> Vec<Row> {
     ]
 }
 
+fn on_keys() -> Vec<Row> {
+    let put = signing_key_put("writer", 7);
+    let mut of_another = put["signing_key"].clone();
+    of_another["id"] = signing_key_put("writer", 8)["signing_key"]["id"].clone();
+    vec![
+        Row {
+            before: vec![],
+            operation: put.clone(),
+            after: vec![("/actor/id", json!("writer@example.com")), ("/name", json!("writer's"))],
+            again: "unchanged",
+            wrong: (json!({"signing_key": of_another}), "invalid"),
+        },
+        Row {
+            before: vec![put],
+            operation: signing_key_revoke(7),
+            after: vec![("", json!(null))],
+            again: "unchanged",
+            wrong: (json!({"signing_key": signing_key_revoke(8)["signing_key"]}), "not_found"),
+        },
+    ]
+}
+
 fn outcome(world: &mut World, ask: Ask) -> String {
     match world.ask(ask).reply.outcome {
         Outcome::Accepted { .. } => "accepted".to_owned(),
@@ -347,6 +372,7 @@ fn each_does_what_it_says_and_refuses_what_it_must() {
         on_the_cluster(),
         on_the_members(),
         on_audit_keys(),
+        on_keys(),
     ];
     for Row { before, operation, after, again, wrong } in rows.into_iter().flatten() {
         let shown = operation.to_string();

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::{
     members::invite,
-    world::{World, after, ask, put},
+    world::{World, after, ask, put, signing_key_put},
 };
 
 /// Does something bad to a value.
@@ -24,9 +24,9 @@ fn rows() -> Rows {
         put("flag", &after(&[])),
     ]);
     world.must(ask(json!([{"op": "flag.disable", "flag": "flag", "environment": "dev"}])).key("k"));
-    world.must(ask(json!([invite(4, "learner")])).project(None));
+    world.must(ask(json!([invite(4, "learner"), signing_key_put("writer", 7)])).project(None));
     let rows: Rows = world.state.rows().collect();
-    for kind in [0x01, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x20, 0x21, 0x22] {
+    for kind in [0x01, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x20, 0x21, 0x22, 0x24] {
         assert!(rows.iter().any(|(key, _)| key[0] == kind), "a row of kind {kind:#x}");
     }
     rows

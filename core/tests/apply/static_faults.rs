@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     golden,
-    world::{World, ask, code, put, token_create},
+    world::{World, ask, code, put, signing_key_put, token_create},
 };
 
 /// Operations that are made of keys, numbers and switches: whatever can be read is right in itself.
@@ -83,8 +83,8 @@ fn rows() -> Vec<(Value, &'static str, &'static str)> {
             "4097",
         ),
         (
-            json!({"op": "environment.put", "environment": {"key": "dev", "policy": {"signed": true}}}),
-            "/environment/policy/signed",
+            json!({"op": "environment.put", "environment": {"key": "dev", "policy": {"freezes": [{}]}}}),
+            "/environment/policy/freezes",
             "leave it out",
         ),
         (
@@ -199,7 +199,29 @@ fn rows() -> Vec<(Value, &'static str, &'static str)> {
         (way_back("system.restore", json!({"members": {"2": odd_member}})), "/members/2/peer_address", "257"),
         (way_back("system.recover", json!({"operator": long(257)})), "/operator", "257"),
         (way_back("system.recover", json!({"members": {"2": odd_member}})), "/members/2/peer_address", "257"),
+        (of_key(json!({"id": "key_00000000000000000000000000000000"})), "/signing_key/id", "leave it out"),
+        (
+            of_key(json!({"public_key": "A".repeat(43) + "="})),
+            "/signing_key/public_key",
+            "no Ed25519 public key",
+        ),
+        (of_key(json!({"name": ""})), "/signing_key/name", "1 to 256 bytes"),
+        (
+            of_key(json!({"actor": {"type": "system", "id": "node-1"}})),
+            "/signing_key/actor/type",
+            "signs no changes",
+        ),
+        (json!({"op": "signing_key.revoke", "signing_key": "tok_owner000"}), "/signing_key", "key_ and 32"),
     ]
+}
+
+/// The registration of a key with other fields.
+fn of_key(fields: Value) -> Value {
+    let mut operation = signing_key_put("writer", 7);
+    for (field, value) in fields.as_object().expect("fields") {
+        operation["signing_key"][field] = value.clone();
+    }
+    operation
 }
 
 /// The frozen operation of this name with other fields.

@@ -56,6 +56,7 @@ impl Catalog {
             request: RequestId { id: format!("r{}", self.entries), client_given: false },
             body: Body::Change(change),
             asks_sha256: None,
+            signature: None,
             actor: Actor::system(1),
             caused_by: None,
             proposed_at_ms: 0,

@@ -135,6 +135,7 @@ impl ApiError {
                 (StatusCode::UNPROCESSABLE_ENTITY, "unsupported_operation")
             }
             Rejection::Unauthenticated { .. } => (StatusCode::UNAUTHORIZED, "unauthenticated"),
+            Rejection::BadSignature { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "bad_signature"),
             Rejection::NotFound { .. } => (StatusCode::NOT_FOUND, "not_found"),
             Rejection::Forbidden { .. } => (StatusCode::FORBIDDEN, "forbidden"),
             Rejection::Conflict { .. } => (StatusCode::CONFLICT, "conflict"),
@@ -264,6 +265,7 @@ mod tests {
             ),
             (Rejection::Invalid { path: path.clone(), message: message.clone() }, 400, "invalid"),
             (Rejection::InUse { path: path.clone(), message: message.clone() }, 409, "in_use"),
+            (Rejection::BadSignature { path: path.clone(), message: message.clone() }, 422, "bad_signature"),
             (Rejection::Policy { path, message }, 422, "policy"),
         ]
     }

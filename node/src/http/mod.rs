@@ -33,6 +33,7 @@ mod route;
 mod segments;
 mod serve;
 mod shorthand;
+mod signing_keys;
 mod stream;
 mod terms;
 mod time;
@@ -149,6 +150,9 @@ pub fn table() -> Vec<Route> {
             .says(
                 "Make a change: 1 to 100 operations, all or nothing. All other writes are shorthands for it",
             )
+            .takes("ChangeRequest"),
+        post("/api/v1/changes", changes::post_anywhere, "changeAnywhere")
+            .says("Make a change of what belongs to no project: tokens and signing keys")
             .takes("ChangeRequest"),
         // Environments
         get("/api/v1/projects/{project}/environments", environments::list, "listEnvironments")
@@ -267,6 +271,18 @@ pub fn table() -> Vec<Route> {
             .takes("CreateToken")
             .gives("CreatedToken"),
         delete("/api/v1/tokens/{id}", tokens::revoke, "revokeToken").says("Revoke a token").query(WHY),
+        // Signing keys
+        get("/api/v1/signing-keys", signing_keys::list, "listSigningKeys")
+            .says("List the keys that changes are signed with, revoked ones too: the caller's own, or for an owner of everything all")
+            .query(LIST)
+            .gives("SigningKeyList"),
+        post("/api/v1/signing-keys", signing_keys::put, "putSigningKey")
+            .says("Register the public key that somebody signs changes with, or rename it")
+            .takes("PutSigningKey")
+            .gives("WrittenSigningKey"),
+        delete("/api/v1/signing-keys/{id}", signing_keys::revoke, "revokeSigningKey")
+            .says("Revoke a signing key, for good")
+            .query(WHY),
         // What happened, and how it goes
         get("/api/v1/audit", audit::list, "listAudit")
             .says("Read the audit log, a JSON record per line; the header Flagraft-Next says where the next page begins")

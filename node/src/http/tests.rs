@@ -12,6 +12,7 @@ mod proofs;
 mod reads;
 mod schema;
 mod serving;
+mod signed;
 mod streams;
 mod tokens;
 mod writes;

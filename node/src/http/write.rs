@@ -22,6 +22,7 @@ use flagraft_core::{
     proposal::{Cause, Change, RequestId},
     rejection::Rejection,
     reply::{Outcome, Reply},
+    signing::ChangeSignature,
 };
 use serde::{Deserialize, Serialize};
 
@@ -134,6 +135,7 @@ pub(super) struct Draft {
     pub(super) operations: Vec<Operation>,
     /// [`Submission::asks_sha256`].
     pub(super) asks_sha256: Option<[u8; 32]>,
+    pub(super) signature: Option<ChangeSignature>,
     pub(super) why: Why,
     pub(super) expect_revision: Option<u64>,
     pub(super) caused_by: Option<Cause>,
@@ -157,6 +159,7 @@ impl Draft {
             project: None,
             operations: Vec::new(),
             asks_sha256: None,
+            signature: None,
             why,
             expect_revision: None,
             caused_by: None,
@@ -239,8 +242,16 @@ pub(super) async fn submit(
     // deep could not even be forwarded.
     let checked = change.validate().and_then(|()| change.validate_operations());
     checked.map_err(|invalid| identified(ApiError::body(invalid)))?;
+    if draft.signature.is_some() && !terms.request.client_given {
+        let error = ApiError::header(
+            "Idempotency-Key",
+            "is needed for a signed change: it is the request id that the signature covers",
+        );
+        return Err(identified(error));
+    }
     let submission = Submission {
         asks_sha256: draft.asks_sha256,
+        signature: draft.signature,
         caused_by: draft.caused_by,
         dry_run,
         ..Submission::change(caller.secret.clone(), change, terms.request.clone())

@@ -72,6 +72,7 @@ impl Reporter {
         let submission = Submission {
             credentials: Credentials::Member(self.node_id),
             asks_sha256: None,
+            signature: None,
             // Given and not minted: such an id is always remembered, so it may be sent again.
             request: RequestId {
                 id: format!("denials-{}-{}", denials.node, denials.from_ms),

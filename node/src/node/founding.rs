@@ -330,6 +330,7 @@ impl Newcomer {
                     credentials: Credentials::Member(self.node_id),
                     body: Body::Change(change),
                     asks_sha256: None,
+                    signature: None,
                     request: RequestId { id: format!("bootstrap-{cluster}"), client_given: true },
                     caused_by: None,
                     dry_run: false,

@@ -48,6 +48,7 @@ pub(super) async fn register(node_id: u64, state: &State, cosigner: &Arc<Cosigne
         request: mint_request_id(),
         body: Body::Change(change),
         caused_by: None,
+        signature: None,
         dry_run: false,
     };
     match writes.submit(&submission, TIMEOUT).await {

@@ -93,6 +93,7 @@ impl Cluster {
                 request: mint_request_id(),
                 body: Body::Denials(denials),
                 caused_by: None,
+                signature: None,
                 dry_run: false,
             };
             self.any().submit(submission, PATIENCE).await.expect("recorded");

@@ -112,6 +112,7 @@ impl Steward {
             body: Body::Change(change),
             request: mint_request_id(),
             asks_sha256: None,
+            signature: None,
             caused_by: None,
             dry_run: false,
         };

@@ -79,6 +79,10 @@ impl Lead {
                 leader => LeaderAnswer::NotLeader { leader },
             };
         }
+        // The cluster version never falls, so what this node has published knows no more than the entry will find.
+        if let Some(reply) = too_new(submission, &self.replica.published().state) {
+            return LeaderAnswer::Done { reply, not_yet_on: Vec::new() };
+        }
         let actor = match self.authenticate(submission, deadline).await {
             Ok(actor) => actor,
             Err(answer) => return answer,
@@ -93,6 +97,7 @@ impl Lead {
             request: submission.request.clone(),
             body: submission.body.clone(),
             asks_sha256: submission.asks_sha256,
+            signature: submission.signature.clone(),
             actor,
             caused_by: submission.caused_by.clone(),
             proposed_at_ms: wall_ms(),
@@ -191,6 +196,21 @@ impl Lead {
             }
         }
     }
+}
+
+/// The answer to what the cluster version does not allow yet. It must not enter the log, although `apply` would refuse it:
+/// a member that runs an older version could not read the entry, and would stop.
+pub(super) fn too_new(submission: &Submission, state: &State) -> Option<Reply> {
+    let signature = submission.signature.as_ref();
+    // Before the founding, what is proposed founds a cluster of the newest version.
+    let cluster_version = Some(state.cluster_version()).filter(|version| *version > 0)?;
+    let rejection = submission.body.check_cluster_version(signature, cluster_version).err()?;
+    Some(Reply {
+        request_id: submission.request.id.clone(),
+        outcome: Outcome::Refused { rejection },
+        replayed: false,
+        promotes_critical: false,
+    })
 }
 
 /// What `apply` would answer if the proposal were the next entry.

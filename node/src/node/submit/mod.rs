@@ -22,7 +22,7 @@ pub use self::submission::{Credentials, NotEntered, Submission, SubmitError, Sub
 use self::{
     answer::{ForwardedWrite, LeaderAnswer},
     drive::{Answered, Attempt, Paths, drive, retry_after},
-    lead::{Lead, before_way_back},
+    lead::{Lead, before_way_back, too_new},
     telling::Telling,
 };
 use crate::{
@@ -96,6 +96,10 @@ impl Writes {
             return Err(not_entered(NotEntered::Stopping));
         }
         let _permit = self.permits.try_acquire().map_err(|_| not_entered(NotEntered::Overloaded))?;
+        // Not left to the leader: an older one does not know that there are signatures, and would leave this one out.
+        if let Some(reply) = too_new(submission, &self.replica.published().state) {
+            return Ok(Submitted { reply, published_here: true, not_yet_on: Vec::new() });
+        }
         let Answered { reply, not_yet_on } =
             drive(self, submission, deadline, self.config.retry_pause).await?;
         // Without room for it, it does not come here, and to wait for it would only take the caller's time.

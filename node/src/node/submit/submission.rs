@@ -6,6 +6,7 @@ use flagraft_core::{
     invalid::Invalid,
     proposal::{Body, Cause, Change, RequestId},
     reply::Reply,
+    signing::ChangeSignature,
     token::{Secret, TokenFault},
 };
 
@@ -21,6 +22,8 @@ pub struct Submission {
     /// What tells whether two requests ask for the same, where that is not the body:
     /// [`flagraft_core::proposal::Proposal::asks_sha256`].
     pub asks_sha256: Option<[u8; 32]>,
+    /// The author's signature of the change.
+    pub signature: Option<ChangeSignature>,
     /// The request's id: the client's `Idempotency-Key`, or one of [`mint_request_id`].
     pub request: RequestId,
     /// What caused it, where that is not a person's request.
@@ -36,6 +39,7 @@ impl Submission {
             credentials: Credentials::Token(secret),
             body: Body::Change(change),
             asks_sha256: None,
+            signature: None,
             request,
             caused_by: None,
             dry_run: false,
