@@ -160,6 +160,7 @@ fn keys_that_are_none_are_named() {
     assert_eq!(wrong(""), KeyError::Form);
     assert_eq!(wrong("PeterNeumann+c74f20a3"), KeyError::Form);
     assert_eq!(wrong(&PUBLIC.replace("c74f20a3", "c74f20")), KeyError::Form);
+    assert_eq!(wrong(&PUBLIC.replace("c74f20a3", "C74F20A3")), KeyError::Form, "a key has one text");
     assert_eq!(wrong(&PUBLIC.replace("c74f20a3", "c74f20a4")), KeyError::Id);
     assert_eq!(wrong(&PUBLIC.replace("PeterNeumann", "Petra")), KeyError::Id);
     assert_eq!(wrong(&PUBLIC.replace("Peter", "Peter ")), KeyError::Name);

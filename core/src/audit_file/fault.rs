@@ -118,7 +118,7 @@ pub enum Fault {
         /// How.
         how: Broken,
     },
-    /// A line that is no record was altered.
+    /// What is no record was altered, though not so that it would mean something else.
     Altered,
     /// It has another number of records than it says.
     Count {
@@ -312,7 +312,7 @@ impl fmt::Display for Fault {
                 write!(f, "record {sequence} does not go on from the one before it: {how}")
             }
             Self::Altered => f.write_str(
-                "a line that is not a record was altered, for instance what the file says of its range, filter or time",
+                "a part of the file that is not a record was altered, for instance what it says of its range, filter, time or keys",
             ),
             Self::Count { stated, found } => {
                 write!(f, "the file says that it has {stated} records, and it has {found}")

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
 
 use crate::{checkpoint::Origin, merkle::Hash};
 
@@ -82,9 +83,10 @@ pub(super) struct Trailer<'a> {
     #[serde(borrow)]
     pub keys: Vec<Cow<'a, str>>,
     pub records: u64,
-    /// SHA-256 of all lines before this one that are not records, each with its end.
-    #[serde(with = "crate::hexadecimal")]
-    pub sha256: [u8; 32],
+    /// SHA-256 of all lines before this one that are not records, each with its end, of the note, and of the keys, each with
+    /// `0x0A` behind it: 64 lower-case hexadecimal digits.
+    #[serde(borrow)]
+    pub sha256: Cow<'a, str>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -99,6 +101,19 @@ pub(super) struct HashesLine<'a> {
 pub(super) struct SkippedLine<'a> {
     #[serde(borrow)]
     pub skipped: SkippedRange<'a>,
+}
+
+impl Trailer<'_> {
+    /// The hash that such a trailer states behind such lines.
+    pub fn sha256_behind(&self, lines: &Sha256) -> String {
+        let mut sha256 = lines.clone();
+        sha256.update(self.checkpoint.as_bytes());
+        for key in &self.keys {
+            sha256.update(key.as_bytes());
+            sha256.update(b"\n");
+        }
+        hex::encode(sha256.finalize())
+    }
 }
 
 /// What kind of line it is.

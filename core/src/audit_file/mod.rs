@@ -23,7 +23,7 @@ pub use self::{
 /// The version of the format.
 pub const FORMAT: u32 = 1;
 /// Bytes of one line, its end included. A reader need not hold more.
-pub const LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Records that one line of hashes is for, at most.
 pub const BLOCK_RECORDS: u64 = 256;
 

@@ -136,7 +136,7 @@ struct Opened {
 struct End {
     checkpoint: String,
     records: u64,
-    /// Whether the lines that are no records are those that were written.
+    /// Whether what is no record is what was written.
     unaltered: bool,
 }
 
@@ -449,12 +449,9 @@ impl Verifier {
         if trailer.keys.iter().any(|key| key.parse::<VerifierKey>().is_err()) {
             return Err(self.malformed("a key that it names is not one"));
         }
-        let sha256: [u8; 32] = self.sha256.clone().finalize().into();
-        self.end = Some(End {
-            checkpoint: trailer.checkpoint.into_owned(),
-            records: trailer.records,
-            unaltered: trailer.sha256 == sha256,
-        });
+        let unaltered = trailer.sha256 == trailer.sha256_behind(&self.sha256);
+        self.end =
+            Some(End { checkpoint: trailer.checkpoint.into_owned(), records: trailer.records, unaltered });
         Ok(())
     }
 
@@ -478,13 +475,13 @@ impl Verifier {
         if self.next != header.size {
             return Err(self.gap(header.size));
         }
+        let (checkpoint, note) = self.signed(&end)?;
         if !end.unaltered {
             return Err(Fault::Altered);
         }
         if end.records != self.records {
             return Err(Fault::Count { stated: end.records, found: self.records });
         }
-        let (checkpoint, note) = self.signed(&end)?;
         if checkpoint.origin != header.origin {
             return Err(Fault::Origin { file: header.origin, checkpoint: checkpoint.origin });
         }

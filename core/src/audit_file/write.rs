@@ -77,12 +77,13 @@ impl Writer {
     /// trusts, not to trust.
     pub fn finish(mut self, checkpoint: &Note, keys: &[VerifierKey], out: &mut Vec<u8>) {
         self.end_run(out);
-        let trailer = Trailer {
+        let mut trailer = Trailer {
             checkpoint: checkpoint.to_string().into(),
             keys: keys.iter().map(|key| key.to_string().into()).collect(),
             records: self.records,
-            sha256: self.sha256.clone().finalize().into(),
+            sha256: "".into(),
         };
+        trailer.sha256 = trailer.sha256_behind(&self.sha256).into();
         self.line(&trailer, out);
     }
 

@@ -54,7 +54,7 @@ impl fmt::Display for KeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Form => f.write_str(
-                "a key is <name>+<8 hexadecimal digits>+<base64>, as `flagraft audit keys` prints it; copy it whole",
+                "a key is <name>+<8 lower-case hexadecimal digits>+<base64>, as `flagraft audit keys` prints it; copy it whole",
             ),
             Self::Name => write!(
                 f,
@@ -130,8 +130,12 @@ impl FromStr for VerifierKey {
         // A name has no `+`, base64 may have some.
         let (name, rest) = text.split_once('+').ok_or(KeyError::Form)?;
         let (id, bytes) = rest.split_once('+').ok_or(KeyError::Form)?;
+        let lower_case = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
         let mut stated = [0; 4];
-        hex::decode_to_slice(id, &mut stated).map_err(|_| KeyError::Form)?;
+        hex::decode_to_slice(id, &mut stated)
+            .ok()
+            .filter(|()| id.bytes().all(lower_case))
+            .ok_or(KeyError::Form)?;
         let bytes = STANDARD.decode(bytes).map_err(|_| KeyError::Form)?;
         let (algorithm, public_key) = bytes.split_first().ok_or(KeyError::Form)?;
         if *algorithm != ED25519 {

@@ -140,7 +140,7 @@ impl Export<'_> {
     fn why(&self, sequence: u64) -> Option<Why> {
         if sequence < self.from || sequence >= self.to {
             Some(Why::Range)
-        } else if self.keep.is_some_and(|every| sequence % every != 0) {
+        } else if self.keep.is_some_and(|every| !sequence.is_multiple_of(every)) {
             Some(Why::Filter)
         } else {
             self.removed.contains(&sequence).then_some(Why::Removed)
@@ -214,6 +214,10 @@ pub fn fit(lines: &mut Vec<Vec<u8>>) {
         sha256.update(line);
     }
     let mut trailer: Value = serde_json::from_slice(&trailer).expect("JSON");
+    sha256.update(trailer["checkpoint"].as_str().expect("a note"));
+    for key in trailer["keys"].as_array().expect("keys") {
+        sha256.update(format!("{}\n", key.as_str().expect("a key")));
+    }
     trailer["sha256"] = json!(hex::encode(sha256.finalize()));
     // The order of the fields, as it is written.
     let [checkpoint, keys, records, sha256] =

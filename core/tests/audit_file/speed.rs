@@ -1,5 +1,11 @@
 //! How fast a file is verified. Run it in release: `cargo test --release -p flagraft-core --test audit_file -- --ignored --nocapture`.
 
+#![expect(
+    clippy::disallowed_types,
+    clippy::disallowed_macros,
+    reason = "it measures, and prints what it measured"
+)]
+
 use std::time::Instant;
 
 use flagraft_core::{
@@ -13,12 +19,6 @@ const RECORDS: usize = 200_000;
 
 #[test]
 #[ignore = "measures; a figure of a debug build says nothing"]
-#[expect(
-    clippy::disallowed_types,
-    clippy::disallowed_methods,
-    clippy::disallowed_macros,
-    reason = "it measures"
-)]
 fn records_a_second() {
     let log = Log::new(500, 1);
     let template = log.record(1);

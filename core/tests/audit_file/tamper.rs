@@ -7,6 +7,7 @@ use flagraft_core::{
     audit_file::{Fault, Witnessed},
     note::{Note, Signer},
 };
+use proptest::prelude::*;
 use serde_json::Value;
 
 use crate::{
@@ -352,4 +353,45 @@ fn fork(log: &Log, random: &mut Sequence) -> (Tampering, Result<(), Fault>) {
     let seen = Witnessed::new(signed(&log.checkpoint(seen), &[1]), None).expect("a checkpoint");
     let answer = verify_against(&forked.whole().lines(), &[seen]).map(|_| ());
     (Tampering { kind: "fork the log", codes: &["fork"], sequence: None }, answer)
+}
+
+/// Lines that a file has, and lines that are nearly such.
+fn line() -> impl Strategy<Value = String> {
+    let number = || prop_oneof![0..5_u64, 250..260_u64, any::<u64>()];
+    let hash = "[A-Za-z0-9+/]{42}A=";
+    prop_oneof![
+        (number(), hash)
+            .prop_map(|(from, hash)| format!(r#"{{"hashes":{{"from":{from},"leaves":"{hash}"}}}}"#)),
+        (number(), number(), prop::collection::vec(hash, 0..5)).prop_map(|(from, to, hashes)| format!(
+            r#"{{"skipped":{{"from":{from},"to":{to},"why":"range","hashes":{}}}}}"#,
+            Value::from(hashes)
+        )),
+        "[a-z\n ]{0,40}".prop_map(|note| format!(
+            r#"{{"checkpoint":{},"keys":[],"records":0,"sha256":""}}"#,
+            Value::from(note)
+        )),
+        Just(include_str!("../fixtures/records.jsonl").lines().next().expect("records").to_owned()),
+        ".{0,40}",
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    /// Whatever comes is answered, and nothing that nobody signed is good.
+    #[test]
+    fn any_lines_are_refused(
+        size in prop_oneof![0..4_u64, Just(300), Just(u64::MAX)],
+        from in prop_oneof![0..4_u64, Just(u64::MAX)],
+        lines in prop::collection::vec(line(), 0..12),
+    ) {
+        let log = Log::new(1, 1);
+        let mut header = log.whole().header();
+        (header.from, header.to, header.size) = (from.min(size), size, size);
+        let mut file = vec![serde_json::to_vec(&header).expect("JSON")];
+        file.extend(lines.into_iter().map(String::into_bytes));
+        file.iter_mut().for_each(|line| line.push(b'\n'));
+        prop_assert!(verify_against(&file, &[]).is_err());
+        prop_assert!(verify_against(&file[1..], &[]).is_err());
+    }
 }
