@@ -12,8 +12,9 @@ use std::{
 use clap::Args;
 use flagraft_client::admin::Call;
 use flagraft_core::{
+    checkpoint::Checkpoint,
     merkle::verify_consistency,
-    note::{NOTE_BYTES_MAX, TrustedKeys},
+    note::{NOTE_BYTES_MAX, Note, TrustedKeys},
 };
 use serde_json::json;
 
@@ -105,7 +106,8 @@ async fn look(session: &Session, state: &Path, trusted: &TrustedKeys) -> Result<
                 remember(state, &text)?;
                 return Ok(now);
             }
-            Compared::Same | Compared::Earlier => return Ok(last.clone()),
+            Compared::Same => return Ok(now),
+            Compared::Earlier => return Ok(last.clone()),
             Compared::TooShort { size } => {
                 looks += 1;
                 if looks > LOOKS {
@@ -177,8 +179,8 @@ fn remembered(path: &Path) -> Result<Option<Verified>, Failure> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Failure::usage(format!("could not read {}: {error}", path.display()))),
     };
-    let note: flagraft_core::note::Note = text.parse().map_err(|_| damaged(path))?;
-    let checkpoint = note.text().parse().map_err(|_| damaged(path))?;
+    let note: Note = text.parse().map_err(|_| damaged(path))?;
+    let checkpoint: Checkpoint = note.text().parse().map_err(|_| damaged(path))?;
     Ok(Some(Verified { checkpoint, note, signers: Vec::new() }))
 }
 

@@ -48,3 +48,45 @@ impl Storage {
         self.write(writes).expect("the database takes it");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rocksdb::DB;
+
+    use super::{
+        super::{StorageMetrics, StorageOptions, schema},
+        *,
+    };
+
+    /// An earlier version made no family for tiles. What it never had is made, and what it had is missed.
+    #[test]
+    fn a_folder_without_the_family_of_tiles_is_given_it() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let open = || {
+            let metrics = StorageMetrics::register(&prometheus::Registry::new()).expect("fresh registry");
+            Storage::open(StorageOptions::new(dir.path(), 1, metrics))
+        };
+        let without = |family: &str| {
+            let families = schema::families();
+            let mut db =
+                DB::open_cf_descriptors(&schema::options(), dir.path().join("db"), families).expect("opens");
+            db.drop_cf(family).expect("dropped");
+        };
+        let tile = Tile { level: 0, index: 0 };
+        let storage = open().expect("a new folder");
+        let mut batch = storage.batch();
+        batch.tile(tile, &[7; 8_192]);
+        batch.commit().expect("writes");
+        // From now on the folder has something to lose.
+        storage.floor().write(vec![1]).expect("written");
+        drop(storage);
+
+        without(AUDIT_TILES);
+        let storage = open().expect("a folder of an earlier version");
+        assert_eq!(storage.tile(tile).expect("reads"), None);
+        drop(storage);
+        without(schema::AUDIT);
+        let refused = open().map(drop).expect_err("records can't be made anew").to_string();
+        assert!(refused.contains("no column family audit"), "{refused}");
+    }
+}

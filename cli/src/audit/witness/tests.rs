@@ -12,10 +12,10 @@ use axum::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use clap::Parser as _;
 use flagraft_core::{
-    checkpoint::{Checkpoint, Origin},
+    checkpoint::Origin,
     identity::{ClusterId, History},
     merkle::{Frontier, Hash, consistency_proof, leaf_hash},
-    note::{Note, Signer, node_key_name},
+    note::{Signer, node_key_name},
 };
 use serde_json::json;
 
