@@ -3,6 +3,7 @@
 //! Total and pure: the same state and proposal give the same outcome on every node, for ever. Each entry is judged
 //! against the state that all entries before it made, whoever proposed it and whatever was checked before.
 
+mod again;
 mod authority;
 mod configurations;
 mod draft;
@@ -31,6 +32,7 @@ use crate::{
     state::{RememberedRequest, State},
 };
 
+pub(crate) use again::{Done, perform_again};
 use draft::{BeforeAfter, Draft};
 
 /// What an entry made of the state.

@@ -13,6 +13,7 @@ use flagraft_core::{
     reply::Outcome,
     state::State,
     token::ActorType,
+    travel::Catalog,
 };
 use serde_json::{Value, json};
 
@@ -149,6 +150,8 @@ pub struct World {
     pub stored: BTreeMap<Vec<u8>, Vec<u8>>,
     pub records: Vec<Record>,
     audit: Frontier,
+    /// The catalog that the records alone make.
+    travelled: Catalog,
     index: u64,
     proposed: u64,
 }
@@ -161,6 +164,7 @@ impl World {
             stored: BTreeMap::new(),
             records: Vec::new(),
             audit: Frontier::default(),
+            travelled: Catalog::empty(),
             index: 0,
             proposed: 0,
         }
@@ -292,6 +296,12 @@ impl World {
             "record time never falls"
         );
         assert_eq!(record.digest, after.digest().to_string());
+        self.travelled.step(&stored.bytes).expect("what was done can be done once more");
+        if after.history().is_some() {
+            let live = Catalog::of(after);
+            assert!(self.travelled.rows().eq(live.rows()), "the records make the same rows");
+            assert!(self.travelled == live, "and what is derived from them");
+        }
         assert_eq!(record.outcome == RecordOutcome::Accepted, accepted);
         if !accepted {
             let catalog =
