@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde_json::Value;
 
+pub use self::changes::between;
 use crate::{
     client::Call,
     failure::{Exit, Failure},

@@ -429,7 +429,7 @@ fn unreadable(call: &Call, answer: &Answer) -> Failure {
 fn judge(answer: &Answer) -> Failure {
     let exit = match answer.status.as_u16() {
         401 | 403 => Exit::Auth,
-        404 => Exit::NotFound,
+        404 | 410 => Exit::NotFound,
         400 | 409 | 412 | 413 | 415 | 422 => Exit::Rejected,
         429 | 503 => Exit::Unavailable,
         504 => Exit::OutcomeUnknown,

@@ -2,8 +2,10 @@
 
 mod context;
 mod define;
+mod diff;
 mod evaluate;
 mod explain;
+mod past;
 mod view;
 
 use clap::{Args, Subcommand};
@@ -23,7 +25,7 @@ pub enum FlagCommand {
     /// List a project's flags
     List(view::ListArgs),
     /// Show one flag; with --output json, what `flag create --file` and `flag update --file` take
-    Get(FlagArg),
+    Get(view::GetArgs),
     /// Create a flag
     Create(Box<define::CreateArgs>),
     /// Change a flag's definition: only what is given changes
@@ -42,7 +44,9 @@ pub enum FlagCommand {
     Copy(CopyArgs),
     /// List the changes of a flag, the newest first
     History(view::HistoryArgs),
-    /// Evaluate one flag, or every flag, as a service would
+    /// Show what differs between two revisions or times, of one flag or of the whole project
+    Diff(diff::DiffArgs),
+    /// Evaluate one flag, or every flag, as a service would; with --at-revision or --at, what it would have got then
     Eval(evaluate::EvalArgs),
     /// Explain an evaluation: each step that was tried, with what it saw
     Explain(explain::ExplainArgs),
@@ -169,7 +173,7 @@ pub struct SetDefaultArgs {
 pub async fn run(command: FlagCommand, global: &Global) -> Result<(), Failure> {
     match command {
         FlagCommand::List(args) => view::list(&global.management()?, &args).await,
-        FlagCommand::Get(flag) => view::get(&global.management()?, &flag).await,
+        FlagCommand::Get(args) => view::get(&global.management()?, &args).await,
         FlagCommand::Create(args) => define::create(&global.management()?, &args).await,
         FlagCommand::Update(args) => define::update(&global.management()?, &args).await,
         FlagCommand::Enable(args) => switch(&global.management()?, &args, "enable").await,
@@ -179,6 +183,10 @@ pub async fn run(command: FlagCommand, global: &Global) -> Result<(), Failure> {
         FlagCommand::Delete(args) => delete(&global.management()?, &args).await,
         FlagCommand::Copy(args) => copy(&global.management()?, &args).await,
         FlagCommand::History(args) => view::history(&global.management()?, &args).await,
+        FlagCommand::Diff(args) => diff::run(&global.management()?, &args).await,
+        FlagCommand::Eval(args) if args.is_about_the_past() => {
+            evaluate::run_then(&global.management()?, &args).await
+        }
         FlagCommand::Eval(args) => evaluate::run(&global.evaluation()?, &args).await,
         FlagCommand::Explain(args) => explain::run(&global.management()?, &args).await,
         FlagCommand::Rollout(args) => rollout(&global.management()?, &args).await,

@@ -59,6 +59,13 @@ impl Catalog {
         }
     }
 
+    /// The same of a state right after the record at a sequence, which made its revision, or later: records that came
+    /// between changed nothing, and are taken in once more.
+    #[must_use]
+    pub fn right_after(state: &State, sequence: u64) -> Self {
+        Self { next_sequence: sequence.saturating_add(1), ..Self::of(state) }
+    }
+
     /// Its revision.
     pub fn revision(&self) -> u64 {
         self.state.revision()

@@ -8,6 +8,7 @@ mod explain;
 mod freshness;
 mod harness;
 mod members;
+mod past;
 mod reads;
 mod schema;
 mod serving;

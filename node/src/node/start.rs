@@ -36,6 +36,7 @@ use crate::{
     raft::{MemberRole, NodeMeta, Replica, ReplicaOptions, TransferMetrics, VersionRange},
     reads::Reads,
     storage::{GROUP, Storage, StorageError, StorageMetrics, StorageOptions},
+    travel::{self, Traveller},
 };
 
 impl Node {
@@ -96,6 +97,7 @@ impl Node {
         let join_token = new.map(|join| secrets::join_token(&join.token_file)).transpose()?;
 
         let node_id = config.node_id;
+        let traveller = Traveller::open(&storage, config.travel.clone())?;
         let identity = storage.identity();
         let meta = meta(&config, identity.member_uid.clone());
         let peers = PeerClient::new(PeerOptions {
@@ -215,6 +217,7 @@ impl Node {
             offset,
             waits: config.waits.clone(),
         };
+        let catalogs = travel::Keeper::new(Arc::clone(&traveller), replica.clone(), Arc::clone(&disk));
         let (fail, failure) = watch::channel(None);
         let tasks = vec![
             tokio::spawn(async move {
@@ -225,6 +228,7 @@ impl Node {
             .abort_handle(),
             tokio::spawn(clocks.run()).abort_handle(),
             tokio::spawn(keeper.run()).abort_handle(),
+            tokio::spawn(catalogs.run()).abort_handle(),
             spawn_steward(&steward),
             spawn_announcer(meta.clone(), node_id, &replica, &peers, &steward, &config),
         ];
@@ -238,6 +242,7 @@ impl Node {
             peers,
             reads,
             feed,
+            traveller,
             writes,
             steward,
             metrics,

@@ -5,7 +5,12 @@ mod text;
 use clap::Args;
 use serde_json::json;
 
-use super::{FlagArg, context::ContextArgs, evaluate::provenance};
+use super::{
+    FlagArg,
+    context::ContextArgs,
+    evaluate::provenance,
+    past::{PastArgs, when},
+};
 use crate::{
     client::Call,
     failure::Failure,
@@ -21,6 +26,8 @@ pub struct ExplainArgs {
     environment: EnvironmentArg,
     #[command(flatten)]
     context: ContextArgs,
+    #[command(flatten)]
+    past: PastArgs,
 }
 
 /// Explains.
@@ -29,9 +36,13 @@ pub async fn run(session: &Session, args: &ExplainArgs) -> Result<(), Failure> {
     let path =
         ["api", "v1", "projects", &project.project, "environments", &args.environment.environment, "explain"];
     let body = json!({"flag": key, "context": args.context.context()?});
-    let answer = session.client.send(&Call::ask(path, body)).await?;
+    let answer = session.client.send(&args.past.on(Call::ask(path, body))).await?;
     session.output.show(&answer.body, |explanation| {
-        format!("{}\n\n{}", text::explanation(explanation), provenance(&answer))
+        let source = match explanation.get("at") {
+            Some(at) => when(at),
+            None => provenance(&answer),
+        };
+        format!("{}\n\n{source}", text::explanation(explanation))
     })
 }
 
