@@ -4,6 +4,7 @@
 use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -108,14 +109,14 @@ async fn join(cluster: &mut Cluster) -> u64 {
     id
 }
 
-/// How many catalogs a node keeps.
-fn kept(cluster: &Cluster, id: u64) -> usize {
-    fs::read_dir(cluster.data(id).join("catalogs")).map_or(0, |files| {
-        files
-            .filter_map(Result::ok)
-            .filter(|file| file.path().extension().is_some_and(|e| e == "catalog"))
-            .count()
-    })
+/// The catalogs that a node keeps.
+fn kept(cluster: &Cluster, id: u64) -> Vec<PathBuf> {
+    let files = fs::read_dir(cluster.data(id).join("catalogs")).into_iter().flatten();
+    let paths = files.filter_map(Result::ok).map(|file| file.path());
+    let mut kept: Vec<PathBuf> =
+        paths.filter(|path| path.extension().is_some_and(|end| end == "catalog")).collect();
+    kept.sort();
+    kept
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -190,8 +191,19 @@ async fn every_node_answers_of_every_moment_as_was_answered_then() {
         }
         // In the background, and never at once: what is due is kept in time on every node.
         let due = usize::try_from(newest / 1_000).expect("small");
-        wait::until_true("the catalogs that are due", PATIENCE, || async { kept(&shop.cluster, id) >= due })
-            .await;
+        wait::until_true("the catalogs that are due", PATIENCE, || async {
+            kept(&shop.cluster, id).len() >= due
+        })
+        .await;
+    }
+    // Those of the new node were made of its log, most of the others of what was live: they are the same.
+    for made in kept(&shop.cluster, joined) {
+        let name = made.file_name().expect("a name");
+        let bytes = fs::read(&made).expect("reads");
+        for id in shop.cluster.ids() {
+            let other = shop.cluster.data(id).join("catalogs").join(name);
+            assert!(fs::read(&other).expect("kept too") == bytes, "node {id}, {}", name.display());
+        }
     }
     measured("time travel: slowest list of an earlier revision", slowest.as_millis());
 
@@ -272,7 +284,8 @@ async fn a_look_into_a_long_past_takes_no_long_time() {
     assert!(newest >= revisions, "{newest}");
     // All that is due is kept, and nothing of it is in memory.
     let due = usize::try_from(newest / (1_000.max(flags) + 1_000)).expect("small");
-    wait::until_true("the catalogs that are due", PATIENCE, || async { kept(&shop.cluster, 1) >= due }).await;
+    wait::until_true("the catalogs that are due", PATIENCE, || async { kept(&shop.cluster, 1).len() >= due })
+        .await;
     shop.cluster.restart(1).await;
     shop.cluster.ready(1).await;
 

@@ -168,10 +168,10 @@ pub(super) fn refusal(error: TravelError) -> ApiError {
         TravelError::OtherHistory { .. } => ApiError::revision_mismatch(format!(
             "{error}; it was lost when the cluster was restored or recovered, or is of another cluster"
         )),
-        TravelError::Gone { oldest } => {
-            ApiError::gone(format!("{error}; the oldest revision that can be told is {oldest}"))
-                .detail("oldest_revision", oldest)
-        }
+        TravelError::Gone { oldest } => ApiError::gone(format!(
+            "{error}; from there on, the oldest revision that can be told is {oldest}"
+        ))
+        .detail("oldest_revision", oldest),
         TravelError::Busy => ApiError::unavailable(format!("{error}; ask again, or another node")),
         TravelError::TooSlow(_) => {
             ApiError::unavailable(format!("{error}; ask again: it goes on from where it came to"))

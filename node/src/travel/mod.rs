@@ -77,7 +77,7 @@ pub enum TravelError {
     /// The log does not go back that far.
     #[error("what was then is not known any more")]
     Gone {
-        /// The oldest revision that is.
+        /// The oldest later revision that is.
         oldest: u64,
     },
     /// Others ask for too much.
@@ -263,9 +263,13 @@ impl Traveller {
             _ if wanted > newest => return Err(TravelError::Ahead { wanted, newest }),
             _ => {}
         }
-        // Before the first revision there was nothing, not even a history.
-        let Some(moment) = log.made(wanted.max(1))?.filter(|_| wanted > 0) else {
-            return Err(self.gone(published, wanted));
+        let first = log.made(wanted.max(1))?;
+        let Some(moment) = first.filter(|_| wanted > 0) else {
+            // Before the first revision there was nothing, not even a history.
+            return Err(match first {
+                Some(first) => TravelError::Gone { oldest: first.revision },
+                None => self.gone(published, wanted),
+            });
         };
         match of {
             Some(token) if token.history != moment.history => {
@@ -275,10 +279,10 @@ impl Traveller {
         }
     }
 
-    /// What there is in place of a revision that can't be told any more.
+    /// What there is in place of a revision that can't be told any more: the next catalog that is kept, or the present.
     fn gone(&self, published: &State, wanted: u64) -> TravelError {
-        let first = if wanted == 0 { Some(1) } else { self.checkpoints.first_after(wanted) };
-        TravelError::Gone { oldest: first.unwrap_or(published.revision()) }
+        let kept = self.checkpoints.first_after(wanted);
+        TravelError::Gone { oldest: kept.unwrap_or(published.revision()) }
     }
 
     /// The catalog right after a record.
