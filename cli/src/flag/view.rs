@@ -181,7 +181,7 @@ pub async fn history(session: &Session, args: &HistoryArgs) -> Result<(), Failur
             next => cursor = Some(next.to_owned()),
         }
     }
-    audit::show(session, &records, "no changes")
+    audit::show_of_flag(session, &records, key, "no changes")
 }
 
 #[cfg(test)]

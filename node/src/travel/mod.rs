@@ -75,7 +75,7 @@ pub enum TravelError {
         here: History,
     },
     /// The log does not go back that far.
-    #[error("what was then is not known any more")]
+    #[error("what was then is not known")]
     Gone {
         /// The oldest later revision that is.
         oldest: u64,
