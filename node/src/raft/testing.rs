@@ -86,7 +86,7 @@ pub(crate) fn change(number: u64) -> Proposal {
         _ => json!([{"op": "flag.put", "flag": {
             "key": format!("flag-{}", number % 50), "type": "string", "description": at,
             "variants": {"on": at, "off": "off"}, "off_variant": "off",
-            "environments": {"dev": {"enabled": number % 3 > 0, "default": {"variant": "on"}}},
+            "environments": {"dev": {"enabled": !number.is_multiple_of(3), "default": {"variant": "on"}}},
         }}]),
     };
     let change =
