@@ -2,7 +2,7 @@
 //!
 //! Where a revision stands in the log is found by halving it, for times and revisions only rise. The catalog is then
 //! brought there from the nearest earlier one that is kept, on a thread for it, and a few that were asked for last stay
-//! in memory. Beside that the node keeps catalogs on its disk, one every so many revisions ([`keeper`]): copies that
+//! in memory. Beside that the node keeps catalogs on its disk, one every so many revisions ([`Keeper`]): copies that
 //! spare the way from the start of the log, and are made anew when they are lost or damaged.
 //!
 //! Invariant: nothing here holds up the application of entries, or a read of what is now.
