@@ -14,6 +14,7 @@ use flagraft_core::record::RecordKind;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+pub use self::changes::between;
 use crate::{
     failure::{Exit, Failure},
     output::{self, cell, table},
@@ -166,12 +167,38 @@ pub async fn newest(session: &Session, selection: &Selection, limit: usize) -> R
     Ok(records)
 }
 
+/// Writes the records that tell of a flag: as [`show`], and for people with those operations only that are about it.
+pub fn show_of_flag(session: &Session, records: &[String], flag: &str, empty: &str) -> Result<(), Failure> {
+    if session.output.is_json() {
+        return show(session, records, empty);
+    }
+    let records: Vec<Value> = parsed(records).map(|record| of_flag(record, flag)).collect();
+    output::line(&text(&records, empty))
+}
+
+/// A record with those operations only that name the flag, or take it away with more.
+fn of_flag(mut record: Value, flag: &str) -> Value {
+    if let Some(operations) = record["operations"].as_array_mut() {
+        operations.retain(|recorded| {
+            let operation = &recorded["operation"];
+            let takes_more =
+                matches!(operation["op"].as_str(), Some("environment.delete" | "project.delete"));
+            takes_more || is_about_flag(operation) && object_key(operation) == Some(flag)
+        });
+    }
+    record
+}
+
+fn parsed(records: &[String]) -> impl Iterator<Item = Value> {
+    records.iter().filter_map(|line| serde_json::from_str(line).ok())
+}
+
 /// Writes records: a table for people, the stored JSON for programs, one a line.
 pub fn show(session: &Session, records: &[String], empty: &str) -> Result<(), Failure> {
     if session.output.is_json() {
         return if records.is_empty() { Ok(()) } else { output::line(&records.join("\n")) };
     }
-    let records: Vec<Value> = records.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let records: Vec<Value> = parsed(records).collect();
     output::line(&text(&records, empty))
 }
 
@@ -307,6 +334,17 @@ mod tests {
         assert_eq!(*before, r#"    - rule eu: country == "DE" -> on"#);
         assert_eq!(*after, r#"    + rule eu: country == "FR" -> on"#);
         assert_eq!(self::text(&[], "no records"), "no records");
+    }
+
+    #[test]
+    fn of_a_change_of_many_flags_one_is_told() {
+        let put = |flag: &str| json!({"op": "flag.put", "flag": {"key": flag}});
+        let segment = json!({"op": "segment.put", "segment": {"key": "a"}});
+        let record = record(&[put("b"), segment, put("a"), put("c")]);
+        assert_eq!(what(&of_flag(record.clone(), "a")), "flag.put a");
+        assert_eq!(what(&record), "flag.put b and 3 more");
+        let gone = self::record(&[json!({"op": "environment.delete", "environment": "dev"})]);
+        assert_eq!(what(&of_flag(gone, "a")), "environment.delete dev");
     }
 
     #[test]

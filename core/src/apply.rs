@@ -3,6 +3,7 @@
 //! Total and pure: the same state and proposal give the same outcome on every node, for ever. Each entry is judged
 //! against the state that all entries before it made, whoever proposed it and whatever was checked before.
 
+mod again;
 mod audit_keys;
 mod authority;
 mod configurations;
@@ -36,6 +37,8 @@ use crate::{
 };
 
 use authority::Authority;
+
+pub(crate) use again::{Done, perform_again};
 use draft::{BeforeAfter, Draft};
 use signature::Signed;
 

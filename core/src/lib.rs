@@ -44,6 +44,9 @@ pub mod record;
 pub mod rejection;
 pub mod reply;
 
+// What it was.
+pub mod travel;
+
 // What the state holds.
 pub mod audit_key;
 pub mod environment;

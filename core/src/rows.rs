@@ -204,6 +204,11 @@ impl State {
         Row { key: META_KEY.to_vec(), value: Some(value) }
     }
 
+    /// The rows of the projects and of all that is in them, in key order within each kind.
+    pub(crate) fn catalog_rows(&self) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> + '_ {
+        self.project_row_ids().filter_map(|id| Some((id.key(), self.row(&id)?)))
+    }
+
     /// Every row of the state, in key order within each kind.
     pub fn rows(&self) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> + '_ {
         let meta = self.meta_row();
@@ -222,12 +227,14 @@ impl State {
         digest
     }
 
-    fn row_ids(&self) -> impl Iterator<Item = RowId> + '_ {
-        let projects = self.projects.iter();
-        let of_projects = projects.flat_map(|(project, stored)| {
+    fn project_row_ids(&self) -> impl Iterator<Item = RowId> + '_ {
+        self.projects.iter().flat_map(|(project, stored)| {
             std::iter::once(RowId::Project(project.clone())).chain(stored.row_ids())
-        });
-        of_projects
+        })
+    }
+
+    fn row_ids(&self) -> impl Iterator<Item = RowId> + '_ {
+        self.project_row_ids()
             .chain(self.tokens.keys().cloned().map(RowId::Token))
             .chain(self.requests.iter().map(|(id, _)| RowId::Request(id.clone())))
             .chain(self.seats.keys().copied().map(RowId::Seat))
@@ -353,6 +360,11 @@ pub struct Loader {
 }
 
 impl Loader {
+    /// A loader that goes on from a state: what [`State::catalog_rows`] leaves out is in it already.
+    pub(crate) fn onto(state: State) -> Self {
+        Self { state, started: true, ..Self::default() }
+    }
+
     /// Takes the next row.
     ///
     /// # Errors

@@ -40,6 +40,8 @@ pub struct NodeConfig {
     pub connections: ConnectionConfig,
     /// How many streams there may be, and what is kept for them.
     pub streams: StreamConfig,
+    /// How it looks into the past.
+    pub travel: TravelConfig,
     /// How the node stops.
     pub shutdown: ShutdownConfig,
     /// The timing of Raft.
@@ -65,6 +67,7 @@ impl NodeConfig {
             clock: WallClock::default(),
             connections: ConnectionConfig::default(),
             streams: StreamConfig::default(),
+            travel: TravelConfig::default(),
             shutdown: ShutdownConfig::default(),
             raft: RaftTuning::default(),
         }
@@ -523,6 +526,29 @@ impl Default for StreamConfig {
             changes_bytes_max: 64 << 20,
             snapshots_bytes_max: 256 << 20,
         }
+    }
+}
+
+/// How a node looks into the past.
+#[derive(Clone, Debug)]
+pub struct TravelConfig {
+    /// A catalog is kept every so many revisions, or every so many as it has flags where that is more. Default 1,000. The
+    /// same on every node, so there is no flag.
+    pub every: u64,
+    /// Bytes of kept catalogs on the disk; where there are more, every second one goes. `--kept-catalogs-bytes-max`, default
+    /// 1 GiB.
+    pub bytes_max: u64,
+    /// Looks at once; others wait. Default 2.
+    pub at_once: usize,
+    /// Catalogs that were asked for last and stay in memory. Default 2: what is compared.
+    pub kept_max: usize,
+    /// How long a look may take. Default 10 s.
+    pub deadline: Duration,
+}
+
+impl Default for TravelConfig {
+    fn default() -> Self {
+        Self { every: 1_000, bytes_max: 1 << 30, at_once: 2, kept_max: 2, deadline: Duration::from_secs(10) }
     }
 }
 

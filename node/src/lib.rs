@@ -20,3 +20,4 @@ mod random;
 pub mod reads;
 pub mod server;
 pub mod storage;
+pub mod travel;

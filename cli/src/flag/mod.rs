@@ -2,8 +2,10 @@
 
 mod context;
 mod define;
+mod diff;
 mod evaluate;
 mod explain;
+mod past;
 mod view;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -22,7 +24,7 @@ pub enum FlagCommand {
     /// List a project's flags
     List(view::ListArgs),
     /// Show one flag; with --output json, what `flag create --file` and `flag update --file` take
-    Get(FlagArg),
+    Get(view::GetArgs),
     /// Create a flag
     Create(Box<define::CreateArgs>),
     /// Change a flag's definition: only what is given changes
@@ -41,7 +43,9 @@ pub enum FlagCommand {
     Copy(CopyArgs),
     /// List the changes of a flag, the newest first
     History(view::HistoryArgs),
-    /// Evaluate one flag, or every flag, as a service would
+    /// Show what differs between two revisions or times, of one flag or of the whole project
+    Diff(diff::DiffArgs),
+    /// Evaluate one flag, or every flag, as a service would; with --at-revision or --at, what it would have got then
     Eval(evaluate::EvalArgs),
     /// Explain an evaluation: each step that was tried, with what it saw
     Explain(explain::ExplainArgs),
@@ -194,6 +198,9 @@ pub struct SetDefaultArgs {
 /// Runs a command on flags.
 pub async fn run(command: FlagCommand, global: &Global) -> Result<(), Failure> {
     match command {
+        FlagCommand::Eval(args) if args.is_about_the_past() => {
+            evaluate::run_then(&global.management()?, &args).await
+        }
         FlagCommand::Eval(args) => evaluate::run(&global.evaluation()?, &args).await,
         command => manage(command, &global.management()?).await,
     }
@@ -202,7 +209,7 @@ pub async fn run(command: FlagCommand, global: &Global) -> Result<(), Failure> {
 async fn manage(command: FlagCommand, session: &Session) -> Result<(), Failure> {
     match command {
         FlagCommand::List(args) => view::list(session, args).await,
-        FlagCommand::Get(flag) => view::get(session, &flag).await,
+        FlagCommand::Get(args) => view::get(session, &args).await,
         FlagCommand::Create(args) => define::create(session, &args).await,
         FlagCommand::Update(args) => define::update(session, &args).await,
         FlagCommand::Enable(args) => switch(session, &args, "enable").await,
@@ -212,6 +219,7 @@ async fn manage(command: FlagCommand, session: &Session) -> Result<(), Failure> 
         FlagCommand::Delete(args) => operate(session, &args, "delete").await,
         FlagCommand::Copy(args) => copy(session, &args).await,
         FlagCommand::History(args) => view::history(session, &args).await,
+        FlagCommand::Diff(args) => diff::run(session, &args).await,
         FlagCommand::Explain(args) => explain::run(session, &args).await,
         FlagCommand::Rollout(args) => rollout(session, &args).await,
         FlagCommand::SetDefault(args) => set_default(session, &args).await,

@@ -1,16 +1,22 @@
 //! `flag list`, `flag get` and `flag history`.
 
 use clap::Args;
-use flagraft_client::admin::flags::{self, Filter};
+use flagraft_client::admin::{
+    Call,
+    flags::{self, Filter},
+};
 use serde_json::Value;
 
-use super::FlagArg;
+use super::{FlagArg, past::PastArgs};
 use crate::{
     audit,
     failure::Failure,
     output::{cell, condition, table},
     session::{ProjectArg, Session},
 };
+
+/// Records of one page of a flag's history: the most that the API gives.
+const HISTORY_PAGE: usize = 500;
 
 /// Which flags to list.
 #[derive(Args, Debug)]
@@ -45,6 +51,15 @@ pub struct HistoryArgs {
     /// How many changes to show
     #[arg(long, default_value_t = 20)]
     limit: usize,
+}
+
+/// Which flag to show.
+#[derive(Args, Debug)]
+pub struct GetArgs {
+    #[command(flatten)]
+    flag: FlagArg,
+    #[command(flatten)]
+    past: PastArgs,
 }
 
 /// Lists flags.
@@ -104,8 +119,9 @@ fn enabled_in(environments: &Value) -> String {
 }
 
 /// Shows one flag.
-pub async fn get(session: &Session, flag: &FlagArg) -> Result<(), Failure> {
-    session.show(&flags::get(&flag.project.project, &flag.key), describe).await
+pub async fn get(session: &Session, args: &GetArgs) -> Result<(), Failure> {
+    let FlagArg { key, project } = &args.flag;
+    session.show(&args.past.on(flags::get(&project.project, key)), describe).await
 }
 
 /// A flag on a page: its definition, then each environment with its rules in the order they are tried.
@@ -147,15 +163,22 @@ fn describe(flag: &Value) -> String {
     lines.join("\n")
 }
 
-/// Shows the records that name a flag.
+/// Shows the records that tell of a flag, the newest first.
 pub async fn history(session: &Session, args: &HistoryArgs) -> Result<(), Failure> {
-    let selection = audit::Selection {
-        project: Some(args.flag.project.project.clone()),
-        flag: Some(args.flag.key.clone()),
-        ..audit::Selection::default()
-    };
-    let records = audit::newest(session, &selection, args.limit).await?;
-    audit::show(session, &records, "no changes")
+    let FlagArg { key, project } = &args.flag;
+    let call = Call::get(["api", "v1", "projects", &project.project, "flags", key, "history"]);
+    let (mut records, mut cursor) = (Vec::new(), None::<String>);
+    while records.len() < args.limit {
+        let wanted = (args.limit - records.len()).min(HISTORY_PAGE);
+        let page = call.clone().query("limit", Some(wanted.to_string())).query("cursor", cursor);
+        let answer = session.client.send(&page).await?;
+        records.extend(answer.text().lines().map(str::to_owned));
+        match answer.header("flagraft-next") {
+            "" => break,
+            next => cursor = Some(next.to_owned()),
+        }
+    }
+    audit::show_of_flag(session, &records, key, "no changes")
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@ use clap::Args;
 use flagraft_node::{
     config::{
         BootstrapConfig, CheckpointConfig, ConfigError, ConnectionConfig, DiskConfig, HttpConfig, JoinConfig,
-        NodeConfig, PeerConfig, Placement, ReadConfig, ShutdownConfig, StreamConfig, WriteConfig,
+        NodeConfig, PeerConfig, Placement, ReadConfig, ShutdownConfig, StreamConfig, TravelConfig,
+        WriteConfig,
     },
     raft::RaftTuning,
 };
@@ -208,7 +209,7 @@ struct Log {
     keep_entries: u64,
 }
 
-/// How much of the disk is kept free.
+/// How much of the disk is kept free, and how much is used for what can be made anew.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Disk")]
 struct Disk {
@@ -220,6 +221,15 @@ struct Disk {
         default_value_t = DiskConfig::default().reserve_bytes
     )]
     disk_reserve_bytes: u64,
+    /// Bytes of catalogs of earlier revisions to keep, which make it faster to say what was; beyond it every second one
+    /// goes
+    #[arg(
+        long,
+        env = "FLAGRAFT_KEPT_CATALOGS_BYTES_MAX",
+        value_name = "BYTES",
+        default_value_t = TravelConfig::default().bytes_max
+    )]
+    kept_catalogs_bytes_max: u64,
 }
 
 /// How the node stops.
@@ -349,6 +359,7 @@ impl ServeArgs {
                 ..base.raft
             },
             disk: DiskConfig { reserve_bytes: self.disk.disk_reserve_bytes, ..base.disk },
+            travel: TravelConfig { bytes_max: self.disk.kept_catalogs_bytes_max, ..base.travel },
             shutdown: ShutdownConfig {
                 drain_delay: ms(stopping.drain_delay_ms),
                 drain_timeout: ms(stopping.drain_timeout_ms),

@@ -17,7 +17,7 @@ pub enum AdminErrorKind {
     Unauthenticated,
     /// The token does not reach.
     Forbidden,
-    /// It does not exist, or not for this token.
+    /// It does not exist, or not for this token, or the log does not reach back to it any more.
     NotFound,
     /// A node looked at it and said no: what was sent is wrong, or a policy refuses it.
     Rejected,
@@ -196,7 +196,7 @@ impl AdminError {
         let kind = match status {
             401 => AdminErrorKind::Unauthenticated,
             403 => AdminErrorKind::Forbidden,
-            404 => AdminErrorKind::NotFound,
+            404 | 410 => AdminErrorKind::NotFound,
             400 | 413 | 415 | 422 => AdminErrorKind::Rejected,
             409 | 412 => AdminErrorKind::Conflict,
             429 | 503 => AdminErrorKind::Unavailable,

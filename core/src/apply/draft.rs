@@ -61,14 +61,24 @@ impl Draft {
         signer: Option<TokenActor>,
         now_ms: i64,
     ) -> Self {
+        let author = proposal.actor.id.clone();
+        Self {
+            signer,
+            expect_revision: change.expect_revision,
+            ..Self::begin(state, change.project.clone(), author, now_ms)
+        }
+    }
+
+    /// A draft of whatever its author does to a project at this time.
+    pub fn begin(state: &State, project: Option<ProjectKey>, author: String, now_ms: i64) -> Self {
         Self {
             state: state.clone(),
             revision: state.revision().saturating_add(1),
             now_ms,
-            project: change.project.clone(),
-            author: proposal.actor.id.clone(),
-            signer,
-            expect_revision: change.expect_revision,
+            project,
+            author,
+            signer: None,
+            expect_revision: None,
             rows: BTreeSet::new(),
             touched: BTreeSet::new(),
             granted: BTreeSet::new(),
@@ -285,20 +295,23 @@ impl Draft {
         Ok(())
     }
 
+    /// Gives what was changed its revision, and so each environment in which evaluation may be another one.
+    pub fn take_revision(&mut self) {
+        self.state.meta.revision = self.revision;
+        for (project, environment) in &self.touched {
+            let stored =
+                self.state.project_mut(project).and_then(|project| project.environments.get_mut(environment));
+            if let Some(stored) = stored {
+                Arc::make_mut(stored).touched_revision = self.revision;
+                self.rows.insert(RowId::Environment(project.clone(), environment.clone()));
+            }
+        }
+    }
+
     /// Completes the change: sets the revision, and works out what it means for critical flags.
     pub fn finish(mut self, before: &State, change: &Change) -> Verdict {
         if self.changed {
-            self.state.meta.revision = self.revision;
-            for (project, environment) in &self.touched {
-                let stored = self
-                    .state
-                    .project_mut(project)
-                    .and_then(|project| project.environments.get_mut(environment));
-                if let Some(stored) = stored {
-                    Arc::make_mut(stored).touched_revision = self.revision;
-                    self.rows.insert(RowId::Environment(project.clone(), environment.clone()));
-                }
-            }
+            self.take_revision();
         }
         let (critical, promotes_critical) = self.criticality(before, change);
         Verdict {

@@ -19,6 +19,7 @@ use flagraft_core::{
     },
     state::State,
     token::ActorType,
+    travel::Catalog,
 };
 use serde_json::{Value, json};
 
@@ -225,6 +226,8 @@ pub struct World {
     /// What the records say of signing keys.
     pub keys: KnownKeys,
     audit: Frontier,
+    /// The catalog that the records alone make.
+    travelled: Catalog,
     index: u64,
     proposed: u64,
 }
@@ -238,6 +241,7 @@ impl World {
             records: Vec::new(),
             keys: KnownKeys::default(),
             audit: Frontier::default(),
+            travelled: Catalog::empty(),
             index: 0,
             proposed: 0,
         }
@@ -375,6 +379,12 @@ impl World {
             "record time never falls"
         );
         assert_eq!(record.digest, after.digest().to_string());
+        self.travelled.step(&stored.bytes).expect("what was done can be done once more");
+        if after.history().is_some() {
+            let live = Catalog::of(after);
+            assert!(self.travelled.rows().eq(live.rows()), "the records make the same rows");
+            assert!(self.travelled == live, "and what is derived from them");
+        }
         assert_eq!(record.outcome == RecordOutcome::Accepted, accepted);
         if !accepted {
             let catalog =

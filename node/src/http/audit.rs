@@ -63,16 +63,7 @@ impl Selection {
         let readable = |project: &ProjectKey| caller.reads(project, None);
         let kind = filter.kind;
         if let Some(key) = &filter.project {
-            // The records of a deleted project stay, so it need not exist.
-            let key = ProjectKey::new(key).map_err(|_| ApiError::not_found("project", key))?;
-            if !caller.token.spec.sees(&key) {
-                return Err(ApiError::not_found("project", &key));
-            }
-            if !readable(&key) {
-                return Err(ApiError::forbidden(format!(
-                    "this needs a token with the role reader on project {key} as a whole"
-                )));
-            }
+            let key = recorded_project(caller, key)?;
             return Ok(Self { projects: Some(BTreeSet::from([key])), kind });
         }
         if caller.token.spec.allows_everywhere(Role::Reader) {
@@ -101,6 +92,21 @@ impl Selection {
         };
         in_projects && self.kind.is_none_or(|kind| kind == head.kind)
     }
+}
+
+/// The project, if the caller may read what the audit log has of it. The records of a deleted project stay, so it need not
+/// exist.
+pub(super) fn recorded_project(caller: &Caller, key: &str) -> Result<ProjectKey, ApiError> {
+    let key = ProjectKey::new(key).map_err(|_| ApiError::not_found("project", key))?;
+    if !caller.token.spec.sees(&key) {
+        return Err(ApiError::not_found("project", &key));
+    }
+    if !caller.reads(&key, None) {
+        return Err(ApiError::forbidden(format!(
+            "this needs a token with the role reader on project {key} as a whole"
+        )));
+    }
+    Ok(key)
 }
 
 /// A page of `limit` records from `from` on, less those that the caller does not get. `Flagraft-Next` says where the

@@ -77,6 +77,11 @@ impl ApiError {
         )
     }
 
+    /// 410: it was, and what it was is not known any more.
+    pub(super) fn gone(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::GONE, "gone", message)
+    }
+
     /// 412: the object or the history is at another revision.
     pub(super) fn revision_mismatch(message: impl Into<String>) -> Self {
         Self::new(StatusCode::PRECONDITION_FAILED, "revision_mismatch", message)

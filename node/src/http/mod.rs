@@ -13,6 +13,7 @@ mod environments;
 mod error;
 mod explain;
 mod extract;
+mod flag_history;
 mod flags;
 mod json;
 mod layers;
@@ -23,6 +24,7 @@ mod observe;
 mod ofrep;
 mod openapi;
 mod options;
+mod past;
 mod patch;
 mod probes;
 mod projects;
@@ -106,6 +108,8 @@ pub fn router(node: Arc<Node>, options: Options) -> Router {
 }
 
 const LIST: &[&str] = &["limit", "cursor"];
+const PAST: &[&str] = &["at_revision", "at"];
+const PAST_LIST: &[&str] = &["limit", "cursor", "at_revision", "at"];
 const WHY: &[&str] = &["reason", "ticket"];
 
 /// Every route. The router and the OpenAPI document are both made from this.
@@ -157,7 +161,7 @@ pub fn table() -> Vec<Route> {
         // Environments
         get("/api/v1/projects/{project}/environments", environments::list, "listEnvironments")
             .says("List environments, in their order")
-            .query(LIST)
+            .query(PAST_LIST)
             .gives("EnvironmentList"),
         get("/api/v1/projects/{project}/environments/{environment}", environments::get, "getEnvironment")
             .says("Read an environment")
@@ -181,7 +185,8 @@ pub fn table() -> Vec<Route> {
         .query(WHY),
         post("/api/v1/projects/{project}/environments/{environment}/explain", explain::post, "explainFlag")
             .reads(Callers::Observers)
-            .says("Explain an evaluation: what a flag is for a context, and everything that was tried to find that out")
+            .says("Explain an evaluation: what a flag is for a context, and everything that was tried to find that out; or what it was at an earlier revision or time")
+            .query(PAST)
             .takes("Explain")
             .gives("Explanation"),
         get("/api/v1/projects/{project}/environments/{environment}/definitions", stream::definitions, "getDefinitions")
@@ -195,11 +200,16 @@ pub fn table() -> Vec<Route> {
         // Flags
         get("/api/v1/projects/{project}/flags", flags::list, "listFlags")
             .says("List flags")
-            .query(&["limit", "cursor", "tag", "owner", "purpose", "archived", "critical"])
+            .query(&["limit", "cursor", "tag", "owner", "purpose", "archived", "critical", "at_revision", "at"])
             .gives("FlagList"),
         get("/api/v1/projects/{project}/flags/{key}", flags::get, "getFlag")
-            .says("Read a flag")
+            .says("Read a flag, or what it was at an earlier revision or time")
+            .query(PAST)
             .gives("Flag"),
+        get("/api/v1/projects/{project}/flags/{key}/history", flag_history::list, "listFlagHistory")
+            .says("Read the audit records that tell of a flag, the newest first, one per line; the header Flagraft-Next says where the next page begins")
+            .query(LIST)
+            .gives("Record"),
         put("/api/v1/projects/{project}/flags/{key}", flags::put, "putFlag")
             .says("Create a flag, or replace its definition and the environments that are named")
             .takes("PutFlag"),
@@ -242,10 +252,11 @@ pub fn table() -> Vec<Route> {
         // Segments
         get("/api/v1/projects/{project}/segments", segments::list, "listSegments")
             .says("List segments, without their members")
-            .query(LIST)
+            .query(PAST_LIST)
             .gives("SegmentList"),
         get("/api/v1/projects/{project}/segments/{key}", segments::get, "getSegment")
-            .says("Read a segment, without its members")
+            .says("Read a segment, without its members, or what it was at an earlier revision or time")
+            .query(PAST)
             .gives("Segment"),
         get("/api/v1/projects/{project}/segments/{key}/members", segments::members, "listSegmentMembers")
             .says("Read one of a segment's lists of members, a JSON string per line")

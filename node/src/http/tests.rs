@@ -8,6 +8,7 @@ mod explain;
 mod freshness;
 mod harness;
 mod members;
+mod past;
 mod proofs;
 mod reads;
 mod schema;

@@ -56,6 +56,7 @@ use crate::{
     raft::{AuditTree, NodeMeta, Published, RaftStatus, Replica},
     reads::Reads,
     storage::{AuditRow, Storage, StorageError},
+    travel::Traveller,
 };
 
 /// Records of one page of the audit log, at most.
@@ -84,6 +85,7 @@ pub struct Node {
     peers: PeerClient,
     reads: Arc<Reads>,
     feed: Feed,
+    traveller: Arc<Traveller>,
     writes: Arc<Writes>,
     steward: Arc<Steward>,
     cosigner: Arc<Cosigner>,
@@ -133,6 +135,11 @@ impl Node {
     /// What streams are told.
     pub(crate) fn feed(&self) -> &Feed {
         &self.feed
+    }
+
+    /// What looks into the past.
+    pub fn traveller(&self) -> &Arc<Traveller> {
+        &self.traveller
     }
 
     /// Ends all streams, and opens no more: what has to be done before the listener drains.

@@ -37,6 +37,7 @@ use crate::{
     raft::{MemberRole, NodeMeta, Replica, ReplicaOptions, TransferMetrics, VersionRange},
     reads::Reads,
     storage::{GROUP, Storage, StorageError, StorageMetrics, StorageOptions},
+    travel::{self, Traveller},
 };
 
 impl Node {
@@ -97,6 +98,7 @@ impl Node {
         let join_token = new.map(|join| secrets::join_token(&join.token_file)).transpose()?;
 
         let node_id = config.node_id;
+        let traveller = Traveller::open(&storage, config.travel.clone())?;
         let identity = storage.identity();
         let meta = meta(&config, identity.member_uid.clone());
         let peers = PeerClient::new(PeerOptions {
@@ -242,6 +244,7 @@ impl Node {
             writes: Arc::clone(&writes),
             config: config.checkpoints.clone(),
         });
+        let catalogs = travel::Keeper::new(Arc::clone(&traveller), replica.clone(), Arc::clone(&disk));
         let tasks = vec![
             tokio::spawn(async move {
                 let failure = failure_of(newcomer).await;
@@ -252,6 +255,7 @@ impl Node {
             tokio::spawn(clocks.run()).abort_handle(),
             tokio::spawn(keeper.run()).abort_handle(),
             tokio::spawn(checkpointer.run()).abort_handle(),
+            tokio::spawn(catalogs.run()).abort_handle(),
             spawn_steward(&steward),
             spawn_announcer(meta.clone(), node_id, &replica, &peers, &steward, &config),
         ];
@@ -265,6 +269,7 @@ impl Node {
             peers,
             reads,
             feed,
+            traveller,
             writes,
             steward,
             cosigner,

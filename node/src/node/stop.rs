@@ -35,6 +35,7 @@ impl Node {
         {
             reporter.abort();
         }
+        self.traveller.stop();
         self.writes.stop();
         self.hand_over().await;
         for task in &self.tasks {
@@ -87,6 +88,7 @@ impl Drop for Node {
         for task in &self.tasks {
             task.abort();
         }
+        self.traveller.stop();
         self.reads.stop();
     }
 }

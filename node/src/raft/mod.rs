@@ -24,6 +24,7 @@ mod membership;
 mod message;
 #[cfg(test)]
 mod message_tests;
+mod milestone;
 mod network;
 mod outgoing;
 mod publish;
@@ -86,6 +87,7 @@ pub use self::{
     lost_quorum::{FolderReport, RecoverError, Recovery, inspect, recover_alone},
     membership::{MembershipChange, MembershipChangeError, MembershipView},
     message::{RaftMessage, RaftReply},
+    milestone::Milestone,
     restore::{RestoreError, RestoredCatalog},
     revisions::{Heard, Revisions},
     transfer_metrics::TransferMetrics,
@@ -330,6 +332,11 @@ impl Replica {
     /// Where each revision is handed on, once it is published. For one follower.
     pub fn revisions(&self) -> Revisions {
         self.inner.publisher.revisions()
+    }
+
+    /// Where one revision is waited for, to have its state. For one who waits.
+    pub fn milestone(&self) -> Milestone {
+        self.inner.publisher.milestone()
     }
 
     /// Returns once the effect of the entry at `index` is published. There is no deadline.

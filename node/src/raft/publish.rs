@@ -7,6 +7,7 @@ use flagraft_core::state::State;
 use tokio::sync::watch;
 
 use super::{
+    milestone::Milestone,
     revisions::{Revision, Revisions},
     types::Published,
 };
@@ -17,6 +18,7 @@ pub(super) struct Publisher {
     current: Arc<ArcSwap<Published>>,
     progress: Arc<watch::Sender<Progress>>,
     revisions: Revisions,
+    milestone: Milestone,
 }
 
 #[derive(Clone, Copy)]
@@ -34,12 +36,19 @@ impl Progress {
 impl Publisher {
     pub(super) fn new(first: Published) -> Self {
         let progress = Arc::new(watch::Sender::new(Progress::of(&first)));
-        Self { current: Arc::new(ArcSwap::from_pointee(first)), progress, revisions: Revisions::default() }
+        Self {
+            current: Arc::new(ArcSwap::from_pointee(first)),
+            progress,
+            revisions: Revisions::default(),
+            milestone: Milestone::default(),
+        }
     }
 
     /// Makes `next` what readers see, wakes those who waited for it, and hands on the revisions that led there.
     pub(super) fn publish(&self, next: Published, revisions: Vec<Revision>) {
+        let newest = next.state.clone();
         self.swap(next);
+        self.milestone.pass(&revisions, &newest);
         self.revisions.publish(revisions);
     }
 
@@ -47,6 +56,7 @@ impl Publisher {
     pub(super) fn publish_leap(&self, next: Published) {
         let state: State = next.state.clone();
         self.swap(next);
+        self.milestone.pass(&[], &state);
         self.revisions.leap(state);
     }
 
@@ -58,6 +68,10 @@ impl Publisher {
 
     pub(super) fn revisions(&self) -> Revisions {
         self.revisions.clone()
+    }
+
+    pub(super) fn milestone(&self) -> Milestone {
+        self.milestone.clone()
     }
 
     pub(super) fn current(&self) -> Arc<Published> {

@@ -18,6 +18,7 @@ use openraft::{
     type_config::TypeConfigExt,
     vote::RaftLeaderId,
 };
+use serde_json::json;
 
 use super::{
     applied,
@@ -70,7 +71,7 @@ pub(super) fn log_id(term: u64, index: u64) -> LogId {
 }
 
 /// A proposal that takes an audit record and no authority.
-pub(super) fn proposal(number: u64) -> Proposal {
+pub(crate) fn proposal(number: u64) -> Proposal {
     Proposal {
         group: 1,
         request: RequestId { id: format!("request-{number}"), client_given: false },
@@ -83,6 +84,27 @@ pub(super) fn proposal(number: u64) -> Proposal {
         salt: [7; 16],
         node: 1,
     }
+}
+
+/// The changes of a small shop, each of which is accepted after those before it: 0 founds the cluster, 1 makes the shop,
+/// and each other one puts one of fifty flags, on or off.
+pub(crate) fn change(number: u64) -> Proposal {
+    let at = number.to_string();
+    let operations = match number {
+        0 => json!([{"op": "system.bootstrap", "cluster": "0".repeat(32), "history": "0".repeat(16),
+                     "cluster_version": 1, "members": {}}]),
+        1 => json!([{"op": "project.put", "project": {"key": "shop"}},
+                    {"op": "environment.put", "environment": {"key": "dev"}}]),
+        _ => json!([{"op": "flag.put", "flag": {
+            "key": format!("flag-{}", number % 50), "type": "string", "description": at,
+            "variants": {"on": at, "off": "off"}, "off_variant": "off",
+            "environments": {"dev": {"enabled": !number.is_multiple_of(3), "default": {"variant": "on"}}},
+        }}]),
+    };
+    let change =
+        json!({"project": (number > 0).then_some("shop"), "operations": operations, "reason": "test"});
+    let body = Body::Change(serde_json::from_value(change).expect("a change"));
+    Proposal { body, ..proposal(number) }
 }
 
 pub(super) fn entry(term: u64, index: u64) -> Entry {

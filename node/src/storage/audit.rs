@@ -2,6 +2,8 @@
 
 use std::ops::ControlFlow;
 
+use rocksdb::{IteratorMode, ReadOptions};
+
 use super::{
     Storage,
     error::StorageError,
@@ -61,7 +63,40 @@ impl Storage {
         })
     }
 
-    /// The same, whether or not there is a gap.
+    /// Visits the records before sequence `before`, the newest first, until `visit` breaks. This blocks.
+    ///
+    /// # Errors
+    /// As [`Storage::scan_audit`].
+    pub fn scan_audit_back<E: From<StorageError>>(
+        &self,
+        before: u64,
+        mut visit: impl FnMut(u64, &[u8]) -> Result<ControlFlow<()>, E>,
+    ) -> Result<(), E> {
+        let mut options = ReadOptions::default();
+        options.set_iterate_lower_bound(numbered(self.group, 0).to_vec());
+        options.set_iterate_upper_bound(numbered(self.group, before).to_vec());
+        let rows = self.db.iterator_cf_opt(self.family(AUDIT), options, IteratorMode::End);
+        let mut expected = before;
+        for row in rows {
+            let (key, bytes) = row.map_err(|error| E::from(error.into()))?;
+            expected = expected.saturating_sub(1);
+            match number_of(&key) {
+                Some(sequence) if sequence == expected => {}
+                found => {
+                    return Err(StorageError::corrupt(format!(
+                        "the audit log has record {found:?} where record {expected} belongs"
+                    ))
+                    .into());
+                }
+            }
+            if visit(expected, &bytes)?.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The same as [`Storage::scan_audit`], whether or not there is a gap.
     pub(super) fn scan_audit_rows<E: From<StorageError>>(
         &self,
         from: u64,

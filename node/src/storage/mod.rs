@@ -227,6 +227,11 @@ impl Storage {
         self.dir.join("incoming")
     }
 
+    /// Where catalogs of earlier revisions are kept.
+    pub fn catalog_dir(&self) -> PathBuf {
+        self.dir.join("catalogs")
+    }
+
     /// The value kept under `key`.
     ///
     /// # Errors

@@ -5,7 +5,12 @@ mod text;
 use clap::Args;
 use flagraft_client::{Context, admin::explanations};
 
-use super::{FlagArg, context::ContextArgs, evaluate::provenance};
+use super::{
+    FlagArg,
+    context::ContextArgs,
+    evaluate::provenance,
+    past::{PastArgs, when},
+};
 use crate::{
     failure::Failure,
     session::{EnvironmentArg, Session},
@@ -20,6 +25,8 @@ pub struct ExplainArgs {
     environment: EnvironmentArg,
     #[command(flatten)]
     context: ContextArgs,
+    #[command(flatten)]
+    past: PastArgs,
 }
 
 /// Explains.
@@ -27,9 +34,13 @@ pub async fn run(session: &Session, args: &ExplainArgs) -> Result<(), Failure> {
     let FlagArg { key, project } = &args.flag;
     let context = Context::from(args.context.context()?);
     let call = explanations::get(&project.project, &args.environment.environment, key, &context);
-    let answer = session.client.send(&call).await?;
+    let answer = session.client.send(&args.past.on(call)).await?;
     session.output.show(answer.json(), |explanation| {
-        format!("{}\n\n{}", text::explanation(explanation), provenance(&answer))
+        let source = match explanation.get("at") {
+            Some(at) => when(at),
+            None => provenance(&answer),
+        };
+        format!("{}\n\n{source}", text::explanation(explanation))
     })
 }
 
