@@ -16,7 +16,7 @@ use crate::{
     configuration::{check_target, check_weights},
     document::FlagDocument,
     environment::{EnvironmentSpec, ProjectSpec},
-    flag::{FlagEnvironmentSpec, Rule, Serve, WeightedVariant},
+    flag::{AuditEvaluations, FlagEnvironmentSpec, Rule, Serve, WeightedVariant},
     identity::{ClusterId, History, LogPosition},
     invalid::Invalid,
     key::{EnvironmentKey, FlagKey, RuleId, SegmentKey, VariantKey},
@@ -660,10 +660,14 @@ impl Operation {
         checked.map_err(|invalid| invalid.under(field))
     }
 
-    /// The cluster version that allows the operation. The first release knows all there are; and whoever restores or
-    /// recovers a cluster begins one that has no older members.
+    /// The cluster version that allows the operation. The first release knows nearly all there are; and whoever restores
+    /// or recovers a cluster begins one that has no older members.
     pub fn needs_cluster_version(&self) -> u32 {
-        1
+        match self {
+            // Members of version 1 can't read a flag whose evaluations are recorded.
+            Self::FlagPut(fields) if fields.flag.definition.audit_evaluations != AuditEvaluations::None => 2,
+            _ => 1,
+        }
     }
 
     /// Whether it carries the hash of a secret that its handler minted.

@@ -6,6 +6,7 @@ use serde_json::{Value, value::RawValue};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
+    account::{Access, Evaluations},
     canonical::{self, Canonical},
     invalid::Invalid,
     key::ProjectKey,
@@ -49,6 +50,10 @@ pub enum Body {
     Change(Change),
     /// A node's count of requests that it refused because their token was missing or no good.
     Denials(Denials),
+    /// A reporter's count of evaluations.
+    Evaluations(Evaluations),
+    /// A node's count of reads.
+    Access(Access),
 }
 
 /// One change: 1 to 100 operations, all or nothing.
@@ -208,6 +213,11 @@ impl Change {
 }
 
 impl Body {
+    /// Whether it is a report: told from others by its reporter, boot and number, and never by the request's id.
+    pub fn is_report(&self) -> bool {
+        matches!(self, Self::Evaluations(_) | Self::Access(_))
+    }
+
     /// The SHA-256 that tells whether two requests ask for the same. What handlers mint is left out of it: the
     /// secret and the id of a new token differ each time the same request is repeated.
     pub fn sha256(&self) -> [u8; 32] {
@@ -217,7 +227,7 @@ impl Body {
     pub(crate) fn texts(&self) -> BodyTexts {
         let operations: Vec<Canonical> = match self {
             Self::Change(change) => change.operations.iter().map(Operation::without_secrets).collect(),
-            Self::Denials(_) => Vec::new(),
+            Self::Denials(_) | Self::Evaluations(_) | Self::Access(_) => Vec::new(),
         };
         let mints = |change: &Change| change.operations.iter().any(Operation::carries_a_secret);
         let canonical = match self {
@@ -232,7 +242,7 @@ impl Body {
                     expect_revision: *expect_revision,
                 })
             }
-            Self::Denials(_) => canonical::to_string(self),
+            Self::Denials(_) | Self::Evaluations(_) | Self::Access(_) => canonical::to_string(self),
         };
         // A body is made of strings, integers and JSON values: nothing in it can fail to serialize.
         let sha256 = Sha256::digest(canonical.unwrap_or_default().as_bytes()).into();

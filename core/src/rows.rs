@@ -14,6 +14,7 @@ use crate::{
     key::{EnvironmentKey, FlagKey, ProjectKey, SegmentKey},
     merkle::Frontier,
     project::{Flag, Project, StoredEnvironment, StoredSegment},
+    reporters::KnownReporter,
     seat::Seat,
     segment::{MemberList, Segment, SegmentSpec},
     state::{Founding, Meta, RememberedRequest, State},
@@ -45,6 +46,7 @@ pub(crate) enum RowId {
     Token(TokenId),
     Request(Arc<str>),
     Seat(u64),
+    Reporter(Arc<str>),
 }
 
 /// The kind bytes. They sort the rows so that each comes after the rows that it needs.
@@ -59,6 +61,7 @@ mod kind {
     pub const TOKEN: u8 = 0x20;
     pub const REQUEST: u8 = 0x21;
     pub const SEAT: u8 = 0x22;
+    pub const REPORTER: u8 = 0x25;
 }
 
 /// The key of the one row that the digest leaves out, for it holds the digest.
@@ -89,6 +92,7 @@ impl RowId {
                 number = seat_name(*node_id);
                 (kind::SEAT, vec![&number])
             }
+            Self::Reporter(name) => (kind::REPORTER, vec![name]),
         };
         let mut key = vec![kind];
         key.extend_from_slice(parts.join("\0").as_bytes());
@@ -173,6 +177,7 @@ impl State {
             RowId::Token(id) => self.tokens.get(id).map(|token| encode(token.as_ref())),
             RowId::Request(id) => self.requests.get(id).map(|request| encode(request.as_ref())),
             RowId::Seat(node_id) => self.seats.get(node_id).map(|seat| encode(seat.as_ref())),
+            RowId::Reporter(name) => self.reporters.get(name).map(|known| encode(known.as_ref())),
         }
     }
 
@@ -218,6 +223,7 @@ impl State {
             .chain(self.tokens.keys().cloned().map(RowId::Token))
             .chain(self.requests.iter().map(|(id, _)| RowId::Request(id.clone())))
             .chain(self.seats.keys().copied().map(RowId::Seat))
+            .chain(self.reporters.names().cloned().map(RowId::Reporter))
     }
 
     /// How many rows [`State::rows`] gives.
@@ -309,6 +315,10 @@ impl State {
                 let node_id: u64 = names.parse().ok().filter(|id| seat_name(*id) == names)?;
                 let seat: Seat = decode(json)?;
                 self.seats.insert(node_id, Arc::new(seat));
+            }
+            kind::REPORTER => {
+                let known: KnownReporter = decode(json)?;
+                self.reporters.insert(names.into(), known);
             }
             _ => return None,
         }

@@ -18,6 +18,7 @@ use crate::{
     operation::Member,
     project::Project,
     reply::{Outcome, Reply},
+    reporters::Reporters,
     seat::Seat,
     token::{SecretHash, Token, TokenId},
 };
@@ -33,6 +34,7 @@ pub struct State {
     pub(crate) requests: RememberedRequests,
     /// By node id. Founders have one only once something about them was changed: see [`State::seat`].
     pub(crate) seats: OrdMap<u64, Arc<Seat>>,
+    pub(crate) reporters: Reporters,
 }
 
 /// What the state holds beside its objects.
