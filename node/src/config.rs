@@ -30,6 +30,8 @@ pub struct NodeConfig {
     pub reads: ReadConfig,
     /// How writes are taken.
     pub writes: WriteConfig,
+    /// How evaluations and reads are accounted for.
+    pub accounts: AccountConfig,
     /// How much of the disk is kept free.
     pub disk: DiskConfig,
     /// The wall clock that this node tells the others. No flag, default the machine's.
@@ -58,6 +60,7 @@ impl NodeConfig {
             waits: PeerWaits::default(),
             reads: ReadConfig::default(),
             writes: WriteConfig::default(),
+            accounts: AccountConfig::default(),
             disk: DiskConfig::default(),
             clock: WallClock::default(),
             connections: ConnectionConfig::default(),
@@ -379,6 +382,30 @@ impl Default for WriteConfig {
             recorded_rejections_per_second: 10,
             denials_interval: Duration::from_secs(60),
             denials_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// How evaluations and reads are accounted for in the audit log.
+#[derive(Clone, Debug)]
+pub struct AccountConfig {
+    /// How often what was counted becomes records: so much of it a crash may lose. `--accounts-interval-ms`, default 60 s.
+    pub interval: Duration,
+    /// How long one attempt to write the records may take. Default 5 s.
+    pub timeout: Duration,
+    /// How long after an attempt that failed the next one is made. Default 1 s.
+    pub retry_pause: Duration,
+    /// How long the attempt to write the last records may take, when the node stops. Default 1 s.
+    pub last_timeout: Duration,
+}
+
+impl Default for AccountConfig {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(60),
+            timeout: Duration::from_secs(5),
+            retry_pause: Duration::from_secs(1),
+            last_timeout: Duration::from_secs(1),
         }
     }
 }

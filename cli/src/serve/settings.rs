@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 use clap::Args;
 use flagraft_node::{
     config::{
-        BootstrapConfig, ConfigError, ConnectionConfig, DiskConfig, HttpConfig, JoinConfig, NodeConfig,
-        PeerConfig, Placement, ReadConfig, ShutdownConfig, StreamConfig, WriteConfig,
+        AccountConfig, BootstrapConfig, ConfigError, ConnectionConfig, DiskConfig, HttpConfig, JoinConfig,
+        NodeConfig, PeerConfig, Placement, ReadConfig, ShutdownConfig, StreamConfig, WriteConfig,
     },
     raft::RaftTuning,
 };
@@ -180,6 +180,15 @@ struct Writes {
     /// Rejections recorded in the audit log per token and second; beyond it 429
     #[arg(long, env = "FLAGRAFT_RECORDED_REJECTIONS_PER_SECOND", value_name = "COUNT", default_value_t = 10)]
     recorded_rejections_per_second: u32,
+    /// How often what was counted of evaluations and reads becomes audit records: so much of it a crash may lose
+    #[arg(
+        long,
+        env = "FLAGRAFT_ACCOUNTS_INTERVAL_MS",
+        value_name = "MS",
+        default_value_t = 60_000,
+        value_parser = clap::value_parser!(u64).range(100..)
+    )]
+    accounts_interval_ms: u64,
 }
 
 /// How much of Raft's log is kept.
@@ -324,6 +333,7 @@ impl ServeArgs {
                 recorded_rejections_per_second: writes.recorded_rejections_per_second,
                 ..base.writes
             },
+            accounts: AccountConfig { interval: ms(writes.accounts_interval_ms), ..base.accounts },
             raft: RaftTuning {
                 snapshot_after_entries: self.log.snapshot_after_entries,
                 keep_entries: self.log.keep_entries,

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use flagraft_core::{
     account::{
-        Access, AccessCount, EvaluationCount, Evaluations, Folded, KeyHash, ListedEvaluation, Missing,
-        Reader, Report, StatusCount, Unfinished, client_reporter, node_reporter,
+        Access, AccessCount, EvaluationCount, Evaluations, Folded, Missing, Reader, Report, StatusCount,
+        Unfinished, client_reporter, node_reporter,
     },
     apply::apply,
     identity::{BootId, LogPosition},
@@ -404,87 +404,4 @@ fn a_log_of_reports_makes_what_it_always_made() {
     compare("rows", &made.rows(), include_str!("../fixtures/accounts_rows.txt"));
     assert_eq!(made.root(), include_str!("../fixtures/accounts_root.txt").trim_end());
     assert_eq!(log.lines().count(), made.records.lines().count() + 1, "one is repeated");
-}
-
-#[test]
-#[ignore = "writes the fixtures"]
-fn write_fixtures() {
-    let mut world = World::unfounded();
-    let mut log = Vec::new();
-    let mut enter = |world: &mut World, proposal: Proposal| {
-        world.apply(&proposal);
-        log.push(String::from_utf8(proposal.encode().expect("fits")).expect("JSON"));
-    };
-    let mut service =
-        token_create("service", &json!([{"role": "reader", "project": SHOP, "environments": ["dev"]}]));
-    service["token"]["kind"] = json!("service");
-    let mut flag = boolean_flag("flag", &json!({"enabled": true, "default": {"variant": "on"}}));
-    flag["audit_evaluations"] = json!("full");
-    let put = json!([{"op": "project.put", "project": {"key": SHOP}},
-        {"op": "environment.put", "environment": {"key": "dev"}}, {"op": "flag.put", "flag": flag}]);
-    let owner = token_create("owner", &json!([{"role": "owner"}]));
-    for change in [
-        ask(json!([crate::world::bootstrap()])).by_the_cluster().project(None),
-        ask(json!([owner])).by_the_cluster().project(None),
-        ask(put),
-        ask(json!([service])).project(None),
-    ] {
-        let proposal = world.proposal(change);
-        enter(&mut world, proposal);
-    }
-    let listed = ListedEvaluation {
-        time_ms: START_MS + 5,
-        token: token_id("service").into(),
-        targeting_key: Some(KeyHash([0x5a; 16])),
-        flag: FlagKey::new("flag").expect("a key"),
-        variant: None,
-        reason: Reason::Static,
-        revision: 3,
-    };
-    let exceeded = flagraft_core::account::Exceeded {
-        flags: vec![flagraft_core::account::FlagCount {
-            flag: FlagKey::new("flag").expect("a key"),
-            count: 12,
-        }],
-        other: Folded { entries: 1, count: 2 },
-    };
-    let with_full = Evaluations {
-        entries: Vec::new(),
-        full: vec![listed.clone(), ListedEvaluation { targeting_key: None, ..listed }],
-        ..evaluated(0xb007, 2, 1)
-    };
-    let mut counted = evaluated(0xb007, 1, 17);
-    counted.entries.push(EvaluationCount { variant: None, ..entry("flag-2", "tok_service0", 3) });
-    counted.full_exceeded = Some(exceeded);
-    let mut last = evaluated(0xb007, 5, 2);
-    last.report.ends = true;
-    let node = Actor::system(1);
-    let mut next = of_the_service(1);
-    next.report.boot = BootId(2);
-    for (body, by) in [
-        (Body::Evaluations(counted.clone()), node.clone()),
-        (Body::Evaluations(counted), node.clone()),
-        (Body::Evaluations(with_full), node.clone()),
-        (Body::Access(Access { report: report("node-1", 0xb007, 3), ..read(3) }), node.clone()),
-        (Body::Evaluations(last), node),
-        (Body::Evaluations(of_the_service(1)), actor("service")),
-        (Body::Evaluations(next), actor("service")),
-        (Body::Access(read(9)), actor("service")),
-    ] {
-        let proposal = world.propose(body, by, None);
-        enter(&mut world, proposal);
-    }
-    let accepted = |record: &&Record| record.outcome != RecordOutcome::Rejected;
-    assert_eq!(world.records.iter().filter(accepted).count(), world.records.len() - 1);
-    let log = log.join("\n") + "\n";
-    let made = replay(State::empty(), &log, 1);
-    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/accounts_");
-    for (name, text) in [
-        ("log.jsonl", log.clone()),
-        ("records.jsonl", made.records.clone()),
-        ("rows.txt", made.rows()),
-        ("root.txt", made.root() + "\n"),
-    ] {
-        std::fs::write(format!("{dir}{name}"), text).expect("written");
-    }
 }

@@ -13,6 +13,7 @@ use tokio::{sync::watch, task::AbortHandle};
 
 use super::{
     Node,
+    accounts::{Accountant, AccountantParts},
     clocks::{self, ClockWatch},
     denials::{DenialCount, Reporter},
     desk::Desk,
@@ -26,6 +27,7 @@ use super::{
     submit::{Writes, WritesParts},
 };
 use crate::{
+    accounts::{AccountMetrics, Accounts},
     backup::Staged,
     config::{ConfigError, NodeConfig},
     disk::Disk,
@@ -98,6 +100,7 @@ impl Node {
         let node_id = config.node_id;
         let identity = storage.identity();
         let meta = meta(&config, identity.member_uid.clone());
+        let accounts = Arc::new(Accounts::new(secret.clone()));
         let peers = PeerClient::new(PeerOptions {
             node_id,
             uid: identity.member_uid,
@@ -111,6 +114,7 @@ impl Node {
             peers.introduce(*id, address.clone());
         }
         let offset = clocks::offset_gauge(metrics.registry())?;
+        let accounted = AccountMetrics::register(metrics.registry())?;
         let streamed = FeedMetrics::register(metrics.registry())?;
         // The last step that can fail: what follows starts tasks, and nobody would stop them.
         let replica = Replica::open(ReplicaOptions {
@@ -208,6 +212,14 @@ impl Node {
         };
         let denials = Arc::new(DenialCount::default());
         let reporter = Reporter::new(node_id, Arc::clone(&denials), Arc::clone(&writes), replica.clone());
+        let accountant = Accountant::new(AccountantParts {
+            node_id,
+            accounts: Arc::clone(&accounts),
+            writes: Arc::clone(&writes),
+            replica: replica.clone(),
+            config: config.accounts.clone(),
+            metrics: accounted,
+        });
         let clocks = ClockWatch {
             peers: peers.clone(),
             replica: replica.clone(),
@@ -229,7 +241,10 @@ impl Node {
             spawn_announcer(meta.clone(), node_id, &replica, &peers, &steward, &config),
         ];
         let (stop, stopped) = watch::channel(false);
-        let reporter = tokio::spawn(reporter.run(config.writes.clone(), stopped));
+        let reporters = [
+            tokio::spawn(reporter.run(config.writes.clone(), stopped.clone())),
+            tokio::spawn(accountant.run(stopped)),
+        ];
         Ok(Arc::new(Self {
             config,
             meta,
@@ -242,6 +257,7 @@ impl Node {
             steward,
             metrics,
             denials,
+            accounts,
             failure,
             peer_address,
             peer_listener: Mutex::new(Some(peer_listener)),
@@ -249,7 +265,7 @@ impl Node {
             disk,
             disk_is_back,
             stop,
-            reporter: Mutex::new(Some(reporter)),
+            reporters: Mutex::new(Some(reporters)),
             let_go,
         }))
     }

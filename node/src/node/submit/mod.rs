@@ -95,6 +95,9 @@ impl Writes {
         if self.permits.is_closed() {
             return Err(not_entered(NotEntered::Stopping));
         }
+        if submission.body.is_report() && yields(&self.permits, &self.config) {
+            return Err(not_entered(NotEntered::Overloaded));
+        }
         let _permit = self.permits.try_acquire().map_err(|_| not_entered(NotEntered::Overloaded))?;
         let Answered { reply, not_yet_on } =
             drive(self, submission, deadline, self.config.retry_pause).await?;
@@ -171,6 +174,11 @@ impl Writes {
             Err(_) => Attempt::Lost,
         }
     }
+}
+
+/// Whether reports have to wait: the last quarter of the room for writes is for changes.
+fn yields(permits: &Semaphore, config: &WriteConfig) -> bool {
+    permits.available_permits() <= config.in_flight_max / 4
 }
 
 impl Paths for Writes {
