@@ -31,7 +31,7 @@ impl KeyHasher {
         project: &ProjectKey,
         environment: &EnvironmentKey,
     ) -> Self {
-        let mut derived = keyed(secret.map_or(&[], PeerSecret::bytes));
+        let mut derived = keyed(secret.map_or(&[][..], PeerSecret::bytes));
         derived.update(LABEL);
         // Neither a cluster's id nor a key holds a zero byte.
         derived.update(format!("\0{cluster}\0{project}\0{environment}").as_bytes());

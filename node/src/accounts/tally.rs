@@ -83,8 +83,11 @@ impl Tally {
         let Counters { tokens, used, beyond } = &mut *shard;
         if !tokens.contains_key(of.token) {
             if *used >= COUNTERS_MAX {
-                let count = resolutions.inspect(|resolution| counted(resolution)).count() as u64;
-                *beyond.entry(of.place()).or_default() += count;
+                let uncounted = beyond.entry(of.place()).or_default();
+                for resolution in resolutions {
+                    counted(resolution);
+                    *uncounted += 1;
+                }
                 return;
             }
             *used += 1;

@@ -145,6 +145,43 @@ fn each_evaluation_is_listed_up_to_the_ceiling_and_then_only_counted() {
     assert!(counted.exceeded().is_none() && counted.listed().len() == 1, "the next interval begins anew");
 }
 
+/// Run by hand: what a bulk answer of 100 flags costs with and without counting, a flag.
+#[test]
+#[ignore = "measures"]
+fn what_counting_costs() {
+    let counting = |audit: bool| {
+        let replica = replica(100);
+        let compiled = replica.environment();
+        let accounts = Accounts::new(None);
+        let (context, project, token) = (context("ann"), project(), TokenId::from(TOKEN));
+        let of = Evaluated {
+            cluster: Some(ClusterId(1)),
+            project: &project,
+            compiled,
+            token: &token,
+            context: &context,
+        };
+        let names: Vec<String> = (0..100).map(|n| format!("counted-{n:05}")).collect();
+        let rounds = 20_000_u32;
+        let begun = std::time::Instant::now();
+        for _ in 0..rounds {
+            let resolutions: Vec<_> =
+                names.iter().map(|flag| compiled.evaluate(flag, &context).expect("a flag")).collect();
+            let resolutions = std::hint::black_box(resolutions);
+            if audit {
+                accounts.evaluated(&of, &resolutions);
+            }
+        }
+        let took = begun.elapsed();
+        assert_eq!(total(&taken(&accounts)), if audit { u64::from(rounds) * 100 } else { 0 });
+        took.as_secs_f64() * 1e9 / f64::from(rounds) / 100.0
+    };
+    for _ in 0..3 {
+        let (without, with) = (counting(false), counting(true));
+        println!("{without:.1} ns a flag without, {with:.1} with: {:.1} to count", with - without);
+    }
+}
+
 #[test]
 fn reads_are_counted_by_caller_route_and_status() {
     let accounts = Accounts::new(None);

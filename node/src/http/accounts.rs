@@ -81,9 +81,8 @@ pub(super) async fn post(
     Json(counted): Json<Counted>,
 ) -> Result<impl IntoResponse, ApiError> {
     let token = &caller.token.spec;
-    let own = token.evaluates();
     let own =
-        own.filter(|(project, environment)| **project == *at.project && **environment == *at.environment);
+        token.evaluates().filter(|own| (own.0.as_str(), own.1.as_str()) == (&*at.project, &*at.environment));
     let Some((project, environment)) = own else {
         return Err(ApiError::not_found("environment", &at.environment));
     };

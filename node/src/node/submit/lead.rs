@@ -88,11 +88,7 @@ impl Lead {
             Ok(actor) => actor,
             Err(answer) => return answer,
         };
-        // An entry that some members can't read would stop them: what is too new does not enter the log at all.
-        let state = &self.replica.published().state;
-        if state.history().is_some()
-            && let Err(rejection) = submission.body.supported_in(state.cluster_version())
-        {
+        if let Some(rejection) = self.too_new(&submission.body) {
             return LeaderAnswer::Done { reply: refusal(submission, rejection), not_yet_on: Vec::new() };
         }
         if let Body::Change(change) = &submission.body
@@ -120,6 +116,14 @@ impl Lead {
             return LeaderAnswer::Done { reply, not_yet_on: Vec::new() };
         }
         self.propose(proposal, deadline).await
+    }
+
+    /// Why the body is newer than the cluster allows. An entry that some members can't read would stop them, so it does not
+    /// enter the log at all.
+    fn too_new(&self, body: &Body) -> Option<Rejection> {
+        let published = self.replica.published();
+        let version = published.state.history().map(|_| published.state.cluster_version())?;
+        body.supported_in(version).err()
     }
 
     async fn propose(&self, proposal: Proposal, deadline: Instant) -> LeaderAnswer {
