@@ -65,7 +65,8 @@ fn evaluated(boot: u64, number: u64, count: u64) -> Evaluations {
     }
 }
 
-fn read(number: u64) -> Access {
+/// A node's report of reads.
+pub fn read(number: u64) -> Access {
     let read = AccessCount {
         actor: Reader { actor_type: ActorType::User, id: "ann@example.com".into() },
         token: "tok_owner000".into(),

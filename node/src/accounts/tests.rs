@@ -218,7 +218,9 @@ fn reads_are_counted_by_caller_route_and_status() {
         ]
     );
     for n in 0..10_050 {
-        accounts.read(&read(&token(&format!("tok_{n:08}")), None), 200);
+        let token = token(&format!("tok_{n:08}"));
+        let route = "/api/v1/tokens";
+        accounts.read(&Read { token: &token, method: "GET", route, project: None }, 200);
     }
     let taken = accounts.take();
     assert_eq!((taken.reads.len(), taken.reads_beyond), (10_000, 50));

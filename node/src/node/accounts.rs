@@ -10,7 +10,6 @@ use flagraft_core::{
     account::{Access, Evaluations, Folded, Report, node_reporter, parts},
     identity::BootId,
     proposal::{Body, RequestId},
-    reply::Outcome,
     state::State,
 };
 use tokio::{

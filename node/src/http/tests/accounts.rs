@@ -83,7 +83,8 @@ async fn evaluations_of_flags_that_ask_for_it_add_up() {
         let key =
             (entry.flag.to_string(), entry.variant.as_deref().map(str::to_owned), entry.reason.as_str());
         *counts.entry(key).or_insert(0) += entry.count;
-        let flag = &api.node.published().state.project("shop").expect("the shop").flags[&*entry.flag];
+        let published = api.node.published();
+        let flag = &published.state.project("shop").expect("the shop").flags[&*entry.flag];
         let environment = EnvironmentKey::new("production").expect("a key");
         assert_eq!(entry.revision, flag.evaluated_revision(&environment));
     }
