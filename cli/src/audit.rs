@@ -1,5 +1,6 @@
 //! `flagraft audit ...`: who changed what, when and why; and the proof that nobody has rewritten it.
 
+mod accounts;
 mod changes;
 mod checkpoint;
 mod keys;
@@ -30,7 +31,8 @@ pub enum AuditCommand {
     /// List audit records, the newest first, each with what it changed; with --output json, one a line as it is stored
     ///
     /// Under a record stands what its operations changed of what evaluation goes by: what was there with `-`, what is there
-    /// now with `+`. Conditions are written as in `rule put --when`. Of several operations each is named.
+    /// now with `+`. Conditions are written as in `rule put --when`. Of several operations each is named. Under a count of
+    /// evaluations or reads stand its greatest entries, and what is missing before it.
     List(ListArgs),
     /// Print the newest checkpoint that a majority of the nodes signed
     Checkpoint,
@@ -46,6 +48,11 @@ pub enum AuditCommand {
     /// Keeps the last checkpoint that it saw, and demands a proof that each next one goes on from it. Run it where those who
     /// run the cluster have no say.
     Witness(witness::WitnessArgs),
+    /// Print the hash that stands for a person in the lists of evaluations of an environment
+    ///
+    /// The targeting key is read from standard input, one a line. It takes the secret that all members share, so it is for
+    /// whoever runs the cluster.
+    HashKey(accounts::HashKeyArgs),
 }
 
 /// Which records.
@@ -113,28 +120,38 @@ impl Selection {
                 .as_array()
                 .is_some_and(|all| all.iter().any(|e| e == environment.as_str()))
         };
-        self.environment.as_ref().is_none_or(touches)
+        let counted_in = |environment: &String| record["evaluations"]["environment"] == environment.as_str();
+        self.environment.as_ref().is_none_or(|environment| touches(environment) || counted_in(environment))
             && self.flag.as_ref().is_none_or(|flag| {
                 operations(record).any(|o| object_key(o) == Some(flag.as_str()) && is_about_flag(o))
+                    || accounts::counts_flag(record, flag)
             })
     }
 }
 
 /// Runs a command on the audit log.
 pub async fn run(command: AuditCommand, global: &Global) -> Result<(), Failure> {
-    let session = global.management()?;
+    match command {
+        // It asks no node.
+        AuditCommand::HashKey(args) => accounts::hash_keys(&args),
+        command => ask(command, &global.management()?).await,
+    }
+}
+
+async fn ask(command: AuditCommand, session: &Session) -> Result<(), Failure> {
     match command {
         AuditCommand::List(args) => {
-            let records = newest(&session, &args.selection, args.limit).await?;
-            show(&session, &records, "no records")
+            let records = newest(session, &args.selection, args.limit).await?;
+            show(session, &records, "no records")
         }
         AuditCommand::Checkpoint => {
-            let note = checkpoint::newest(&session).await?;
+            let note = checkpoint::newest(session).await?;
             session.output.show(&json!({"note": note}), |_| note.clone())
         }
-        AuditCommand::Proof(args) => proof::run(&session, &args).await,
-        AuditCommand::Keys { command } => keys::run(&session, command).await,
-        AuditCommand::Witness(args) => witness::run(&session, &args).await,
+        AuditCommand::Proof(args) => proof::run(session, &args).await,
+        AuditCommand::Keys { command } => keys::run(session, command).await,
+        AuditCommand::Witness(args) => witness::run(session, &args).await,
+        AuditCommand::HashKey(_) => Ok(()),
     }
 }
 
@@ -212,6 +229,7 @@ fn text(records: &[Value], empty: &str) -> String {
     for (line, record) in table.lines().zip(of_lines) {
         lines.push(line.to_owned());
         lines.extend(record.map(changes::changes).unwrap_or_default());
+        lines.extend(record.map(accounts::lines).unwrap_or_default());
     }
     lines.join("\n")
 }
@@ -238,7 +256,7 @@ fn what(record: &Value) -> String {
     let words: Vec<String> = operations(record).map(words).collect();
     match words.as_slice() {
         [] => match &record["denials"]["count"] {
-            Value::Null => cell(&record["kind"]),
+            Value::Null => accounts::summary(record).unwrap_or_else(|| cell(&record["kind"])),
             count => format!("{count} requests without a good token"),
         },
         [one] => one.clone(),

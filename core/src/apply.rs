@@ -3,6 +3,7 @@
 //! Total and pure: the same state and proposal give the same outcome on every node, for ever. Each entry is judged
 //! against the state that all entries before it made, whoever proposed it and whatever was checked before.
 
+mod accounts;
 mod again;
 mod audit_keys;
 mod authority;
@@ -21,13 +22,14 @@ mod tokens;
 use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
+    account::{Access, Evaluations},
     canonical::Canonical,
     identity::{History, LogPosition},
     limits::{REQUESTS_MINTED_REMEMBERED_MAX, REQUESTS_REMEMBERED_MAX, REQUESTS_REMEMBERED_MS},
     operation::Operation,
     proposal::{Body, BodyTexts, Change, Denials, Proposal},
     record::{
-        RECORD_VERSION, RECORD_VERSION_NEWEST, Record, RecordBytes, RecordKind, RecordOutcome, RecordTouches,
+        RECORD_VERSION, RECORD_VERSION_2, Record, RecordBytes, RecordKind, RecordOutcome, RecordTouches,
         RecordedOperation,
     },
     rejection::Rejection,
@@ -36,6 +38,7 @@ use crate::{
     state::{RememberedRequest, State},
 };
 
+use accounts::{Judged, note_access, note_evaluations};
 use authority::Authority;
 
 pub(crate) use again::{Done, perform_again};
@@ -79,13 +82,17 @@ pub fn apply(state: &State, proposal: &Proposal, at: LogPosition) -> Applied {
     let mut next = state.clone();
     let mut rows = BTreeSet::new();
     forget_requests(&mut next, &mut rows, forgotten_before_ms);
-    let room = if proposal.request.client_given {
+    // What reports are told from each other by is kept of their reporters.
+    let is_report = proposal.body.is_report();
+    let room = if is_report {
+        false
+    } else if proposal.request.client_given {
         next.requests.len() < REQUESTS_REMEMBERED_MAX
     } else {
         next.requests.len() < REQUESTS_REMEMBERED_MAX
             && next.requests.minted() < REQUESTS_MINTED_REMEMBERED_MAX
     };
-    if proposal.request.client_given && !room {
+    if proposal.request.client_given && !room && !is_report {
         return refused(state, proposal, Rejection::TooManyRequests);
     }
 
@@ -96,12 +103,26 @@ pub fn apply(state: &State, proposal: &Proposal, at: LogPosition) -> Applied {
         Body::Change(change) => admit(&next, proposal, change, &texts, now_ms).and_then(|admitted| {
             // What is refused for something else keeps it: it says who asked.
             signature = admitted.signed.as_ref().map(|signed| signed.recorded.clone());
-            judge(&next, proposal, change, admitted, now_ms)
+            judge(&next, proposal, change, admitted, now_ms).map(Judged::noted)
         }),
-        Body::Denials(denials) => note_denials(&next, denials),
+        Body::Denials(denials) => note_denials(&next, denials).map(Judged::noted),
+        Body::Evaluations(evaluations) => note_evaluations(&next, proposal, evaluations, now_ms),
+        Body::Access(access) => note_access(&next, proposal, access, now_ms),
     };
     let (verdict, outcome) = match judged {
-        Ok(mut verdict) => {
+        Ok(Judged::Repeated(sequence)) => {
+            let outcome = Outcome::Unchanged { revision: revision_before, sequence };
+            return without_record(
+                state,
+                Reply {
+                    request_id: proposal.request.id.clone(),
+                    outcome,
+                    replayed: true,
+                    promotes_critical: false,
+                },
+            );
+        }
+        Ok(Judged::Noted(mut verdict)) => {
             next = std::mem::take(&mut verdict.state);
             rows.append(&mut verdict.rows);
             let revision = next.revision();
@@ -110,7 +131,7 @@ pub fn apply(state: &State, proposal: &Proposal, at: LogPosition) -> Applied {
             } else {
                 Outcome::Accepted { revision, sequence }
             };
-            (verdict, outcome)
+            (*verdict, outcome)
         }
         // A catalog from a backup keeps nothing of what it refuses until it has a history: one more record, or a remembered
         // request, and it would not be what the backup says any more.
@@ -159,9 +180,14 @@ pub fn apply(state: &State, proposal: &Proposal, at: LogPosition) -> Applied {
     let (reason, ticket, project) = match &proposal.body {
         Body::Change(change) => (change.reason.clone(), change.ticket.clone(), change.project.clone()),
         Body::Denials(_) => ("requests without a good token".to_owned(), None, None),
+        Body::Evaluations(evaluations) => {
+            ("evaluations that were counted".to_owned(), None, Some(evaluations.project.clone()))
+        }
+        Body::Access(_) => ("reads that were counted".to_owned(), None, None),
     };
+    let is_of_version_2 = signature.is_some() || verdict.evaluations.is_some() || verdict.access.is_some();
     let record = Record {
-        version: if signature.is_some() { RECORD_VERSION_NEWEST } else { RECORD_VERSION },
+        version: if is_of_version_2 { RECORD_VERSION_2 } else { RECORD_VERSION },
         // Only the entry that founds the cluster is accepted before there is a history, and it brings one.
         history: next.history().unwrap_or(History(0)),
         group: proposal.group,
@@ -186,9 +212,11 @@ pub fn apply(state: &State, proposal: &Proposal, at: LogPosition) -> Applied {
         revision_after: next.revision(),
         operations,
         denials: verdict.denials,
+        evaluations: verdict.evaluations,
+        access: verdict.access,
         outcome: match (&outcome, &proposal.body) {
             (Outcome::Rejected { .. } | Outcome::Refused { .. }, _) => RecordOutcome::Rejected,
-            (_, Body::Denials(_)) => RecordOutcome::Noted,
+            (_, Body::Denials(_) | Body::Evaluations(_) | Body::Access(_)) => RecordOutcome::Noted,
             (Outcome::Accepted { .. }, _) => RecordOutcome::Accepted,
             (Outcome::Unchanged { .. }, _) => RecordOutcome::Unchanged,
         },
@@ -235,6 +263,8 @@ struct Verdict {
     /// Of each operation, the written object's value before and after.
     before_after: Vec<BeforeAfter>,
     denials: Option<Denials>,
+    evaluations: Option<Evaluations>,
+    access: Option<Access>,
     promotes_critical: bool,
 }
 
@@ -247,6 +277,8 @@ impl Verdict {
             touches: RecordTouches::default(),
             before_after: Vec::new(),
             denials: None,
+            evaluations: None,
+            access: None,
             promotes_critical: false,
         }
     }
@@ -295,8 +327,7 @@ fn admit(
         }
         _ => require_founded(state)?,
     }
-    let cluster_version = state.cluster_version().max(1);
-    proposal.body.check_cluster_version(proposal.signature.as_ref(), cluster_version)?;
+    proposal.body.check_cluster_version(proposal.signature.as_ref(), state.cluster_version())?;
     let authority = Authority::of(state, &proposal.actor, now_ms)?;
     let signed = signature::check(state, &authority, proposal, change, operations, now_ms)?;
     Ok(Admitted { authority, signed })

@@ -16,6 +16,11 @@ pub struct History(pub u64);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClusterId(pub u128);
 
+/// One life of a reporter, from its start to its end: 64 random bits, minted when it starts. Text form: 16 hexadecimal
+/// digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BootId(pub u64);
+
 macro_rules! hexadecimal {
     ($name:ident, $integer:ty, $width:literal, $what:literal) => {
         impl fmt::Display for $name {
@@ -64,6 +69,7 @@ macro_rules! hexadecimal {
 
 hexadecimal!(History, u64, 16, "a history");
 hexadecimal!(ClusterId, u128, 32, "a cluster id");
+hexadecimal!(BootId, u64, 16, "a boot id");
 
 /// Where an entry stands in the Raft log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

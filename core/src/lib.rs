@@ -36,7 +36,8 @@ pub mod standing;
 // What streams carry of it.
 pub mod feed;
 
-// How it changes.
+// How it changes, and what is counted of how it is used.
+pub mod account;
 pub mod apply;
 pub mod operation;
 pub mod proposal;
@@ -51,6 +52,7 @@ pub mod travel;
 pub mod audit_key;
 pub mod environment;
 pub mod project;
+mod reporters;
 pub mod rows;
 pub mod seat;
 pub mod signing;

@@ -95,6 +95,14 @@ pub const ENTRY_BYTES_MAX: usize = 1024 * 1024;
 pub const RECORD_VALUES_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes of a value before or after that a record keeps however many others there are.
 pub const RECORD_SMALL_VALUE_BYTES_MAX: usize = 256;
+/// Bytes of what a report of counts says, as compact JSON: its record has at most 64 KiB with the rest that records have.
+pub const REPORT_BYTES_MAX: usize = 56 * 1024;
+/// Bytes of the list of flags in one report that had more evaluations than are listed singly, as compact JSON.
+pub const EXCEEDED_BYTES_MAX: usize = 8 * 1024;
+/// Reporters beside the nodes of which the state knows the last report. The one that was silent longest makes room.
+pub const REPORTERS_MAX: usize = 10_000;
+/// Bytes of an instance's name: what tells those apart who report with one token.
+pub const INSTANCE_BYTES_MAX: usize = 64;
 /// Bytes of a change's reason.
 pub const REASON_BYTES_MAX: usize = 1_024;
 /// Bytes of a ticket.

@@ -17,7 +17,7 @@ use crate::{
     configuration::{check_target, check_weights},
     document::FlagDocument,
     environment::{EnvironmentSpec, ProjectSpec},
-    flag::{FlagEnvironmentSpec, Rule, Serve, WeightedVariant},
+    flag::{AuditEvaluations, FlagEnvironmentSpec, Rule, Serve, WeightedVariant},
     identity::{ClusterId, History, LogPosition},
     invalid::Invalid,
     key::{EnvironmentKey, FlagKey, RuleId, SegmentKey, VariantKey},
@@ -701,6 +701,8 @@ impl Operation {
     /// The cluster version that allows the operation.
     pub fn needs_cluster_version(&self) -> u32 {
         match self {
+            // Members of version 1 can't read a flag whose evaluations are recorded.
+            Self::FlagPut(fields) if fields.flag.definition.audit_evaluations != AuditEvaluations::None => 2,
             Self::AuditKeyAdd(_)
             | Self::AuditKeyRetire(_)
             | Self::SigningKeyPut(_)

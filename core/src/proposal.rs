@@ -6,6 +6,7 @@ use serde_json::{Value, value::RawValue};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
+    account::{Access, Evaluations},
     canonical::{self, Canonical},
     invalid::Invalid,
     key::ProjectKey,
@@ -54,6 +55,10 @@ pub enum Body {
     Change(Change),
     /// A node's count of requests that it refused because their token was missing or no good.
     Denials(Denials),
+    /// A reporter's count of evaluations.
+    Evaluations(Evaluations),
+    /// A node's count of reads.
+    Access(Access),
 }
 
 /// One change: 1 to 100 operations, all or nothing.
@@ -214,35 +219,46 @@ impl Change {
 
 /// The cluster version that allows a change to be signed.
 const SIGNATURES_SINCE: u32 = 2;
+/// The cluster version that allows reports.
+const REPORTS_SINCE: u32 = 2;
 
 impl Body {
     /// What a cluster of this version does not know yet of the body, or of the signature that it comes with. Members
-    /// that run an older version can't read it: it must not enter the log, and `apply` refuses it if it did.
+    /// that run an older version can't read it: it must not enter the log, and `apply` refuses it if it did. 0, before the
+    /// founding, stands for 1.
+    ///
+    /// # Errors
+    /// [`Rejection::UnsupportedOperation`] for the first such part.
     pub fn check_cluster_version(
         &self,
         signature: Option<&ChangeSignature>,
         cluster_version: u32,
     ) -> Result<(), Rejection> {
-        let operations = match self {
-            Self::Change(change) => change.operations.as_slice(),
-            Self::Denials(_) => &[],
+        let allowed = cluster_version.max(1);
+        let needed = |needs: u32, path: String, operation: &str| match needs <= allowed {
+            true => Ok(()),
+            false => Err(Rejection::UnsupportedOperation { path, operation: operation.to_owned(), needs }),
         };
-        let too_new = |operation: &Operation| operation.needs_cluster_version() > cluster_version;
-        if let Some((index, operation)) = operations.iter().enumerate().find(|(_, o)| too_new(o)) {
-            return Err(Rejection::UnsupportedOperation {
-                path: format!("/operations/{index}"),
-                operation: operation.name().to_owned(),
-                needs: operation.needs_cluster_version(),
-            });
+        match self {
+            Self::Change(change) => {
+                for (index, operation) in change.operations.iter().enumerate() {
+                    let needs = operation.needs_cluster_version();
+                    needed(needs, format!("/operations/{index}"), operation.name())?;
+                }
+            }
+            Self::Denials(_) => {}
+            Self::Evaluations(_) => needed(REPORTS_SINCE, String::new(), "evaluations")?,
+            Self::Access(_) => needed(REPORTS_SINCE, String::new(), "access")?,
         }
-        if signature.is_some() && cluster_version < SIGNATURES_SINCE {
-            return Err(Rejection::UnsupportedOperation {
-                path: "/signature".to_owned(),
-                operation: "a signature".to_owned(),
-                needs: SIGNATURES_SINCE,
-            });
+        match signature {
+            Some(_) => needed(SIGNATURES_SINCE, "/signature".to_owned(), "a signature"),
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Whether it is a report: told from others by its reporter, boot and number, and never by the request's id.
+    pub fn is_report(&self) -> bool {
+        matches!(self, Self::Evaluations(_) | Self::Access(_))
     }
 
     /// The SHA-256 that tells whether two requests ask for the same. What handlers mint is left out of it: the
@@ -254,7 +270,7 @@ impl Body {
     pub(crate) fn texts(&self) -> BodyTexts {
         let operations: Vec<Canonical> = match self {
             Self::Change(change) => change.operations.iter().map(Operation::without_secrets).collect(),
-            Self::Denials(_) => Vec::new(),
+            Self::Denials(_) | Self::Evaluations(_) | Self::Access(_) => Vec::new(),
         };
         let mints = |change: &Change| change.operations.iter().any(Operation::carries_a_secret);
         let canonical = match self {
@@ -269,7 +285,7 @@ impl Body {
                     expect_revision: *expect_revision,
                 })
             }
-            Self::Denials(_) => canonical::to_string(self),
+            Self::Denials(_) | Self::Evaluations(_) | Self::Access(_) => canonical::to_string(self),
         };
         // A body is made of strings, integers and JSON values: nothing in it can fail to serialize.
         let sha256 = Sha256::digest(canonical.unwrap_or_default().as_bytes()).into();

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
+    account::{Access, Evaluations},
     canonical::Canonical,
     identity::History,
     key::{EnvironmentKey, ProjectKey},
@@ -24,11 +25,10 @@ use crate::{
 
 pub use self::link::{Broken, Chain, Link};
 
-/// The version of [`Record`]'s format, for a record that holds nothing that came later.
+/// The version of [`Record`]'s format, for records of what version 1 had already: these stay as they were, byte for byte.
 pub const RECORD_VERSION: u32 = 1;
-
-/// The version of a record that holds what version 1 does not know: a signature.
-pub const RECORD_VERSION_NEWEST: u32 = 2;
+/// The version of records that hold what version 1 had not: a signature, evaluations or accesses.
+pub const RECORD_VERSION_2: u32 = 2;
 
 /// What kind of entry a record is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -77,7 +77,7 @@ pub struct RecordTouches {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Record<V = Value> {
-    /// [`RECORD_VERSION`], or [`RECORD_VERSION_NEWEST`] where it holds what the other does not know.
+    /// [`RECORD_VERSION`] or [`RECORD_VERSION_2`].
     pub version: u32,
     /// The history it belongs to.
     pub history: History,
@@ -125,6 +125,12 @@ pub struct Record<V = Value> {
     pub operations: Vec<RecordedOperation<V>>,
     /// The count of refused requests, in a record of that.
     pub denials: Option<Denials>,
+    /// The count of evaluations, in a record of that. From version 2 on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluations: Option<Evaluations>,
+    /// The count of reads, in a record of that. From version 2 on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<Access>,
     /// What became of it.
     pub outcome: RecordOutcome,
     /// Why it was rejected.

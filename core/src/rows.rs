@@ -15,6 +15,7 @@ use crate::{
     key::{EnvironmentKey, FlagKey, ProjectKey, SegmentKey},
     merkle::Frontier,
     project::{Flag, Project, StoredEnvironment, StoredSegment},
+    reporters::KnownReporter,
     seat::Seat,
     segment::{MemberList, Segment, SegmentSpec},
     signing::{SigningKey, SigningKeyId},
@@ -49,6 +50,7 @@ pub(crate) enum RowId {
     Seat(u64),
     AuditKeys(u64),
     SigningKey(SigningKeyId),
+    Reporter(Arc<str>),
 }
 
 /// The kind bytes. They sort the rows so that each comes after the rows that it needs.
@@ -65,6 +67,7 @@ mod kind {
     pub const SEAT: u8 = 0x22;
     pub const AUDIT_KEYS: u8 = 0x23;
     pub const SIGNING_KEY: u8 = 0x24;
+    pub const REPORTER: u8 = 0x25;
 }
 
 /// The key of the one row that the digest leaves out, for it holds the digest.
@@ -100,6 +103,7 @@ impl RowId {
                 (kind::AUDIT_KEYS, vec![&number])
             }
             Self::SigningKey(id) => (kind::SIGNING_KEY, vec![id]),
+            Self::Reporter(name) => (kind::REPORTER, vec![name]),
         };
         let mut key = vec![kind];
         key.extend_from_slice(parts.join("\0").as_bytes());
@@ -186,6 +190,7 @@ impl State {
             RowId::Seat(node_id) => self.seats.get(node_id).map(|seat| encode(seat.as_ref())),
             RowId::AuditKeys(node_id) => self.audit_keys.get(node_id).map(|keys| encode(keys.as_ref())),
             RowId::SigningKey(id) => self.signing_keys.get(id).map(|key| encode(key.as_ref())),
+            RowId::Reporter(name) => self.reporters.get(name).map(|known| encode(known.as_ref())),
         }
     }
 
@@ -240,6 +245,7 @@ impl State {
             .chain(self.seats.keys().copied().map(RowId::Seat))
             .chain(self.audit_keys.keys().copied().map(RowId::AuditKeys))
             .chain(self.signing_keys.keys().cloned().map(RowId::SigningKey))
+            .chain(self.reporters.names().cloned().map(RowId::Reporter))
     }
 
     /// How many rows [`State::rows`] gives.
@@ -343,6 +349,10 @@ impl State {
                     return None;
                 }
                 self.signing_keys.insert(key.spec.id.clone(), Arc::new(key));
+            }
+            kind::REPORTER => {
+                let known: KnownReporter = decode(json)?;
+                self.reporters.insert(names.into(), known);
             }
             _ => return None,
         }

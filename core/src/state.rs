@@ -19,6 +19,7 @@ use crate::{
     operation::Member,
     project::Project,
     reply::{Outcome, Reply},
+    reporters::Reporters,
     seat::Seat,
     signing::{SigningKey, SigningKeyId},
     token::{SecretHash, Token, TokenId},
@@ -38,6 +39,7 @@ pub struct State {
     /// By node id.
     pub(crate) audit_keys: OrdMap<u64, Arc<AuditKeys>>,
     pub(crate) signing_keys: OrdMap<SigningKeyId, Arc<SigningKey>>,
+    pub(crate) reporters: Reporters,
 }
 
 /// What the state holds beside its objects.

@@ -32,6 +32,8 @@ pub struct NodeConfig {
     pub writes: WriteConfig,
     /// How checkpoints of the audit log are made.
     pub checkpoints: CheckpointConfig,
+    /// How evaluations and reads are accounted for.
+    pub accounts: AccountConfig,
     /// How much of the disk is kept free.
     pub disk: DiskConfig,
     /// The wall clock that this node tells the others. No flag, default the machine's.
@@ -63,6 +65,7 @@ impl NodeConfig {
             reads: ReadConfig::default(),
             writes: WriteConfig::default(),
             checkpoints: CheckpointConfig::default(),
+            accounts: AccountConfig::default(),
             disk: DiskConfig::default(),
             clock: WallClock::default(),
             connections: ConnectionConfig::default(),
@@ -413,6 +416,30 @@ impl Default for CheckpointConfig {
             records: 1_000,
             timeout: Duration::from_secs(2),
             poll: Duration::from_millis(250),
+        }
+    }
+}
+
+/// How evaluations and reads are accounted for in the audit log.
+#[derive(Clone, Debug)]
+pub struct AccountConfig {
+    /// How often what was counted becomes records: so much of it a crash may lose. `--accounts-interval-ms`, default 60 s.
+    pub interval: Duration,
+    /// How long one attempt to write the records may take. Default 5 s.
+    pub timeout: Duration,
+    /// How long after an attempt that failed the next one is made. Default 1 s.
+    pub retry_pause: Duration,
+    /// How long the attempt to write the last records may take, when the node stops. Default 1 s.
+    pub last_timeout: Duration,
+}
+
+impl Default for AccountConfig {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(60),
+            timeout: Duration::from_secs(5),
+            retry_pause: Duration::from_secs(1),
+            last_timeout: Duration::from_secs(1),
         }
     }
 }

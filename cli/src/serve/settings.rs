@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 use clap::Args;
 use flagraft_node::{
     config::{
-        BootstrapConfig, CheckpointConfig, ConfigError, ConnectionConfig, DiskConfig, HttpConfig, JoinConfig,
-        NodeConfig, PeerConfig, Placement, ReadConfig, ShutdownConfig, StreamConfig, TravelConfig,
-        WriteConfig,
+        AccountConfig, BootstrapConfig, CheckpointConfig, ConfigError, ConnectionConfig, DiskConfig,
+        HttpConfig, JoinConfig, NodeConfig, PeerConfig, Placement, ReadConfig, ShutdownConfig, StreamConfig,
+        TravelConfig, WriteConfig,
     },
     raft::RaftTuning,
 };
@@ -183,6 +183,15 @@ struct Writes {
     /// Rejections recorded in the audit log per token and second; beyond it 429
     #[arg(long, env = "FLAGRAFT_RECORDED_REJECTIONS_PER_SECOND", value_name = "COUNT", default_value_t = 10)]
     recorded_rejections_per_second: u32,
+    /// How often what was counted of evaluations and reads becomes audit records: so much of it a crash may lose
+    #[arg(
+        long,
+        env = "FLAGRAFT_ACCOUNTS_INTERVAL_MS",
+        value_name = "MS",
+        default_value_t = 60_000,
+        value_parser = clap::value_parser!(u64).range(100..)
+    )]
+    accounts_interval_ms: u64,
 }
 
 /// What the members sign of the audit log.
@@ -353,6 +362,7 @@ impl ServeArgs {
                 records: self.checkpoints.checkpoint_records,
                 ..base.checkpoints
             },
+            accounts: AccountConfig { interval: ms(writes.accounts_interval_ms), ..base.accounts },
             raft: RaftTuning {
                 snapshot_after_entries: self.log.snapshot_after_entries,
                 keep_entries: self.log.keep_entries,

@@ -327,6 +327,8 @@ impl Draft {
             promotes_critical,
             before_after: self.recorded,
             denials: None,
+            evaluations: None,
+            access: None,
             rows: self.rows,
             state: self.state,
         }

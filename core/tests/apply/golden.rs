@@ -244,23 +244,23 @@ const WAY_BACK_LOG: &str = include_str!("../fixtures/way_back_log.jsonl");
 const SIGNED_LOG: &str = include_str!("../fixtures/signed_log.jsonl");
 
 /// What a log made.
-struct Made {
+pub struct Made {
     state: State,
-    records: String,
+    pub records: String,
 }
 
 impl Made {
-    fn rows(&self) -> String {
+    pub fn rows(&self) -> String {
         let rows = self.state.rows();
         rows.map(|(key, value)| format!("{} {}\n", readable(&key), readable(&value))).collect()
     }
 
-    fn root(&self) -> String {
+    pub fn root(&self) -> String {
         hex::encode(self.state.audit_root())
     }
 }
 
-fn replay(mut state: State, log: &str, first_index: u64) -> Made {
+pub fn replay(mut state: State, log: &str, first_index: u64) -> Made {
     let mut records = String::new();
     for (entry, index) in log.lines().zip(first_index..) {
         let proposal = Proposal::decode(entry.as_bytes()).expect(entry);
@@ -274,7 +274,7 @@ fn replay(mut state: State, log: &str, first_index: u64) -> Made {
     Made { state, records }
 }
 
-fn compare(what: &str, got: &str, frozen: &str) {
+pub fn compare(what: &str, got: &str, frozen: &str) {
     for (line, (got, frozen)) in got.lines().zip(frozen.lines()).enumerate() {
         assert_eq!(got, frozen, "line {} of {what}", line + 1);
     }

@@ -2,6 +2,7 @@
 
 use flagraft_core::{
     digest::Digest,
+    proposal::{Actor, Body},
     rows::{CorruptRow, Loader},
     state::State,
 };
@@ -9,6 +10,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use crate::{
+    accounts::read,
     members::invite,
     world::{World, after, ask, put, signing_key_put},
 };
@@ -25,8 +27,10 @@ fn rows() -> Rows {
     ]);
     world.must(ask(json!([{"op": "flag.disable", "flag": "flag", "environment": "dev"}])).key("k"));
     world.must(ask(json!([invite(4, "learner"), signing_key_put("writer", 7)])).project(None));
+    let reads = world.propose(Body::Access(read(1)), Actor::system(1), None);
+    world.apply(&reads);
     let rows: Rows = world.state.rows().collect();
-    for kind in [0x01, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x20, 0x21, 0x22, 0x24] {
+    for kind in [0x01, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x20, 0x21, 0x22, 0x24, 0x25] {
         assert!(rows.iter().any(|(key, _)| key[0] == kind), "a row of kind {kind:#x}");
     }
     rows

@@ -238,7 +238,7 @@ fn forgeries() -> Vec<(&'static str, Forge)> {
     fn change(proposal: &mut Proposal) -> &mut Change {
         match &mut proposal.body {
             Body::Change(change) => change,
-            Body::Denials(_) => panic!("a change"),
+            _ => panic!("a change"),
         }
     }
     fn operation(value: Value) -> Operation {

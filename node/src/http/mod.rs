@@ -1,6 +1,7 @@
 //! The public listener. [`table`] is its table of contents: every route, in order, with what the OpenAPI document
 //! says of it. A handler extracts, authorizes, makes one call, and maps the answer.
 
+mod accounts;
 mod audit;
 mod audit_keys;
 mod auth;
@@ -68,6 +69,7 @@ struct Shared {
     node: Arc<Node>,
     options: Options,
     client_rate: RateLimit,
+    report_rate: RateLimit,
     /// Look-ups of unknown tokens in a confirmed state: few at once, for anybody can cause them.
     unknown_tokens: Semaphore,
     backups: Arc<Semaphore>,
@@ -89,6 +91,7 @@ impl App {
             evaluated: Evaluated::of(node.metrics()),
             node,
             client_rate: RateLimit::new(options.client_rate, options.limited_callers_max),
+            report_rate: RateLimit::new(options.report_rate, options.limited_callers_max),
             unknown_tokens: Semaphore::new(options.unknown_tokens_max),
             backups: Arc::new(Semaphore::new(options.backups_max)),
             in_flight: Semaphore::new(options.requests_max),
@@ -197,6 +200,11 @@ pub fn table() -> Vec<Route> {
             .reads(Callers::Observers)
             .says("Follow the definitions: a snapshot, or what came after Last-Event-ID, then every change")
             .gives("Event"),
+        post("/api/v1/projects/{project}/environments/{environment}/evaluations", accounts::post, "reportEvaluations")
+            .reports(Callers::Services)
+            .says("Report evaluations that a program made in its own process, for the audit log")
+            .takes("EvaluationReport")
+            .gives("TakenReport"),
         // Flags
         get("/api/v1/projects/{project}/flags", flags::list, "listFlags")
             .says("List flags")

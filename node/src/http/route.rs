@@ -22,6 +22,8 @@ pub enum Callers {
     Admins,
     /// Holders of an admin or service token.
     Observers,
+    /// Holders of a service token.
+    Services,
 }
 
 impl Callers {
@@ -32,6 +34,7 @@ impl Callers {
             Self::Evaluators => &["service", "client"],
             Self::Admins => &["admin"],
             Self::Observers => &["admin", "service"],
+            Self::Services => &["service"],
         }
     }
 }
@@ -45,6 +48,8 @@ pub enum Part {
     Read,
     /// Changes.
     Write,
+    /// Reports of what others did than nodes.
+    Report,
     /// How the node and its cluster do.
     Status,
 }
@@ -107,6 +112,11 @@ impl Route {
     /// Reads, though it takes a body; these callers may.
     pub(super) fn reads(self, callers: Callers) -> Self {
         Self { part: Part::Read, callers, ..self }
+    }
+
+    /// Takes reports of these callers.
+    pub(super) fn reports(self, callers: Callers) -> Self {
+        Self { part: Part::Report, callers, ..self }
     }
 
     /// Tells how the node does, to these callers.

@@ -1,6 +1,7 @@
 //! The API against a real single-node cluster.
 
 mod access;
+mod accounts;
 mod audit;
 mod catalog;
 mod evaluation;

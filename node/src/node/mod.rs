@@ -3,6 +3,7 @@
 //! Each part does its work elsewhere: `start` puts them together and `stop` takes them apart; writes are in `submit`,
 //! reads in [`crate::reads`], the way into a cluster in `founding`, what peers ask for in `desk`.
 
+mod accounts;
 mod checkpoints;
 mod clocks;
 mod cluster;
@@ -45,6 +46,7 @@ pub use self::{
 };
 pub use crate::disk::{DiskReport, DiskState};
 use crate::{
+    accounts::Accounts,
     backup::{BackupStream, Header, NotFounded},
     clock::wall_ms,
     config::NodeConfig,
@@ -91,6 +93,7 @@ pub struct Node {
     cosigner: Arc<Cosigner>,
     metrics: Metrics,
     denials: Arc<DenialCount>,
+    accounts: Arc<Accounts>,
     failure: watch::Receiver<Option<Failure>>,
     peer_address: SocketAddr,
     peer_listener: Mutex<Option<PeerListener>>,
@@ -99,9 +102,10 @@ pub struct Node {
     disk: Arc<Disk>,
     /// Whether the disk, which had refused a write, takes writes again.
     disk_is_back: watch::Receiver<bool>,
-    /// Tells the reporter of refused credentials to write its last record, and backups to end.
+    /// Tells those who report what was counted to write their last records, and backups to end.
     stop: watch::Sender<bool>,
-    reporter: Mutex<Option<JoinHandle<()>>>,
+    /// Those who write what was counted: they have the last word when the node stops.
+    reporters: Mutex<Option<[JoinHandle<()>; 2]>>,
     /// Set when the node was let go: whatever ends after that is no reason to end the process.
     let_go: Arc<AtomicBool>,
 }
@@ -180,6 +184,11 @@ impl Node {
     /// record every [`crate::config::WriteConfig::denials_interval`].
     pub fn count_denial(&self) {
         self.denials.add();
+    }
+
+    /// Where evaluations and reads are counted.
+    pub(crate) fn accounts(&self) -> &Accounts {
+        &self.accounts
     }
 
     /// How the cluster does. Asks every member, and takes half a second at most.

@@ -13,6 +13,7 @@ use tokio::{sync::watch, task::AbortHandle};
 
 use super::{
     Node,
+    accounts::{Accountant, AccountantParts},
     checkpoints::{CheckpointMetrics, Checkpointer, CheckpointerParts, Cosigner, CosignerParts},
     clocks::{self, ClockWatch},
     denials::{DenialCount, Reporter},
@@ -27,6 +28,7 @@ use super::{
     submit::{Writes, WritesParts},
 };
 use crate::{
+    accounts::{AccountMetrics, Accounts},
     backup::Staged,
     config::{ConfigError, NodeConfig},
     disk::Disk,
@@ -101,6 +103,7 @@ impl Node {
         let traveller = Traveller::open(&storage, config.travel.clone())?;
         let identity = storage.identity();
         let meta = meta(&config, identity.member_uid.clone());
+        let accounts = Arc::new(Accounts::new(secret.clone()));
         let peers = PeerClient::new(PeerOptions {
             node_id,
             uid: identity.member_uid,
@@ -114,6 +117,7 @@ impl Node {
             peers.introduce(*id, address.clone());
         }
         let offset = clocks::offset_gauge(metrics.registry())?;
+        let accounted = AccountMetrics::register(metrics.registry())?;
         let streamed = FeedMetrics::register(metrics.registry())?;
         let signed = CheckpointMetrics::register(metrics.registry())?;
         // The last step that can fail: what follows starts tasks, and nobody would stop them.
@@ -229,6 +233,14 @@ impl Node {
         };
         let denials = Arc::new(DenialCount::default());
         let reporter = Reporter::new(node_id, Arc::clone(&denials), Arc::clone(&writes), replica.clone());
+        let accountant = Accountant::new(AccountantParts {
+            node_id,
+            accounts: Arc::clone(&accounts),
+            writes: Arc::clone(&writes),
+            replica: replica.clone(),
+            config: config.accounts.clone(),
+            metrics: accounted,
+        });
         let clocks = ClockWatch {
             peers: peers.clone(),
             replica: replica.clone(),
@@ -260,7 +272,10 @@ impl Node {
             spawn_announcer(meta.clone(), node_id, &replica, &peers, &steward, &config),
         ];
         let (stop, stopped) = watch::channel(false);
-        let reporter = tokio::spawn(reporter.run(config.writes.clone(), stopped));
+        let reporters = [
+            tokio::spawn(reporter.run(config.writes.clone(), stopped.clone())),
+            tokio::spawn(accountant.run(stopped)),
+        ];
         Ok(Arc::new(Self {
             config,
             meta,
@@ -275,6 +290,7 @@ impl Node {
             cosigner,
             metrics,
             denials,
+            accounts,
             failure,
             peer_address,
             peer_listener: Mutex::new(Some(peer_listener)),
@@ -282,7 +298,7 @@ impl Node {
             disk,
             disk_is_back,
             stop,
-            reporter: Mutex::new(Some(reporter)),
+            reporters: Mutex::new(Some(reporters)),
             let_go,
         }))
     }

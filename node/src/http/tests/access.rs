@@ -30,6 +30,11 @@ async fn send(api: &Api, route: &Route, token: Option<&str>) -> Answer {
         (None, _) => call.send().await,
         (Some(_), Part::Ofrep) => call.json(&json!({"context": {}})).send().await,
         (Some(_), Part::Read) => call.json(&json!({"flag": "plain", "context": {}})).send().await,
+        (Some(_), Part::Report) => {
+            let report =
+                json!({"instance": "i", "boot": "0123456789abcdef", "number": 1, "from_ms": 0, "to_ms": 1});
+            call.json(&report).send().await
+        }
         // An empty object passes no handler's checks, so no row changes anything for the next one.
         (Some(_), Part::Write | Part::Status) => call.json(&json!({})).send().await,
     }

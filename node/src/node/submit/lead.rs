@@ -7,6 +7,7 @@ use flagraft_core::{
     identity::LogPosition,
     operation::Operation,
     proposal::{Actor, Body, Change, Proposal},
+    rejection::Rejection,
     reply::{Outcome, Reply},
     state::State,
     token::{Secret, TokenFault},
@@ -21,6 +22,7 @@ use super::{
     limiter::RejectionLimiter,
     submission::{Credentials, Submission},
     telling::Telling,
+    yields,
 };
 use crate::{
     clock::wall_ms,
@@ -61,6 +63,9 @@ impl Lead {
 
     /// Takes a write through, if this node leads. Answers by the deadline.
     pub(super) async fn take(&self, submission: &Submission, deadline: Instant) -> LeaderAnswer {
+        if submission.body.is_report() && yields(&self.permits, &self.config) {
+            return LeaderAnswer::Overloaded;
+        }
         let Ok(_permit) = self.permits.try_acquire() else { return LeaderAnswer::Overloaded };
         if deadline <= Instant::now() {
             return LeaderAnswer::NoQuorum;
@@ -205,12 +210,7 @@ pub(super) fn too_new(submission: &Submission, state: &State) -> Option<Reply> {
     // Before the founding, what is proposed founds a cluster of the newest version.
     let cluster_version = Some(state.cluster_version()).filter(|version| *version > 0)?;
     let rejection = submission.body.check_cluster_version(signature, cluster_version).err()?;
-    Some(Reply {
-        request_id: submission.request.id.clone(),
-        outcome: Outcome::Refused { rejection },
-        replayed: false,
-        promotes_critical: false,
-    })
+    Some(refusal(submission, rejection))
 }
 
 /// What `apply` would answer if the proposal were the next entry.
@@ -220,6 +220,16 @@ fn foresee(published: &Published, proposal: &Proposal) -> Reply {
         index: last.index.saturating_add(1),
     });
     apply(&published.state, proposal, at).reply
+}
+
+/// The answer to what does not enter the log.
+fn refusal(submission: &Submission, rejection: Rejection) -> Reply {
+    Reply {
+        request_id: submission.request.id.clone(),
+        outcome: Outcome::Refused { rejection },
+        replayed: false,
+        promotes_critical: false,
+    }
 }
 
 /// Whether the entry made a record of a rejection. One that repeats an earlier request makes none.
@@ -240,12 +250,12 @@ fn actor_of(state: &State, secret: &Secret) -> Result<Actor, TokenFault> {
     })
 }
 
-/// What a member may propose for the cluster itself: counts of refused credentials; the founding, while there is no
-/// history; to let a node in, which somebody invited and whose join token `apply` checks; and the keys that it signs
-/// checkpoints with. Everything else needs somebody's token.
+/// What a member may propose for the cluster itself: counts of refused credentials, of evaluations and of reads; the
+/// founding, while there is no history; to let a node in, which somebody invited and whose join token `apply` checks; and the
+/// keys that it signs checkpoints with. Everything else needs somebody's token.
 fn is_for_members(state: &State, body: &Body) -> bool {
     match body {
-        Body::Denials(_) => true,
+        Body::Denials(_) | Body::Evaluations(_) | Body::Access(_) => true,
         Body::Change(Change { operations, .. }) => match operations.as_slice() {
             [Operation::SystemBootstrap(_), ..] => state.history().is_none() && !state.is_restored(),
             [Operation::SystemRestore(_), ..] => state.is_restored(),

@@ -95,6 +95,9 @@ impl Writes {
         if self.permits.is_closed() {
             return Err(not_entered(NotEntered::Stopping));
         }
+        if submission.body.is_report() && yields(&self.permits, &self.config) {
+            return Err(not_entered(NotEntered::Overloaded));
+        }
         let _permit = self.permits.try_acquire().map_err(|_| not_entered(NotEntered::Overloaded))?;
         // Not left to the leader: an older one does not know that there are signatures, and would leave this one out.
         if let Some(reply) = too_new(submission, &self.replica.published().state) {
@@ -175,6 +178,11 @@ impl Writes {
             Err(_) => Attempt::Lost,
         }
     }
+}
+
+/// Whether reports have to wait: the last quarter of the room for writes is for changes.
+fn yields(permits: &Semaphore, config: &WriteConfig) -> bool {
+    permits.available_permits() <= config.in_flight_max / 4
 }
 
 impl Paths for Writes {

@@ -52,7 +52,7 @@ impl Submission {
 pub enum Credentials {
     /// The holder of a token.
     Token(Secret),
-    /// A member, for the cluster itself: it founds the cluster, or counts refused credentials.
+    /// A member, for the cluster itself: it founds the cluster, or reports what it counted.
     Member(u64),
 }
 
@@ -97,6 +97,13 @@ pub enum SubmitError {
     /// It may have entered the log or not: ask for the request, or send it again under the same id. 504.
     #[error("no answer came in time; whether the change was made is unknown")]
     OutcomeUnknown,
+}
+
+impl SubmitError {
+    /// Whether the same write would be refused again, whenever it is sent.
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(self, Self::Invalid(_) | Self::TooLarge(_))
+    }
 }
 
 /// What kept a write from entering the log.

@@ -1,0 +1,157 @@
+//! Every evaluation is accounted for: over three nodes whose leader changes the counts add up exactly; a node that is
+//! killed loses what it counted since its last report, at most, and the log shows that it was killed.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use flagraft_tests::{
+    audit,
+    catalog::{put, switch},
+    cluster::Setup,
+    settings::measured,
+    wait,
+};
+use serde_json::{Value, json};
+
+mod common;
+use common::shop::Shop;
+
+/// How often nodes report here.
+const INTERVAL: Duration = Duration::from_millis(500);
+/// How long a stop, or the last report after it, may take.
+const WITHIN: Duration = Duration::from_secs(20);
+
+fn audited(key: &str) -> Value {
+    let mut flag = switch(key, false);
+    flag["audit_evaluations"] = json!("summary");
+    flag
+}
+
+async fn open() -> Shop {
+    let setup = Setup::of(3).with_arg("--accounts-interval-ms", INTERVAL.as_millis());
+    Shop::open(setup, &[audited("one"), audited("two"), switch("unasked", false)]).await
+}
+
+/// The counts of evaluations in the log, oldest first.
+async fn counts(shop: &Shop) -> Vec<Value> {
+    let living = *shop.cluster.living().first().expect("a node lives");
+    let records = audit::records(&shop.cluster.admin(living)).await;
+    records.into_iter().map(|mut record| record["evaluations"].take()).filter(|e| !e.is_null()).collect()
+}
+
+fn total(counts: &[Value]) -> u64 {
+    let of = |counted: &Value| {
+        let entries = counted["entries"].as_array().into_iter().flatten();
+        let singly: u64 = entries.map(|entry| entry["count"].as_u64().expect("a count")).sum();
+        singly + counted["other"]["count"].as_u64().expect("a count")
+    };
+    counts.iter().map(of).sum()
+}
+
+/// Evaluates on every living node, and says how many evaluations of audited flags those were.
+async fn evaluate(shop: &Shop, rounds: u64) -> u64 {
+    let living = shop.cluster.living();
+    for _ in 0..rounds {
+        for id in &living {
+            let node = shop.reader(*id);
+            node.evaluate("one", &json!({})).ok().await;
+            node.evaluate("unasked", &json!({})).ok().await;
+            node.evaluate_all(&json!({})).ok().await;
+        }
+    }
+    rounds * u64::try_from(living.len()).expect("few") * 3
+}
+
+async fn until_total(shop: &Shop, made: u64) {
+    wait::until(&format!("{made} evaluations in the log"), WITHIN, || async {
+        let found = total(&counts(shop).await);
+        if found == made { Ok(()) } else { Err(found) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn counts_add_up_while_leaders_change() {
+    let mut shop = open().await;
+    let mut made = evaluate(&shop, 20).await;
+    for _ in 0..3 {
+        let leader = shop.cluster.leader().await;
+        let status = shop.cluster.terminate(leader, WITHIN).await;
+        assert_eq!(status.code(), Some(0), "{}", shop.cluster.log(leader));
+        made += evaluate(&shop, 20).await;
+        shop.cluster.restart(leader).await;
+        made += evaluate(&shop, 20).await;
+    }
+    until_total(&shop, made).await;
+    shop.cluster.agreed().await;
+    let counts = counts(&shop).await;
+    for counted in &counts {
+        let report = &counted["report"];
+        assert!(report["missing"].is_null() && report["unfinished"].is_null(), "{report}");
+    }
+    let numbers: BTreeSet<String> = counts.iter().map(|counted| name(&counted["report"])).collect();
+    assert_eq!(numbers.len(), counts.len(), "each report is there once");
+    measured("evaluations made, and in the log", format!("{made}, {}", total(&counts)));
+}
+
+fn name(report: &Value) -> String {
+    format!("{} {} {}", report["reporter"], report["boot"], report["number"])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_node_loses_one_interval_at_most_and_it_shows() {
+    let mut shop = open().await;
+    let (mut made, mut killed, mut lost_max) = (0, 0, 0);
+    for round in 0..3 {
+        made += evaluate(&shop, 15).await;
+        until_total(&shop, made - lost_max).await;
+        // From here on what the victim counts is not reported yet, or just so.
+        let victim = if round == 1 { shop.cluster.leader().await } else { shop.cluster.follower().await };
+        let node = shop.reader(victim);
+        let before = total(&counts(&shop).await);
+        for _ in 0..10 {
+            node.evaluate("one", &json!({})).ok().await;
+        }
+        shop.cluster.kill(victim);
+        killed += 1;
+        shop.cluster.restart(victim).await;
+        shop.cluster.agreed().await;
+        // What it had reported before it died is there by now.
+        let found = total(&counts(&shop).await);
+        assert!((before..=before + 10).contains(&found), "{before} and 10, or some of them: {found}");
+        made += 10;
+        lost_max = made - found;
+        assert!(lost_max <= 10 * killed);
+        // The new life reports, and says that the last one did not end in order.
+        node.evaluate("one", &json!({})).ok().await;
+        made += 1;
+        until_total(&shop, made - lost_max).await;
+        let newest = reports(&shop, victim).await;
+        let boot = newest.last().expect("a report of the new life")["boot"].clone();
+        let first = newest.iter().find(|report| report["boot"] == boot).expect("it is there");
+        let unfinished = &first["unfinished"]["boot"];
+        assert!(unfinished.is_string() && *unfinished != boot, "{first}");
+    }
+    measured("evaluations made, killed nodes, evaluations lost", format!("{made}, {killed}, {lost_max}"));
+    // A flag that asks for it no more is counted no more.
+    shop.change(1, "no more", vec![put(&switch("one", false)), put(&switch("two", false))]).await;
+    evaluate(&shop, 3).await;
+    // What was counted until now is in the log once each node has reported anew: reads are counted too.
+    for id in shop.cluster.ids() {
+        let seen = reports(&shop, id).await.len();
+        shop.cluster.status(id).await;
+        wait::until_true("another report", WITHIN, || async { reports(&shop, id).await.len() > seen }).await;
+    }
+    assert_eq!(total(&counts(&shop).await), made - lost_max);
+}
+
+/// The reports of a node in the log, of evaluations and of reads, oldest first.
+async fn reports(shop: &Shop, node: u64) -> Vec<Value> {
+    let living = *shop.cluster.living().first().expect("a node lives");
+    let reporter = format!("node-{node}");
+    let mut reports = Vec::new();
+    for record in audit::records(&shop.cluster.admin(living)).await {
+        let report = [&record["evaluations"]["report"], &record["access"]["report"]];
+        reports.extend(report.into_iter().find(|report| report["reporter"] == *reporter).cloned());
+    }
+    reports
+}
