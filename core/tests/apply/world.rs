@@ -387,8 +387,13 @@ impl World {
         }
         assert_eq!(record.outcome == RecordOutcome::Accepted, accepted);
         if !accepted {
-            let catalog =
-                |key: &[u8]| key.first().is_some_and(|kind| (0x10..0x30).contains(kind) && *kind != 0x21);
+            // But for the remembered requests, and the reporters of what is noted.
+            let noted = record.outcome == RecordOutcome::Noted;
+            let catalog = |key: &[u8]| match key.first() {
+                Some(0x21) => false,
+                Some(0x25) => !noted,
+                kind => kind.is_some_and(|kind| (0x10..0x30).contains(kind)),
+            };
             assert!(
                 !applied.writes.iter().any(|write| catalog(&write.key)),
                 "what is not accepted changes nothing"
@@ -398,7 +403,9 @@ impl World {
             Ok(signer) => assert_eq!(signer.is_some(), record.signature.is_some()),
             Err(fault) => panic!("{fault} in {record:?}"),
         }
-        assert_eq!(record.version, if record.signature.is_some() { 2 } else { 1 });
+        let is_of_version_2 =
+            record.signature.is_some() || record.evaluations.is_some() || record.access.is_some();
+        assert_eq!(record.version, if is_of_version_2 { 2 } else { 1 });
         self.keys.observe(&record);
         self.records.push(record);
     }
