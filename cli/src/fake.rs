@@ -32,7 +32,8 @@ pub struct Fake {
 }
 
 impl Fake {
-    /// `answer` is given the number of the request, from 0: status, headers and body.
+    /// `answer` is given the number of the request, from 0: status, a header (`name: value`, or the value of Retry-After)
+    /// and body.
     pub async fn node(answer: impl Fn(usize) -> (u16, &'static str, String) + Send + Sync + 'static) -> Self {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (answer, log) = (Arc::new(answer), Arc::clone(&seen));
@@ -54,13 +55,15 @@ impl Fake {
                     });
                     log.len() - 1
                 };
-                let (status, retry_after, body) = answer(number);
+                let (status, header_of_answer, body) = answer(number);
                 let mut response = Response::builder().status(status);
                 if body.starts_with('{') {
                     response = response.header("content-type", "application/json");
                 }
-                if !retry_after.is_empty() {
-                    response = response.header("retry-after", retry_after);
+                match header_of_answer.split_once(": ") {
+                    Some((name, value)) => response = response.header(name, value),
+                    None if header_of_answer.is_empty() => {}
+                    None => response = response.header("retry-after", header_of_answer),
                 }
                 response.body(body).expect("a response")
             }

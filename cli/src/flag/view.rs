@@ -157,7 +157,7 @@ fn describe(flag: &Value) -> String {
 pub async fn history(session: &Session, args: &HistoryArgs) -> Result<(), Failure> {
     let selection = audit::Selection {
         project: Some(args.flag.project.project.clone()),
-        flag: Some(args.flag.key.clone()),
+        filters: audit::Filters { flag: Some(args.flag.key.clone()), ..audit::Filters::default() },
         ..audit::Selection::default()
     };
     let records = audit::newest(session, &selection, args.limit).await?;

@@ -66,6 +66,7 @@ struct Shared {
     /// Look-ups of unknown tokens in a confirmed state: few at once, for anybody can cause them.
     unknown_tokens: Semaphore,
     backups: Arc<Semaphore>,
+    searches: Semaphore,
     in_flight: Semaphore,
     evaluated: Evaluated,
 }
@@ -86,6 +87,7 @@ impl App {
             client_rate: RateLimit::new(options.client_rate, options.limited_callers_max),
             unknown_tokens: Semaphore::new(options.unknown_tokens_max),
             backups: Arc::new(Semaphore::new(options.backups_max)),
+            searches: Semaphore::new(options.searches_max),
             in_flight: Semaphore::new(options.requests_max),
             options,
         }))
@@ -268,7 +270,7 @@ pub fn table() -> Vec<Route> {
         // What happened, and how it goes
         get("/api/v1/audit", audit::list, "listAudit")
             .says("Read the audit log, a JSON record per line; the header Flagraft-Next says where the next page begins")
-            .query(&["from", "limit", "project", "kind"])
+            .query(audit::PARAMETERS)
             .gives("Record"),
         get("/api/v1/backup", backup::get, "backup")
             .says("A backup: the catalog at one revision and the whole audit log, for `flagraft restore`")

@@ -39,6 +39,8 @@ pub struct Options {
     pub limited_callers_max: usize,
     /// Unknown tokens looked for in a confirmed state at once; beyond it they are refused as unknown. Default 64.
     pub unknown_tokens_max: usize,
+    /// Searches of the audit log under way at once; beyond it they wait, within their deadlines. Default 2.
+    pub searches_max: usize,
     /// Backups made at once; beyond it 503. Default 2.
     pub backups_max: usize,
     /// How long the receiver of a backup may take nothing of it; then it is given up. Default 60 s.
@@ -63,6 +65,7 @@ impl Options {
             client_rate: Rate { per_second: 2_000, burst: 2_000 },
             limited_callers_max: 10_000,
             unknown_tokens_max: 64,
+            searches_max: 2,
             backups_max: 2,
             backup_stall: Duration::from_secs(60),
         }

@@ -3,6 +3,7 @@
 //! Each part does its work elsewhere: `start` puts them together and `stop` takes them apart; writes are in `submit`,
 //! reads in [`crate::reads`], the way into a cluster in `founding`, what peers ask for in `desk`.
 
+mod audit;
 mod clocks;
 mod cluster;
 mod denials;
@@ -30,15 +31,16 @@ use tokio::{
     task::{AbortHandle, JoinHandle},
 };
 
-use self::{
-    cluster::MemberReport, denials::DenialCount, listener::PeerListener, membership::Steward, submit::Writes,
-};
 pub use self::{
+    audit::AUDIT_PAGE_MAX,
     cluster::{
         AuditStatus, ClusterMember, ClusterStatus, InvitationStatus, MemberAim, MemberState, MembershipStatus,
     },
     failure::{Failure, StartError},
     submit::{Credentials, NotEntered, Submission, SubmitError, Submitted, mint_request_id},
+};
+use self::{
+    cluster::MemberReport, denials::DenialCount, listener::PeerListener, membership::Steward, submit::Writes,
 };
 pub use crate::disk::{DiskReport, DiskState};
 use crate::{
@@ -52,11 +54,8 @@ use crate::{
     peer::{HandOverReply, PeerClient},
     raft::{NodeMeta, Published, RaftStatus, Replica},
     reads::Reads,
-    storage::{AuditRow, Storage, StorageError},
+    storage::Storage,
 };
-
-/// Records of one page of the audit log, at most.
-pub const AUDIT_PAGE_MAX: usize = 1_000;
 
 /// Between two looks whether a change of the membership has arrived here.
 const MEMBERSHIP_PAUSE: Duration = Duration::from_millis(20);
@@ -220,23 +219,6 @@ impl Node {
             HandOverReply::Refused { why } => Err(HandOverError::Refused(why)),
             HandOverReply::Unavailable { why } => Err(HandOverError::Unavailable(why)),
         }
-    }
-
-    /// At most `limit` (and [`AUDIT_PAGE_MAX`]) audit records from sequence `from` on, none of them ahead of the
-    /// state that is published.
-    ///
-    /// # Errors
-    /// When the disk fails.
-    pub async fn audit_page(&self, from: u64, limit: usize) -> Result<Vec<AuditRow>, StorageError> {
-        let published = self.published().state.sequence();
-        let left = usize::try_from(published.saturating_sub(from)).unwrap_or(usize::MAX);
-        let limit = limit.min(AUDIT_PAGE_MAX).min(left);
-        if limit == 0 {
-            return Ok(Vec::new());
-        }
-        let storage = Arc::clone(&self.storage);
-        let read = tokio::task::spawn_blocking(move || storage.audit_range(from, limit));
-        read.await.map_err(|error| StorageError::Failed(error.to_string()))?
     }
 
     /// Starts a backup of a published state. Whoever takes nothing of it for `stall` is given up; `permit` is kept until

@@ -26,6 +26,7 @@ use super::{
     submit::{Writes, WritesParts},
 };
 use crate::{
+    audit::Indexer,
     backup::Staged,
     config::{ConfigError, NodeConfig},
     disk::Disk,
@@ -215,6 +216,7 @@ impl Node {
             offset,
             waits: config.waits.clone(),
         };
+        let indexer = Indexer { storage: Arc::clone(&storage), replica: replica.clone() };
         let (fail, failure) = watch::channel(None);
         let tasks = vec![
             tokio::spawn(async move {
@@ -225,6 +227,7 @@ impl Node {
             .abort_handle(),
             tokio::spawn(clocks.run()).abort_handle(),
             tokio::spawn(keeper.run()).abort_handle(),
+            tokio::spawn(indexer.run()).abort_handle(),
             spawn_steward(&steward),
             spawn_announcer(meta.clone(), node_id, &replica, &peers, &steward, &config),
         ];

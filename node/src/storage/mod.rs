@@ -7,6 +7,7 @@
 //! This module stores bytes under names. What the bytes mean is the business of [`crate::raft`].
 
 mod audit;
+mod audit_index;
 mod batch;
 mod error;
 mod fatal;
@@ -361,7 +362,7 @@ impl Storage {
     }
 
     fn family(&self, name: &str) -> &ColumnFamily {
-        // `open` asks for all four families, and RocksDB refuses to open without any it was asked for.
+        // `open` asks for all of them, and RocksDB refuses to open without any it was asked for.
         #[expect(clippy::expect_used, reason = "the families are opened with the database")]
         self.db.cf_handle(name).expect("a column family of the schema")
     }
@@ -415,10 +416,10 @@ fn not_opened(dir: &Path, error: rocksdb::Error) -> StorageError {
 }
 
 /// RocksDB would make a family that its manifest does not have, empty, and drop what its write-ahead log holds for it. It
-/// made all of them before anything was kept.
+/// made all of these before anything was kept.
 fn require_all_families(dir: &Path) -> Result<(), StorageError> {
     let listed = DB::list_cf(&schema::options(), dir.join("db")).map_err(|error| not_opened(dir, error))?;
-    match schema::FAMILIES.iter().find(|name| !listed.iter().any(|listed| listed == *name)) {
+    match schema::FIRST_FAMILIES.iter().find(|name| !listed.iter().any(|listed| listed == *name)) {
         None => Ok(()),
         Some(name) => Err(missing_family(name)),
     }

@@ -19,8 +19,14 @@ pub(super) const STATE: &str = "state";
 /// Audit records: group, then sequence (u64 big-endian).
 pub(super) const AUDIT: &str = "audit";
 
+/// Summaries of blocks of the audit log: group, then block (u64 big-endian).
+pub(super) const AUDIT_INDEX: &str = "audit_index";
+
 /// All families.
-pub(super) const FAMILIES: [&str; 4] = [RAFT_LOG, RAFT_META, STATE, AUDIT];
+pub(super) const FAMILIES: [&str; 5] = [RAFT_LOG, RAFT_META, STATE, AUDIT, AUDIT_INDEX];
+/// The families that every folder has had from its first day. The others are made where they are missing: what is in
+/// them is made of what is in these, and start-up notices when it was there and is gone.
+pub(super) const FIRST_FAMILIES: [&str; 4] = [RAFT_LOG, RAFT_META, STATE, AUDIT];
 
 /// Bytes of write-ahead log after which RocksDB flushes the column family that holds the oldest of it back.
 /// Without a bound a rarely written family (`raft_meta`) would pin old log files for ever.

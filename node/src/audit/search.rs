@@ -1,0 +1,174 @@
+//! Finding records: block by block, past those that can't have any.
+
+use std::{
+    ops::{ControlFlow, Range},
+    time::Instant,
+};
+
+use super::{BLOCK, Filter, filter::Wanted, summary::Summary, term::Told};
+use crate::storage::{Storage, StorageError};
+
+/// From which end records are looked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// From the oldest on.
+    #[default]
+    Oldest,
+    /// From the newest on.
+    Newest,
+}
+
+/// How much one search may do. It ends behind the block in which it runs out, and always gets through one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Budget {
+    /// Records that it reads.
+    pub(crate) records: u64,
+    /// Blocks that it passes over by their summaries.
+    pub(crate) blocks: u64,
+    /// When it has to end.
+    pub(crate) until: Instant,
+}
+
+/// What a search has found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// The sequences of the records, in the order that was asked for.
+    pub(crate) sequences: Vec<u64>,
+    /// Where to go on: the first sequence that was not looked at, or, from the newest on, the one after it. `None`: all
+    /// were.
+    pub(crate) next: Option<u64>,
+    /// Records that were read.
+    pub(crate) read: u64,
+    /// Records that were passed over unread.
+    pub(crate) passed: u64,
+}
+
+/// Looks for records.
+pub(crate) struct Search<'a> {
+    storage: &'a Storage,
+    filter: &'a Filter,
+    wanted: Wanted,
+}
+
+impl<'a> Search<'a> {
+    pub(crate) fn new(storage: &'a Storage, filter: &'a Filter) -> Self {
+        Self { storage, filter, wanted: filter.wanted() }
+    }
+
+    /// At most `limit` of the records of `range`, which are all counted by a published state. This blocks.
+    ///
+    /// # Errors
+    /// When the database fails, or the log has a gap.
+    pub(crate) fn find(
+        &self,
+        range: Range<u64>,
+        order: Order,
+        limit: usize,
+        mut budget: Budget,
+    ) -> Result<Found, StorageError> {
+        let mut found = Found::default();
+        let mut left = range;
+        while !left.is_empty() {
+            let block = match order {
+                Order::Oldest => left.start / BLOCK,
+                Order::Newest => (left.end - 1) / BLOCK,
+            };
+            let part = left.start.max(block * BLOCK)..left.end.min((block + 1).saturating_mul(BLOCK));
+            let records = part.end - part.start;
+            if self.may_hold(block)? {
+                let mut matching = self.matching(part.clone())?;
+                found.read += records;
+                budget.records = budget.records.saturating_sub(records);
+                if order == Order::Newest {
+                    matching.reverse();
+                }
+                let room = limit.saturating_sub(found.sequences.len());
+                let is_full = matching.len() >= room;
+                matching.truncate(room);
+                let last = matching.last().copied().filter(|_| is_full);
+                found.sequences.append(&mut matching);
+                if let Some(last) = last {
+                    match order {
+                        Order::Oldest => left.start = last + 1,
+                        Order::Newest => left.end = last,
+                    }
+                    break;
+                }
+            } else {
+                found.passed += records;
+                budget.blocks = budget.blocks.saturating_sub(1);
+            }
+            match order {
+                Order::Oldest => left.start = part.end,
+                Order::Newest => left.end = part.start,
+            }
+            if budget.records == 0 || budget.blocks == 0 || Instant::now() >= budget.until {
+                break;
+            }
+        }
+        if !left.is_empty() {
+            found.next = Some(match order {
+                Order::Oldest => left.start,
+                Order::Newest => left.end,
+            });
+        }
+        Ok(found)
+    }
+
+    /// Whether a block may have a record that is wanted. One without a summary that is surely its own may.
+    pub(crate) fn may_hold(&self, block: u64) -> Result<bool, StorageError> {
+        let kept = self.storage.audit_summary(block)?;
+        Ok(kept
+            .and_then(|bytes| Summary::decode(&bytes))
+            .is_none_or(|summary| summary.may_hold(&self.wanted)))
+    }
+
+    /// The sequences of this part of a block that are wanted.
+    fn matching(&self, part: Range<u64>) -> Result<Vec<u64>, StorageError> {
+        let mut matching = Vec::new();
+        let mut next = part.start;
+        self.storage.scan_audit::<StorageError>(part.start, |sequence, row| {
+            if sequence >= part.end {
+                return Ok(ControlFlow::Break(()));
+            }
+            next = sequence + 1;
+            if self.filter.takes(row) {
+                matching.push(sequence);
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        if next != part.end {
+            return Err(StorageError::corrupt(format!(
+                "the audit log ends at {next} where {} was expected",
+                part.end
+            )));
+        }
+        Ok(matching)
+    }
+}
+
+/// The sequence of the first record of `range` that is not older than this time, by record time, which never goes back;
+/// the range's end where there is none. This blocks.
+///
+/// # Errors
+/// When the database fails.
+pub(crate) fn first_since(storage: &Storage, range: Range<u64>, time_ms: i64) -> Result<u64, StorageError> {
+    let Range { mut start, mut end } = range;
+    while start < end {
+        let middle = start + (end - start) / 2;
+        // Records that were removed have no time any more: the next one that has speaks for them.
+        let mut told = None;
+        storage.scan_audit::<StorageError>(middle, |sequence, row| {
+            if sequence >= end {
+                return Ok(ControlFlow::Break(()));
+            }
+            told = Told::read(row).map(|told| (sequence, told.time_ms));
+            Ok(if told.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+        match told {
+            Some((sequence, at_ms)) if at_ms < time_ms => start = sequence + 1,
+            Some(_) | None => end = middle,
+        }
+    }
+    Ok(start)
+}
