@@ -53,9 +53,11 @@ pub mod state;
 pub mod token;
 
 // How it is told apart and proved.
+pub mod checkpoint;
 pub mod digest;
 pub mod identity;
 pub mod merkle;
+pub mod note;
 pub mod version;
 
 // The ground they stand on.

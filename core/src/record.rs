@@ -14,6 +14,7 @@ use crate::{
     identity::History,
     key::{EnvironmentKey, ProjectKey},
     limits::{RECORD_SMALL_VALUE_BYTES_MAX, RECORD_VALUES_BYTES_MAX},
+    merkle::{Hash, leaf_hash},
     proposal::{Actor, Cause, Denials},
     rejection::Rejection,
 };
@@ -188,6 +189,28 @@ pub struct RecordBytes {
     pub bytes: Vec<u8>,
 }
 
+/// The first byte of a tombstone. A record's JSON begins with `{`.
+const TOMBSTONE: u8 = 0;
+
+/// Bytes of a tombstone: its first byte, and the hash.
+pub const TOMBSTONE_BYTES: usize = 33;
+
+/// What stands in the log's place for a record that retention removed: a byte 0x00, and the record's leaf hash.
+pub fn tombstone(leaf: &Hash) -> [u8; TOMBSTONE_BYTES] {
+    let mut row = [TOMBSTONE; TOMBSTONE_BYTES];
+    row.iter_mut().skip(1).zip(leaf).for_each(|(to, from)| *to = *from);
+    row
+}
+
+/// The leaf hash of a stored row of the audit log, be it a record's JSON or a tombstone. `None` when it is neither.
+pub fn row_leaf_hash(row: &[u8]) -> Option<Hash> {
+    match row.split_first()? {
+        (b'{', _) => Some(leaf_hash(row)),
+        (&TOMBSTONE, hash) => hash.try_into().ok(),
+        _ => None,
+    }
+}
+
 /// What most records have room in.
 const USUAL_BYTES: usize = 4_096;
 
@@ -198,5 +221,21 @@ impl<V: Serialize> Record<V> {
         // A record is made of strings, integers and JSON values, and the sink is memory: writing it cannot fail.
         let _ = serde_json::to_writer(&mut bytes, self);
         RecordBytes { sequence: self.sequence, bytes }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_a_record_or_a_tombstone() {
+        let record = br#"{"version":1}"#;
+        assert_eq!(row_leaf_hash(record), Some(leaf_hash(record)));
+        let removed = tombstone(&leaf_hash(record));
+        assert_eq!(row_leaf_hash(&removed), Some(leaf_hash(record)), "a removed record keeps its leaf");
+        for neither in [&removed[1..], &removed[..32], b"", b"[]", b" {}", &[0], &[0; 34], &[1; 33]] {
+            assert_eq!(row_leaf_hash(neither), None, "{neither:?}");
+        }
     }
 }
