@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
-mod audit;
+pub mod audit;
 pub mod backup;
 pub mod clock;
 pub mod config;
@@ -16,6 +16,7 @@ mod leadership;
 pub mod metrics;
 pub mod node;
 pub mod peer;
+mod pieces;
 pub mod raft;
 mod random;
 pub mod reads;

@@ -1,5 +1,7 @@
 //! What records have to be about.
 
+use serde::Serialize;
+
 use super::term::{Term, Told};
 
 /// Groups of terms: a record has to be about at least one term of each group. Without groups every record will do.
@@ -11,6 +13,12 @@ pub(crate) struct Filter {
 /// The hashes of a filter's terms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Wanted(pub(super) Vec<Vec<u32>>);
+
+/// A filter in words: of each group a record has at least one term.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Stated {
+    all_of: Vec<Vec<String>>,
+}
 
 impl Filter {
     /// The filter that also asks for at least one of these terms.
@@ -37,6 +45,12 @@ impl Filter {
             missing.retain(|group| !group.iter().any(|wanted| wanted.borrowed() == term));
         });
         read.is_some() && missing.is_empty()
+    }
+
+    /// What it asks for, as an export states it; `None` where it asks for nothing.
+    pub(super) fn stated(&self) -> Option<Stated> {
+        let texts = |group: &Vec<Term<String>>| group.iter().map(|term| term.borrowed().to_string()).collect();
+        (!self.is_open()).then(|| Stated { all_of: self.groups.iter().map(texts).collect() })
     }
 
     pub(super) fn wanted(&self) -> Wanted {

@@ -4,14 +4,20 @@
 //! [`BLOCK`] records a summary ([`summary`]) keeps which terms there are, so that a search ([`search`]) passes over blocks
 //! in which nothing can match. Summaries are derived and written behind ([`indexer`]): where one is missing or no good, the
 //! block is read.
+//!
+//! An export ([`export`]) is a stretch of the log with what proves it: see docs/audit.md.
 
+pub mod csv;
+mod export;
 mod filter;
 mod indexer;
 mod search;
 mod summary;
 mod term;
+mod tree;
 
 pub(crate) use self::{
+    export::{Export, Format, write},
     filter::Filter,
     indexer::Indexer,
     search::{Budget, Found, Order, Search, first_since},

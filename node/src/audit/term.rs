@@ -53,7 +53,23 @@ impl<S: AsRef<str>> Term<S> {
 impl Term<&str> {
     /// The first 32 bits of the SHA-256 of its text. Part of the format of summaries.
     pub(super) fn hash(self) -> u32 {
-        let (what, scope, name) = match self {
+        let (what, scope, name) = self.parts();
+        let mut hash = Sha256::new_with_prefix(what);
+        hash.update(":");
+        if let Some(scope) = scope {
+            hash.update(scope);
+            hash.update("/");
+        }
+        hash.update(name);
+        let hash: [u8; 32] = hash.finalize().into();
+        hash.first_chunk().map_or(0, |first| u32::from_be_bytes(*first))
+    }
+}
+
+impl<'a> Term<&'a str> {
+    /// What its text is made of. Neither a project's key nor an actor's type has a slash in it.
+    fn parts(self) -> (&'static str, Option<&'a str>, &'a str) {
+        match self {
             Self::Project(project) => ("project", None, project),
             Self::Environment(project, key) => ("environment", Some(project), key),
             Self::Flag(project, key) => ("flag", Some(project), key),
@@ -62,17 +78,16 @@ impl Term<&str> {
             Self::Ticket(ticket) => ("ticket", None, ticket),
             Self::Kind(kind) => ("kind", None, kind),
             Self::Outcome(outcome) => ("outcome", None, outcome),
-        };
-        let mut hash = Sha256::new_with_prefix(what);
-        hash.update(":");
-        if let Some(scope) = scope {
-            // Neither a project's key nor an actor's type has a slash in it.
-            hash.update(scope);
-            hash.update("/");
         }
-        hash.update(name);
-        let hash: [u8; 32] = hash.finalize().into();
-        hash.first_chunk().map_or(0, |first| u32::from_be_bytes(*first))
+    }
+}
+
+impl fmt::Display for Term<&str> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.parts() {
+            (what, None, name) => write!(f, "{what}:{name}"),
+            (what, Some(scope), name) => write!(f, "{what}:{scope}/{name}"),
+        }
     }
 }
 

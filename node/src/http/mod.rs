@@ -67,6 +67,7 @@ struct Shared {
     unknown_tokens: Semaphore,
     backups: Arc<Semaphore>,
     searches: Semaphore,
+    exports: Arc<Semaphore>,
     in_flight: Semaphore,
     evaluated: Evaluated,
 }
@@ -87,6 +88,7 @@ impl App {
             client_rate: RateLimit::new(options.client_rate, options.limited_callers_max),
             unknown_tokens: Semaphore::new(options.unknown_tokens_max),
             backups: Arc::new(Semaphore::new(options.backups_max)),
+            exports: Arc::new(Semaphore::new(options.exports_max)),
             searches: Semaphore::new(options.searches_max),
             in_flight: Semaphore::new(options.requests_max),
             options,
@@ -272,6 +274,10 @@ pub fn table() -> Vec<Route> {
             .says("Read the audit log, a JSON record per line; the header Flagraft-Next says where the next page begins")
             .query(audit::PARAMETERS)
             .gives("Record"),
+        get("/api/v1/audit/export", audit::export::get, "exportAudit")
+            .says("Export the audit log, or what a filter leaves of it, with what proves it, for `flagraft audit verify`")
+            .query(audit::export::PARAMETERS)
+            .gives("AuditExport"),
         get("/api/v1/backup", backup::get, "backup")
             .says("A backup: the catalog at one revision and the whole audit log, for `flagraft restore`")
             .gives("Backup"),

@@ -43,7 +43,9 @@ pub struct Options {
     pub searches_max: usize,
     /// Backups made at once; beyond it 503. Default 2.
     pub backups_max: usize,
-    /// How long the receiver of a backup may take nothing of it; then it is given up. Default 60 s.
+    /// Exports of the audit log made at once; beyond it 503. Default 2.
+    pub exports_max: usize,
+    /// How long the receiver of a backup or an export may take nothing of it; then it is given up. Default 60 s.
     pub backup_stall: Duration,
 }
 
@@ -67,6 +69,7 @@ impl Options {
             unknown_tokens_max: 64,
             searches_max: 2,
             backups_max: 2,
+            exports_max: 2,
             backup_stall: Duration::from_secs(60),
         }
     }

@@ -44,7 +44,7 @@ use self::{
 };
 pub use crate::disk::{DiskReport, DiskState};
 use crate::{
-    backup::{BackupStream, Header, NotFounded},
+    backup::{self, Header, NotFounded},
     clock::wall_ms,
     config::NodeConfig,
     disk::Disk,
@@ -52,6 +52,7 @@ use crate::{
     leadership::known_leader,
     metrics::Metrics,
     peer::{HandOverReply, PeerClient},
+    pieces::{PieceStream, Pieces},
     raft::{NodeMeta, Published, RaftStatus, Replica},
     reads::Reads,
     storage::Storage,
@@ -231,11 +232,12 @@ impl Node {
         published: Arc<Published>,
         stall: Duration,
         permit: OwnedSemaphorePermit,
-    ) -> Result<(Header, BackupStream), NotFounded> {
+    ) -> Result<(Header, PieceStream), NotFounded> {
         let header = Header::of(&published, self.id(), wall_ms())?;
         let (storage, stop) = (Arc::clone(&self.storage), self.stop.subscribe());
-        let stream = BackupStream::start(header.clone(), published, storage, stall, stop, permit);
-        Ok((header, stream))
+        let of = header.clone();
+        let make = move |to: &mut Pieces| backup::write(&of, &published, &storage, to);
+        Ok((header, PieceStream::start("a backup", stall, stop, permit, make)))
     }
 
     /// Returns when this node can't go on and has to be stopped: its configuration and its cluster contradict.
