@@ -3,6 +3,7 @@
 //! Total and pure: the same state and proposal give the same outcome on every node, for ever. Each entry is judged
 //! against the state that all entries before it made, whoever proposed it and whatever was checked before.
 
+mod audit_keys;
 mod authority;
 mod configurations;
 mod draft;

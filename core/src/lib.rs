@@ -45,6 +45,7 @@ pub mod rejection;
 pub mod reply;
 
 // What the state holds.
+pub mod audit_key;
 pub mod environment;
 pub mod project;
 pub mod rows;

@@ -125,5 +125,9 @@ pub const REQUESTS_REMEMBERED_MAX: usize = 262_144;
 pub const REQUESTS_MINTED_REMEMBERED_MAX: usize = 65_536;
 /// Node ids that one cluster ever gives away: they are used once, so all of them are remembered.
 pub const SEATS_MAX: usize = 4_096;
+/// Audit keys of one node that it may sign with.
+pub const AUDIT_KEYS_ACTIVE_MAX: usize = 4;
+/// Audit keys of one node that are listed, those that were retired among them.
+pub const AUDIT_KEYS_MAX: usize = 100;
 /// Greatest time that a join token is good for, in milliseconds: one week.
 pub const JOIN_TOKEN_MS_MAX: u64 = 7 * 24 * 60 * 60 * 1_000;

@@ -12,6 +12,7 @@ use serde::{
 use serde_json::Value;
 
 use crate::{
+    audit_key::AuditPublicKey,
     canonical::Canonical,
     configuration::{check_target, check_weights},
     document::FlagDocument,
@@ -191,6 +192,10 @@ operations! {
     "system.restore" => SystemRestore,
     /// Makes the survivor of a lost quorum a cluster of its own, with a history of its own.
     "system.recover" => SystemRecover,
+    /// Lets a node sign checkpoints of the audit log with a key.
+    "system.audit_key.add" => AuditKeyAdd,
+    /// Lets a node sign nothing more with a key.
+    "system.audit_key.retire" => AuditKeyRetire,
 }
 
 impl Serialize for Operation {
@@ -493,6 +498,20 @@ fields! {
         /// Who did it, as that person gave it.
         operator: String,
     }
+    /// Fields of `system.audit_key.add`.
+    AuditKeyAdd {
+        /// The node.
+        node: u64,
+        /// Its new key. The node keeps those that it has.
+        public_key: AuditPublicKey,
+    }
+    /// Fields of `system.audit_key.retire`.
+    AuditKeyRetire {
+        /// The node.
+        node: u64,
+        /// The key. The node needs another one that is active.
+        public_key: AuditPublicKey,
+    }
 }
 
 /// A part of a flag's configuration that `flag.copy` can copy.
@@ -655,15 +674,20 @@ impl Operation {
             | Self::SystemLeadership(_)
             | Self::SystemClusterVersion(_)
             | Self::MemberPromote(_)
-            | Self::MemberRemove(_) => return Ok(()),
+            | Self::MemberRemove(_)
+            | Self::AuditKeyAdd(_)
+            | Self::AuditKeyRetire(_) => return Ok(()),
         };
         checked.map_err(|invalid| invalid.under(field))
     }
 
-    /// The cluster version that allows the operation. The first release knows all there are; and whoever restores or
-    /// recovers a cluster begins one that has no older members.
+    /// The cluster version that allows the operation.
     pub fn needs_cluster_version(&self) -> u32 {
-        1
+        match self {
+            Self::AuditKeyAdd(_) | Self::AuditKeyRetire(_) => 2,
+            // The first release knew them; and whoever restores or recovers a cluster begins one that has no older members.
+            _ => 1,
+        }
     }
 
     /// Whether it carries the hash of a secret that its handler minted.

@@ -9,6 +9,7 @@ use imbl::OrdSet;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
+    audit_key::AuditKeys,
     digest::Digest,
     environment::ProjectSpec,
     key::{EnvironmentKey, FlagKey, ProjectKey, SegmentKey},
@@ -45,6 +46,7 @@ pub(crate) enum RowId {
     Token(TokenId),
     Request(Arc<str>),
     Seat(u64),
+    AuditKeys(u64),
 }
 
 /// The kind bytes. They sort the rows so that each comes after the rows that it needs.
@@ -59,6 +61,7 @@ mod kind {
     pub const TOKEN: u8 = 0x20;
     pub const REQUEST: u8 = 0x21;
     pub const SEAT: u8 = 0x22;
+    pub const AUDIT_KEYS: u8 = 0x23;
 }
 
 /// The key of the one row that the digest leaves out, for it holds the digest.
@@ -86,8 +89,12 @@ impl RowId {
             Self::Token(id) => (kind::TOKEN, vec![id]),
             Self::Request(id) => (kind::REQUEST, vec![id]),
             Self::Seat(node_id) => {
-                number = seat_name(*node_id);
+                number = node_name(*node_id);
                 (kind::SEAT, vec![&number])
+            }
+            Self::AuditKeys(node_id) => {
+                number = node_name(*node_id);
+                (kind::AUDIT_KEYS, vec![&number])
             }
         };
         let mut key = vec![kind];
@@ -97,7 +104,7 @@ impl RowId {
 }
 
 /// A node id as the rows name it: with leading zeros, so that the order of the keys is that of the ids.
-fn seat_name(node_id: u64) -> String {
+fn node_name(node_id: u64) -> String {
     format!("{node_id:020}")
 }
 
@@ -173,6 +180,7 @@ impl State {
             RowId::Token(id) => self.tokens.get(id).map(|token| encode(token.as_ref())),
             RowId::Request(id) => self.requests.get(id).map(|request| encode(request.as_ref())),
             RowId::Seat(node_id) => self.seats.get(node_id).map(|seat| encode(seat.as_ref())),
+            RowId::AuditKeys(node_id) => self.audit_keys.get(node_id).map(|keys| encode(keys.as_ref())),
         }
     }
 
@@ -218,6 +226,7 @@ impl State {
             .chain(self.tokens.keys().cloned().map(RowId::Token))
             .chain(self.requests.iter().map(|(id, _)| RowId::Request(id.clone())))
             .chain(self.seats.keys().copied().map(RowId::Seat))
+            .chain(self.audit_keys.keys().copied().map(RowId::AuditKeys))
     }
 
     /// How many rows [`State::rows`] gives.
@@ -306,9 +315,14 @@ impl State {
                 self.requests.insert(names.into(), Arc::new(request));
             }
             kind::SEAT => {
-                let node_id: u64 = names.parse().ok().filter(|id| seat_name(*id) == names)?;
+                let node_id: u64 = names.parse().ok().filter(|id| node_name(*id) == names)?;
                 let seat: Seat = decode(json)?;
                 self.seats.insert(node_id, Arc::new(seat));
+            }
+            kind::AUDIT_KEYS => {
+                let node_id: u64 = names.parse().ok().filter(|id| node_name(*id) == names)?;
+                let keys: AuditKeys = decode(json)?;
+                self.audit_keys.insert(node_id, Arc::new(keys));
             }
             _ => return None,
         }

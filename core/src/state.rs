@@ -10,6 +10,7 @@ use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    audit_key::AuditKeys,
     digest::Digest,
     identity::{ClusterId, History},
     key::ProjectKey,
@@ -33,6 +34,8 @@ pub struct State {
     pub(crate) requests: RememberedRequests,
     /// By node id. Founders have one only once something about them was changed: see [`State::seat`].
     pub(crate) seats: OrdMap<u64, Arc<Seat>>,
+    /// By node id.
+    pub(crate) audit_keys: OrdMap<u64, Arc<AuditKeys>>,
 }
 
 /// What the state holds beside its objects.
@@ -251,6 +254,16 @@ impl State {
         let founders = self.founding().into_iter().flat_map(|founding| founding.members.keys().copied());
         let ids: BTreeSet<u64> = founders.chain(self.seats.keys().copied()).collect();
         ids.into_iter().filter_map(|node_id| Some((node_id, self.seat(node_id)?)))
+    }
+
+    /// The keys that a node signs checkpoints of the audit log with, or signed with; `None` when it never had one.
+    pub fn audit_keys_of(&self, node_id: u64) -> Option<&Arc<AuditKeys>> {
+        self.audit_keys.get(&node_id)
+    }
+
+    /// The keys of all nodes that ever had one, in the order of the nodes' ids.
+    pub fn audit_keys(&self) -> impl Iterator<Item = (u64, &Arc<AuditKeys>)> {
+        self.audit_keys.iter().map(|(node_id, keys)| (*node_id, keys))
     }
 
     pub(crate) fn put_token(&mut self, token: Arc<Token>) {

@@ -122,6 +122,8 @@ impl Draft {
             Operation::MemberRemove(fields) => self.member_remove(authority, fields)?,
             Operation::SystemRestore(fields) => self.restore(authority, fields)?,
             Operation::SystemRecover(fields) => self.recover(authority, fields)?,
+            Operation::AuditKeyAdd(fields) => self.audit_key_add(authority, fields)?,
+            Operation::AuditKeyRetire(fields) => self.audit_key_retire(authority, fields)?,
         };
         self.recorded.push((self.room.keep(before), self.room.keep(after)));
         Ok(())
@@ -149,6 +151,11 @@ impl Draft {
     pub fn project_mut(&mut self) -> Result<&mut Project, Rejection> {
         let key = self.project_key()?;
         self.state.project_mut(&key).ok_or_else(|| Rejection::not_found("", "project", key))
+    }
+
+    /// Who does this.
+    pub fn author(&self) -> &str {
+        &self.author
     }
 
     /// Who does this, when, at which revision.

@@ -189,8 +189,8 @@ fn a_log_makes_what_it_always_made() {
     compare("records", &made.records, include_str!("../fixtures/records.jsonl"));
     compare("rows", &made.rows(), include_str!("../fixtures/rows.txt"));
     assert_eq!(made.root(), include_str!("../fixtures/audit_root.txt").trim_end());
-    // Each operation that changes the state has been through it, or through the one below.
-    let logs = [LOG, WAY_BACK_LOG].concat();
+    // Each operation that changes the state has been through it, or through one of those below.
+    let logs = [LOG, WAY_BACK_LOG, VERSION_2_LOG].concat();
     let seen: BTreeSet<&str> = Operation::NAMES
         .iter()
         .copied()
@@ -212,6 +212,15 @@ fn the_way_back_makes_what_it_always_made() {
     assert_eq!(made.state.revision(), 7, "each entry was accepted");
 }
 
+/// A log of cluster version 2, with what that allows.
+#[test]
+fn a_log_of_version_2_makes_what_it_always_made() {
+    let made = replay(State::empty(), VERSION_2_LOG, 1);
+    compare("records", &made.records, include_str!("../fixtures/version_2_records.jsonl"));
+    compare("rows", &made.rows(), include_str!("../fixtures/version_2_rows.txt"));
+    assert_eq!(made.root(), include_str!("../fixtures/version_2_audit_root.txt").trim_end());
+}
+
 /// Where the entry begins that restores.
 fn restored_at() -> usize {
     let before = WAY_BACK_LOG.lines().take_while(|entry| !entry.contains("system.restore"));
@@ -219,6 +228,7 @@ fn restored_at() -> usize {
 }
 
 const LOG: &str = include_str!("../fixtures/log.jsonl");
+const VERSION_2_LOG: &str = include_str!("../fixtures/version_2_log.jsonl");
 const WAY_BACK_LOG: &str = include_str!("../fixtures/way_back_log.jsonl");
 
 /// What a log made.

@@ -2,6 +2,7 @@
 //!
 //! Every entry that these tests apply goes through [`world::World::apply`], which checks what must hold after each one.
 
+mod audit_keys;
 mod changes;
 mod criticality;
 mod golden;

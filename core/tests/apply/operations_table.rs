@@ -8,6 +8,7 @@ use flagraft_core::{
 use serde_json::{Value, json};
 
 use crate::{
+    audit_keys::audit_key,
     members::invite,
     world::{Ask, World, after, ask, bootstrap, code, put, token_create, token_id},
 };
@@ -296,6 +297,27 @@ fn on_the_members() -> Vec<Row> {
     ]
 }
 
+fn on_audit_keys() -> Vec<Row> {
+    let (first, second) = (audit_key(7), audit_key(8));
+    let add = |key: &str| json!({"op": "system.audit_key.add", "node": 1, "public_key": key});
+    vec![
+        Row {
+            before: vec![],
+            operation: add(&first),
+            after: vec![("/0/public_key", json!(first)), ("/0/retired", json!(null))],
+            again: "unchanged",
+            wrong: (json!({"node": 9}), "not_found"),
+        },
+        Row {
+            before: vec![add(&first), add(&second)],
+            operation: json!({"op": "system.audit_key.retire", "node": 1, "public_key": first}),
+            after: vec![("/0/public_key", json!(first)), ("/1/retired", json!(null))],
+            again: "unchanged",
+            wrong: (json!({"public_key": audit_key(9)}), "not_found"),
+        },
+    ]
+}
+
 fn outcome(world: &mut World, ask: Ask) -> String {
     match world.ask(ask).reply.outcome {
         Outcome::Accepted { .. } => "accepted".to_owned(),
@@ -317,8 +339,15 @@ fn each_does_what_it_says_and_refuses_what_it_must() {
     ]
     .map(str::to_owned)
     .into();
-    let rows =
-        [on_projects(), on_flags(), on_configurations(), on_segments(), on_the_cluster(), on_the_members()];
+    let rows = [
+        on_projects(),
+        on_flags(),
+        on_configurations(),
+        on_segments(),
+        on_the_cluster(),
+        on_the_members(),
+        on_audit_keys(),
+    ];
     for Row { before, operation, after, again, wrong } in rows.into_iter().flatten() {
         let shown = operation.to_string();
         let mut world = World::new().with(&before);

@@ -5,6 +5,7 @@ use proptest::{prelude::*, sample::select};
 use serde_json::{Value, json};
 
 use crate::{
+    audit_keys::audit_key,
     members::invite,
     world::{Ask, SHOP, World, ask, token_create, token_id},
 };
@@ -164,11 +165,18 @@ fn on_the_rest() -> impl Strategy<Value = Value> {
     ]
 }
 
+fn on_audit_keys() -> impl Strategy<Value = Value> {
+    let ops = select(&["system.audit_key.add", "system.audit_key.retire"][..]);
+    (ops, 0..3_u64, 1..7_u8)
+        .prop_map(|(op, node, key)| json!({"op": op, "node": node, "public_key": audit_key(key)}))
+}
+
 fn on_members() -> impl Strategy<Value = Value> {
     let id = || 0..5_u64;
     prop_oneof![
         (id(), select(&["voter", "learner"][..])).prop_map(|(node_id, role)| invite(node_id, role)),
         id().prop_map(|node_id| json!({"op": "system.member.promote", "node_id": node_id})),
+        on_audit_keys(),
         (id(), prop::option::of(id())).prop_map(
             |(node_id, successor)| json!({"op": "system.member.remove", "node_id": node_id, "successor": successor})
         ),

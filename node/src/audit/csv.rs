@@ -66,8 +66,10 @@ pub fn row(record: &[u8], to: &mut Vec<u8>) {
     if let Ok(columns) = serde_json::from_slice::<Columns<'_>>(record) {
         let Columns { sequence, time_ms, kind, outcome, actor, project, touches, operations, reason, ticket } =
             columns;
-        let time = Timestamp::from_millisecond(time_ms).map_or_else(|_| time_ms.to_string(), |time| time.to_string());
-        let operations: Vec<&str> = operations.iter().map(|recorded| recorded.operation.op.as_ref()).collect();
+        let time = Timestamp::from_millisecond(time_ms)
+            .map_or_else(|_| time_ms.to_string(), |time| time.to_string());
+        let operations: Vec<&str> =
+            operations.iter().map(|recorded| recorded.operation.op.as_ref()).collect();
         cell(&sequence.to_string(), to);
         cell(&time, to);
         cell(&kind, to);
@@ -163,7 +165,18 @@ mod tests {
         let begin = "7,1970-01-01T00:00:00Z,change,accepted,user/ada,shop,dev live,flag.enable flag.disable,\"a, \"\"b\"\" c\",,\"{\"\"";
         assert!(text.starts_with(begin), "{text}");
         assert!(!text.contains('\n'));
-        for reason in ["", "plain", ",\"{", "\",\"{\"\"x\"\":1}", "=1+1", "\"", "\u{e9}\u{1f600}", "#", "a\r\nb", ",\"{\"\"}\""] {
+        for reason in [
+            "",
+            "plain",
+            ",\"{",
+            "\",\"{\"\"x\"\":1}",
+            "=1+1",
+            "\"",
+            "\u{e9}\u{1f600}",
+            "#",
+            "a\r\nb",
+            ",\"{\"\"}\"",
+        ] {
             let record = record_of(reason, ",\"{");
             let mut line = Vec::new();
             row(&record, &mut line);
@@ -180,8 +193,14 @@ mod tests {
         row(&record_of("because", "ada"), &mut line);
         let good = String::from_utf8(line).expect("UTF-8");
         for (from, to) in [
-            ("7,", "8,"), ("accepted,", "rejected,"), ("user/ada", "user/eve"), ("because,", "why not,"), ("because,", "\"because\","),
-            ("}\"", "}"), ("}\"", "}\" "), ("\"{", "{"),
+            ("7,", "8,"),
+            ("accepted,", "rejected,"),
+            ("user/ada", "user/eve"),
+            ("because,", "why not,"),
+            ("because,", "\"because\","),
+            ("}\"", "}"),
+            ("}\"", "}\" "),
+            ("\"{", "{"),
         ] {
             let bad = good.replacen(from, to, 1);
             assert_ne!(bad, good);

@@ -185,8 +185,8 @@ impl<W: Write> Writer<'_, W> {
                 self.skip(sequence..next, Why::Removed)?;
             } else if filter.takes(row) {
                 let leaf = leaf(sequence, row);
-                let leaf =
-                    leaf.ok_or_else(|| StorageError::corrupt(format!("audit record {sequence} has no hash")))?;
+                let leaf = leaf
+                    .ok_or_else(|| StorageError::corrupt(format!("audit record {sequence} has no hash")))?;
                 self.record(sequence, row, &leaf)?;
             } else {
                 self.skip(sequence..next, Why::Filter)?;
@@ -261,7 +261,8 @@ impl<W: Write> Writer<'_, W> {
 
     fn end_skip(&mut self) -> io::Result<()> {
         let Some((Range { start: from, end: to }, why)) = self.skipping.take() else { return Ok(()) };
-        let hashes = cover(from..to).map(|(level, index)| self.tree.subtree(level, index).map(|h| STANDARD.encode(h)));
+        let hashes =
+            cover(from..to).map(|(level, index)| self.tree.subtree(level, index).map(|h| STANDARD.encode(h)));
         let hashes = hashes.collect::<Result<_, StorageError>>()?;
         self.json(&SkippedLine { skipped: Skipped { from, to, why, hashes } })
     }

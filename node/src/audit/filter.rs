@@ -49,7 +49,8 @@ impl Filter {
 
     /// What it asks for, as an export states it; `None` where it asks for nothing.
     pub(super) fn stated(&self) -> Option<Stated> {
-        let texts = |group: &Vec<Term<String>>| group.iter().map(|term| term.borrowed().to_string()).collect();
+        let texts =
+            |group: &Vec<Term<String>>| group.iter().map(|term| term.borrowed().to_string()).collect();
         (!self.is_open()).then(|| Stated { all_of: self.groups.iter().map(texts).collect() })
     }
 

@@ -1,6 +1,9 @@
 //! The hashes of the audit log's tree, read from where they are kept.
 
-use std::{collections::VecDeque, ops::{ControlFlow, Range}};
+use std::{
+    collections::VecDeque,
+    ops::{ControlFlow, Range},
+};
 
 use flagraft_core::{
     merkle::{
@@ -35,14 +38,13 @@ impl<'a> Tree<'a> {
     /// When the database fails, or the tree has no such subtree.
     pub(crate) fn subtree(&mut self, level: u8, index: u64) -> Result<Hash, StorageError> {
         let Self { storage, size, tiles } = self;
-        let root = tile::subtree_root(
-            level,
-            index,
-            *size,
-            &mut |tile| kept(storage, tiles, tile),
-            &mut |range| leaves(storage, range),
-        )?;
-        root.ok_or_else(|| StorageError::corrupt(format!("the audit log's tree has no hash {index} of level {level}")))
+        let root =
+            tile::subtree_root(level, index, *size, &mut |tile| kept(storage, tiles, tile), &mut |range| {
+                leaves(storage, range)
+            })?;
+        root.ok_or_else(|| {
+            StorageError::corrupt(format!("the audit log's tree has no hash {index} of level {level}"))
+        })
     }
 
     /// The leaf hashes of a block, if it is complete.
@@ -66,17 +68,11 @@ fn kept(
     if let Some((_, bytes)) = tiles.iter().rev().find(|(kept, _)| *kept == tile) {
         return Ok(bytes.clone());
     }
-    let bytes = match tile.below() {
-        None => leaves(storage, tile.leaves())?.concat(),
-        Some(below) => {
-            let mut bytes = Vec::with_capacity(tile::BYTES);
-            for tile in below {
-                let root = tile.root(&kept(storage, tiles, tile)?);
-                bytes.extend_from_slice(&root.ok_or_else(|| StorageError::corrupt("no tile"))?);
-            }
-            bytes
-        }
+    let missing = || {
+        let Tile { level, index } = tile;
+        StorageError::corrupt(format!("tile {index} of level {level} of the audit log's tree is missing"))
     };
+    let bytes = storage.tile(tile.level, tile.index)?.ok_or_else(missing)?;
     if tiles.len() >= TILES_MAX {
         tiles.pop_front();
     }

@@ -59,7 +59,7 @@ fn made_with(more: u64) -> Made {
         state = applied.state;
     }
     batch.commit().expect("written");
-    Made { published: Published::first(state, Some(position)), storage, _dir: dir }
+    Made { published: Published::first(state, Some(position), std::sync::Arc::default()), storage, _dir: dir }
 }
 
 impl Made {

@@ -1,5 +1,7 @@
-//! The audit log, as it is stored: a record per line, exactly the bytes that are hashed.
+//! The audit log, as it is stored: a record per line, exactly the bytes that are hashed. As a list of what is asked for, and
+//! as an export with what proves it.
 
+pub(super) mod export;
 mod question;
 
 use axum::{

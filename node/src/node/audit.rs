@@ -1,10 +1,14 @@
 //! What a node tells of the audit log.
 
-use std::{ops::Range, sync::Arc};
+use std::{ops::Range, sync::Arc, time::Duration};
+
+use flagraft_core::state::State;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::Node;
 use crate::{
-    audit::{Budget, Filter, Found, Order, Search, first_since},
+    audit::{Budget, Export, Filter, Found, Order, Search, first_since, write},
+    pieces::{PieceStream, Pieces},
     storage::{AuditRow, Storage, StorageError},
 };
 
@@ -61,6 +65,31 @@ impl Node {
         time_ms: i64,
     ) -> Result<u64, StorageError> {
         self.with_storage(move |storage| first_since(storage, range, time_ms)).await
+    }
+
+    /// Starts to write an export. Whoever takes nothing of it for `stall` is given up; `permit` is kept until it ends.
+    pub(crate) fn export(
+        &self,
+        export: Export,
+        stall: Duration,
+        permit: OwnedSemaphorePermit,
+    ) -> PieceStream {
+        let (storage, stop) = (Arc::clone(&self.storage), self.stop.subscribe());
+        let make = move |to: &mut Pieces| write(&export, &storage, to);
+        PieceStream::start("an export of the audit log", stall, stop, permit, make)
+    }
+
+    /// The signed checkpoint of a log of at least `size` records, and the size that it is of. Waits for it, but not for long.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(crate) async fn checkpoint_of(&self, size: u64, _within: Duration) -> Result<(u64, String), String> {
+        Err(format!("no checkpoint of the audit log's first {size} records is signed yet"))
+    }
+
+    /// The public keys that members sign checkpoints with, in their text form.
+    pub(crate) fn audit_keys(&self, _state: &State) -> Vec<String> {
+        Vec::new()
     }
 
     /// The disk, to be looked at by tests.

@@ -40,6 +40,7 @@ mod state_machine;
 mod status;
 #[cfg(test)]
 mod testing;
+mod tiles;
 mod transfer_metrics;
 mod tuning;
 mod types;

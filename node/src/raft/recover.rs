@@ -5,7 +5,7 @@
 
 use std::{io, ops::ControlFlow};
 
-use flagraft_core::{merkle::Frontier, rows::Loader, state::State};
+use flagraft_core::{rows::Loader, state::State};
 
 use super::{
     applied,
@@ -13,6 +13,7 @@ use super::{
     log_size::LogSize,
     log_store::{hole, last_entry, read_log_id, read_vote},
     snapshot,
+    tiles::{HASH_BYTES, OpenTiles, Tile},
     types::{LogId, StoredMembership, Vote},
     wire::{decode_entry, decode_membership},
 };
@@ -27,6 +28,8 @@ pub(super) struct Recovered {
     pub last_applied: Option<LogId>,
     pub membership: StoredMembership,
     pub log_size: LogSize,
+    /// The growing tiles of the audit log that the state counts.
+    pub tiles: OpenTiles,
 }
 
 /// Reads and checks everything, of a log that may have `log_bytes_max` bytes. This blocks for as long as reading it
@@ -44,10 +47,10 @@ pub(super) fn recover(storage: &Storage, log_bytes_max: u64) -> Result<Recovered
     let mut log_size = LogSize::new(log_bytes_max);
     check_log(storage, last_applied, &mut log_size)?;
     check_membership(membership.as_ref(), last_applied)?;
-    let state = check_state(storage)?;
+    let (state, tiles) = check_state(storage)?;
     applied::check(storage, last_applied, &state)?;
     check_snapshots(storage, last_applied)?;
-    Ok(Recovered { state, last_applied, membership: membership.unwrap_or_default(), log_size })
+    Ok(Recovered { state, last_applied, membership: membership.unwrap_or_default(), log_size, tiles })
 }
 
 /// The database gave back at least what was surely in it: its recovery stops without a word at a damaged place.
@@ -150,7 +153,7 @@ fn check_log(storage: &Storage, last_applied: Option<LogId>, size: &mut LogSize)
 
 /// The state's rows decode and add up to its digest, and the audit log holds the records that it counts, and no others
 /// but those that a snapshot brought ahead of the state that counts them.
-fn check_state(storage: &Storage) -> Result<State, io::Error> {
+fn check_state(storage: &Storage) -> Result<(State, OpenTiles), io::Error> {
     let state = read_state(storage)?;
     if state.recompute_digest() != state.digest() {
         return corrupt(format!(
@@ -168,20 +171,107 @@ fn check_state(storage: &Storage) -> Result<State, io::Error> {
     if counted != stored {
         return corrupt(format!("the state counts {counted} audit records, and {stored} are stored"));
     }
-    let mut tree = Frontier::default();
+    let mut tiles = StoredTiles::of(storage)?;
+    let mut tree = OpenTiles::default();
     while tree.size() < counted {
         // Beyond those that are counted some may be staged. A gap is an error of its own.
         let left = usize::try_from(counted - tree.size()).unwrap_or(PAGE_RECORDS);
         let page = storage.audit_range(tree.size(), PAGE_RECORDS.min(left))?;
-        page.iter().for_each(|row| tree.push(&row.bytes));
+        for tile in page.iter().flat_map(|row| tree.push(&row.bytes)) {
+            tiles.settle(tile)?;
+        }
         if page.is_empty() {
             return corrupt(format!("audit record {} is missing", tree.size()));
         }
     }
-    if tree.root() != state.audit_root() {
-        return corrupt("the audit records do not have the root that the state has of them".to_owned());
+    if tree.frontier().as_ref() != Some(state.audit_frontier()) {
+        return corrupt(format!(
+            "the audit records do not have the root that the state has of them: {}",
+            tiles.suspect()
+        ));
     }
-    Ok(state)
+    tiles.finish()?;
+    Ok((state, tree))
+}
+
+/// The complete tiles of the audit log's tree, as start-up finds them.
+struct StoredTiles<'a> {
+    storage: &'a Storage,
+    /// Whether all of them were here once. A folder that an earlier version wrote has none, and one whose start was cut
+    /// short has some of them.
+    were_here: bool,
+    /// How many were not, and are now.
+    made: u64,
+    /// The records before this one have the hashes that the tiles have of them.
+    fit_to: u64,
+    /// The first tile that is another than the records make.
+    fault: Option<Tile>,
+}
+
+impl<'a> StoredTiles<'a> {
+    fn of(storage: &'a Storage) -> Result<Self, io::Error> {
+        let were_here = storage.meta(MetaKey::AuditTiles)?.is_some();
+        Ok(Self { storage, were_here, made: 0, fit_to: 0, fault: None })
+    }
+
+    /// Holds what is stored against the tile that the records make.
+    fn settle(&mut self, tile: Tile) -> Result<(), io::Error> {
+        let stored = self.storage.tile(tile.level, tile.index)?;
+        if stored.as_ref() != Some(&tile.bytes) {
+            if self.were_here {
+                self.fault.get_or_insert(tile);
+                return Ok(());
+            }
+            let mut batch = self.storage.batch();
+            batch.tile(tile.level, tile.index, &tile.bytes);
+            batch.commit()?;
+            self.made = self.made.saturating_add(1);
+        }
+        if self.fault.is_none() {
+            self.fit_to = tile.end;
+        }
+        Ok(())
+    }
+
+    /// Which records are not what they were, in a log that has not the root that it had.
+    fn suspect(&self) -> String {
+        let of_fault = self.fault.as_ref().and_then(|tile| {
+            let stored = self.storage.tile(tile.level, tile.index).ok()??;
+            let (made, stored) = (tile.bytes.chunks(HASH_BYTES), stored.chunks(HASH_BYTES));
+            let at = made.zip(stored).position(|(made, stored)| made != stored)?;
+            (tile.level == 0).then_some(tile.first().saturating_add(u64::try_from(at).ok()?))
+        });
+        match of_fault {
+            Some(sequence) => format!("record {sequence} is not the one that its tile has the hash of"),
+            None => format!("one from {} on was changed", self.fit_to),
+        }
+    }
+
+    /// The records are what the state has the root of. So are the tiles, or they are refused.
+    fn finish(self) -> Result<(), io::Error> {
+        if let Some(tile) = &self.fault {
+            let is_there = self.storage.tile(tile.level, tile.index)?.is_some();
+            return corrupt(format!(
+                "tile {} of level {} of the audit log's tree {}; it is of the records {} to {}, which are as they were",
+                tile.index,
+                tile.level,
+                if is_there { "was changed" } else { "is missing" },
+                tile.first(),
+                tile.end.saturating_sub(1)
+            ));
+        }
+        if self.were_here {
+            return Ok(());
+        }
+        if self.made > 0 {
+            tracing::info!(
+                tiles = self.made,
+                "the folder had no tiles of the audit log's tree, and has them now"
+            );
+        }
+        self.storage.put_meta(MetaKey::AuditTiles, &[])?;
+        Ok(self.storage.sync_blocking()?)
+    }
 }
 
 /// A snapshot is only put in place when the state it was made of is durable.

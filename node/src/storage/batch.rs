@@ -8,7 +8,7 @@ use super::{
     Storage,
     error::StorageError,
     identity::{self, Identity},
-    schema::{AUDIT, MetaKey, RAFT_LOG, RAFT_META, STATE, end_of, numbered, prefixed},
+    schema::{AUDIT, AUDIT_TILES, MetaKey, RAFT_LOG, RAFT_META, STATE, end_of, numbered, prefixed, tile_key},
 };
 
 /// A batch of writes, see [`Storage::batch`].
@@ -62,6 +62,12 @@ impl<'a> Batch<'a> {
     /// Puts an audit record that no state counts yet.
     pub(super) fn staged_record(&mut self, sequence: u64, bytes: &[u8]) {
         self.writes.put_cf(self.storage.family(AUDIT), numbered(self.storage.group, sequence), bytes);
+    }
+
+    /// Puts a complete tile of the audit log's tree.
+    pub fn tile(&mut self, level: u8, index: u64, bytes: &[u8]) {
+        let key = tile_key(self.storage.group, level, index);
+        self.writes.put_cf(self.storage.family(AUDIT_TILES), key, bytes);
     }
 
     /// Puts an entry of the Raft log.

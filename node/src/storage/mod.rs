@@ -19,6 +19,7 @@ mod room;
 mod schema;
 mod staging;
 mod syncer;
+mod tiles;
 
 use std::{
     fs, io,

@@ -18,12 +18,13 @@ pub(super) const RAFT_META: &str = "raft_meta";
 pub(super) const STATE: &str = "state";
 /// Audit records: group, then sequence (u64 big-endian).
 pub(super) const AUDIT: &str = "audit";
-
+/// Complete tiles of the audit log's tree: group, then level (u8), then index (u64 big-endian).
+pub(super) const AUDIT_TILES: &str = "audit_tiles";
 /// Summaries of blocks of the audit log: group, then block (u64 big-endian).
 pub(super) const AUDIT_INDEX: &str = "audit_index";
 
 /// All families.
-pub(super) const FAMILIES: [&str; 5] = [RAFT_LOG, RAFT_META, STATE, AUDIT, AUDIT_INDEX];
+pub(super) const FAMILIES: [&str; 6] = [RAFT_LOG, RAFT_META, STATE, AUDIT, AUDIT_TILES, AUDIT_INDEX];
 /// The families that every folder has had from its first day. The others are made where they are missing: what is in
 /// them is made of what is in these, and start-up notices when it was there and is gone.
 pub(super) const FIRST_FAMILIES: [&str; 4] = [RAFT_LOG, RAFT_META, STATE, AUDIT];
@@ -52,6 +53,8 @@ pub enum MetaKey {
     LastInstalled,
     /// Present while audit records of a snapshot are being written ahead of the state that counts them.
     AuditStaging,
+    /// Present once the folder has all complete tiles of its audit log: from then on one that is missing is damage.
+    AuditTiles,
 }
 
 impl MetaKey {
@@ -65,6 +68,7 @@ impl MetaKey {
             Self::Membership => "membership",
             Self::LastInstalled => "last_installed",
             Self::AuditStaging => "audit_staging",
+            Self::AuditTiles => "audit_tiles",
         }
     }
 
@@ -93,6 +97,15 @@ pub(super) fn numbered(group: u32, number: u64) -> [u8; 12] {
 pub(super) fn number_of(key: &[u8]) -> Option<u64> {
     let number: [u8; 8] = key.get(4..)?.try_into().ok()?;
     Some(u64::from_be_bytes(number))
+}
+
+/// The key of a tile of the audit log's tree.
+pub(super) fn tile_key(group: u32, level: u8, index: u64) -> [u8; 13] {
+    let mut bytes = [0; 13];
+    bytes[..4].copy_from_slice(&group.to_be_bytes());
+    bytes[4] = level;
+    bytes[5..].copy_from_slice(&index.to_be_bytes());
+    bytes
 }
 
 /// The first key after all keys of `group`.
@@ -151,6 +164,7 @@ mod tests {
         assert_eq!(numbered(1, 258), [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 2]);
         assert_eq!(number_of(&numbered(7, 99)), Some(99));
         assert_eq!(number_of(b"short"), None);
+        assert_eq!(tile_key(1, 2, 258), [0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 1, 2]);
         assert_eq!(prefixed(1, b"flag"), b"\x00\x00\x00\x01flag");
         assert_eq!(end_of(1), [0, 0, 0, 2]);
         let names = [
@@ -162,6 +176,7 @@ mod tests {
             (MetaKey::Membership, "membership"),
             (MetaKey::LastInstalled, "last_installed"),
             (MetaKey::AuditStaging, "audit_staging"),
+            (MetaKey::AuditTiles, "audit_tiles"),
         ];
         for (key, name) in names {
             assert_eq!(key.key(1), prefixed(1, name.as_bytes()));
