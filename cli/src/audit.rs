@@ -1,6 +1,8 @@
-//! `flagraft audit list`: who changed what, when and why.
+//! `flagraft audit ...`: who changed what, when and why; as a list, and as a file that proves itself.
 
 mod changes;
+mod export;
+mod verify;
 
 use std::collections::BTreeSet;
 
@@ -28,6 +30,10 @@ pub enum AuditCommand {
     /// Under a record stands what its operations changed of what evaluation goes by: what was there with `-`, what is there
     /// now with `+`. Conditions are written as in `rule put --when`. Of several operations each is named.
     List(ListArgs),
+    /// Write a stretch of the log, or what a filter leaves of it, to a file that proves itself
+    Export(Box<export::ExportArgs>),
+    /// Check an export with nothing but the file and the keys that you trust; exits with 8 if it is no good
+    Verify(verify::VerifyArgs),
 }
 
 /// Which records.
@@ -106,10 +112,15 @@ impl Filters {
 
 /// Runs a command on the audit log.
 pub async fn run(command: AuditCommand, global: &Global) -> Result<(), Failure> {
-    let AuditCommand::List(args) = command;
-    let session = global.management()?;
-    let records = newest(&session, &args.selection, args.limit).await?;
-    show(&session, &records, "no records")
+    match command {
+        AuditCommand::List(args) => {
+            let session = global.management()?;
+            let records = newest(&session, &args.selection, args.limit).await?;
+            show(&session, &records, "no records")
+        }
+        AuditCommand::Export(args) => export::run(*args, global).await,
+        AuditCommand::Verify(args) => verify::run(&args, global),
+    }
 }
 
 /// The newest records, the newest first, as they are stored.

@@ -28,6 +28,7 @@ mod rule;
 mod segment;
 mod serve;
 mod session;
+mod target;
 mod token;
 
 use std::process::ExitCode;

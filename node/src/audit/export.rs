@@ -1,180 +1,81 @@
-//! Exports: records, and the hashes of what is not in the file, so that whoever has the file alone can tell that the log
-//! which the cluster's nodes signed has exactly these records at these places.
-//!
-//! ```text
-//! {"flagraft_audit":1,"origin":..,"from":..,"to":..,"size":..,"filter":..,"exported_at_ms":..}
-//! a record, exactly as it is stored
-//! {"hashes":{"from":..,"leaves":".."}}           leaf hashes of the up to 256 records before it
-//! {"skipped":{"from":..,"to":..,"why":"..","hashes":[..]}}     roots of the perfect subtrees that cover a range
-//! {"checkpoint":"..","keys":[..],"records":..}
-//! ```
+//! Exports: a stretch of the audit log as a file that proves itself. What the file looks like is core's business; here is
+//! which records and which hashes go into it.
 
 use std::{
     io::{self, Write},
     ops::{ControlFlow, Range},
 };
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use flagraft_core::{
-    checkpoint::Origin,
+    audit_file::{Format, Header, Why, Writer},
     merkle::{Hash, cover},
+    note::{Note, VerifierKey},
     record::row_leaf_hash,
 };
-use serde::{Deserialize, Serialize};
 
-use super::{BLOCK, Filter, Search, csv, filter::Stated, tree::Tree};
+use super::{BLOCK, Filter, Search, tree::Tree};
 use crate::storage::{Storage, StorageError};
 
-/// The version of the format.
-const VERSION: u32 = 1;
-
-/// How an export is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Format {
-    /// A line of JSON each.
-    #[default]
-    Ndjson,
-    /// Records as rows of CSV, all else as comments.
-    Csv,
-}
+/// Bytes that are gathered before they are handed on.
+const GATHERED_BYTES: usize = 64 * 1024;
 
 /// What an export is of.
 #[derive(Clone, Debug)]
 pub(crate) struct Export {
-    /// The log.
-    pub(crate) origin: Origin,
-    /// The sequences that were asked for.
-    pub(crate) range: Range<u64>,
-    /// How many records the log has that is proved, those of `range` among them.
-    pub(crate) size: u64,
-    /// Which records of the range.
-    pub(crate) filter: Filter,
+    /// What it says of itself. Its size is that of the checkpoint, and the log has that many records.
+    pub(crate) header: Header,
     /// How it is written.
     pub(crate) format: Format,
-    /// When it was asked for, in milliseconds since 1970 UTC.
-    pub(crate) exported_at_ms: i64,
-    /// The signed checkpoint of that size; none where the caller wants none.
-    pub(crate) checkpoint: Option<String>,
-    /// The public keys that the nodes are known to sign with. Whom to trust the reader has to know from elsewhere.
-    pub(crate) keys: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct Header {
-    flagraft_audit: u32,
-    origin: String,
-    from: u64,
-    to: u64,
-    size: u64,
-    filter: Option<Stated>,
-    exported_at_ms: i64,
-}
-
-#[derive(Serialize)]
-struct HashesLine {
-    hashes: Hashes,
-}
-
-#[derive(Serialize)]
-struct Hashes {
-    from: u64,
-    leaves: String,
-}
-
-#[derive(Serialize)]
-struct SkippedLine {
-    skipped: Skipped,
-}
-
-#[derive(Serialize)]
-struct Skipped {
-    from: u64,
-    to: u64,
-    why: Why,
-    hashes: Vec<String>,
-}
-
-/// Why records are not in the file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Why {
-    /// They are not of the range.
-    Range,
-    /// They are not asked for, or not for the caller to see.
-    Filter,
-    /// Retention removed them.
-    Removed,
-}
-
-#[derive(Serialize)]
-struct Trailer<'a> {
-    checkpoint: Option<&'a str>,
-    keys: &'a [String],
-    records: u64,
+    /// Which records of the range.
+    pub(crate) filter: Filter,
+    /// The checkpoint.
+    pub(crate) checkpoint: Note,
+    /// The keys that the nodes are known to sign with.
+    pub(crate) keys: Vec<VerifierKey>,
 }
 
 /// Writes an export. Records that a published state counts stay what they are however long this takes. This blocks.
 ///
 /// # Errors
-/// When the disk fails, or `to` does.
+/// When the disk fails, a record on it is not the one that the tree was made of, or `to` fails.
 pub(crate) fn write(export: &Export, storage: &Storage, to: &mut impl Write) -> io::Result<()> {
-    let mut writer = Writer {
-        to,
-        format: export.format,
-        tree: Tree::new(storage, export.size),
-        line: Vec::new(),
-        records: 0,
-        run: Run { from: 0, leaves: Vec::new() },
-        skipping: None,
-    };
-    writer.header(export)?;
-    let Range { start, end } = export.range;
-    writer.skip(0..start, Why::Range)?;
-    let search = Search::new(storage, &export.filter);
-    let mut next = start;
-    while next < end {
+    let Export { header, format, filter, checkpoint, keys } = export;
+    let mut out = Vec::with_capacity(2 * GATHERED_BYTES);
+    let file = Writer::begin(*format, header, &mut out);
+    let mut exporter = Exporter { to, out, file, tree: Tree::new(storage, header.size), skipping: None };
+    exporter.skip(0..header.from, Why::Range)?;
+    let mut search = Search::new(storage, filter, header.size);
+    let mut next = header.from;
+    while next < header.to {
         let block = next / BLOCK;
-        let part = next..end.min((block + 1).saturating_mul(BLOCK));
+        let part = next..header.to.min((block + 1).saturating_mul(BLOCK));
         next = part.end;
-        if !export.filter.is_open() && !search.may_hold(block)? {
-            writer.skip(part, Why::Filter)?;
-            continue;
+        if !filter.is_open() && !search.may_hold(block)? {
+            exporter.skip(part, Why::Filter)?;
+        } else {
+            exporter.block(block, part, storage, filter)?;
         }
-        writer.block(block, part, storage, &export.filter)?;
     }
-    writer.skip(end..export.size, Why::Range)?;
-    writer.trailer(export)
+    exporter.skip(header.to..header.size, Why::Range)?;
+    exporter.end_skip()?;
+    let Exporter { to, mut out, file, .. } = exporter;
+    file.finish(checkpoint, keys, &mut out);
+    to.write_all(&out)
 }
 
-struct Writer<'a, W> {
+struct Exporter<'a, W> {
     to: &'a mut W,
-    format: Format,
+    out: Vec<u8>,
+    file: Writer,
     tree: Tree<'a>,
-    line: Vec<u8>,
-    records: u64,
-    run: Run,
-    /// What is being skipped.
+    /// What is being left out, until it is known where that ends.
     skipping: Option<(Range<u64>, Why)>,
 }
 
-/// Records whose hashes are to be told.
-struct Run {
-    from: u64,
-    leaves: Vec<u8>,
-}
-
-impl<W: Write> Writer<'_, W> {
+impl<W: Write> Exporter<'_, W> {
     /// A part of a block, record by record.
     fn block(&mut self, block: u64, part: Range<u64>, storage: &Storage, filter: &Filter) -> io::Result<()> {
-        // The hashes that the tree was made of, rather than of what the disk has now: so a record that was altered there
-        // is the one that is named.
         let leaves = self.tree.leaves_of_block(block)?;
-        let leaf = |sequence: u64, row: &[u8]| -> Option<Hash> {
-            let Some(leaves) = &leaves else { return row_leaf_hash(row) };
-            let at = usize::try_from(sequence % BLOCK).ok()? * size_of::<Hash>();
-            leaves.get(at..at + size_of::<Hash>())?.try_into().ok()
-        };
         let mut next = part.start;
         storage.scan_audit::<io::Error>(part.start, |sequence, row| {
             if sequence >= part.end {
@@ -184,10 +85,14 @@ impl<W: Write> Writer<'_, W> {
             if !row.starts_with(b"{") {
                 self.skip(sequence..next, Why::Removed)?;
             } else if filter.takes(row) {
-                let leaf = leaf(sequence, row);
-                let leaf = leaf
-                    .ok_or_else(|| StorageError::corrupt(format!("audit record {sequence} has no hash")))?;
-                self.record(sequence, row, &leaf)?;
+                // The file would be refused at its end, with nothing to say which record is at fault.
+                if leaves.as_ref().is_some_and(|leaves| leaf(leaves, sequence) != row_leaf_hash(row)) {
+                    let why = format!("audit record {sequence} is not the one that the tree was made of");
+                    return Err(StorageError::corrupt(why).into());
+                }
+                self.end_skip()?;
+                self.file.record(row, &mut self.out);
+                self.hand_on()?;
             } else {
                 self.skip(sequence..next, Why::Filter)?;
             }
@@ -200,55 +105,10 @@ impl<W: Write> Writer<'_, W> {
         Ok(())
     }
 
-    fn header(&mut self, export: &Export) -> io::Result<()> {
-        self.json(&Header {
-            flagraft_audit: VERSION,
-            origin: export.origin.to_string(),
-            from: export.range.start,
-            to: export.range.end,
-            size: export.size,
-            filter: export.filter.stated(),
-            exported_at_ms: export.exported_at_ms,
-        })?;
-        match self.format {
-            Format::Ndjson => Ok(()),
-            Format::Csv => self.to.write_all(csv::NAMES.as_bytes()),
-        }
-    }
-
-    fn record(&mut self, sequence: u64, row: &[u8], leaf: &Hash) -> io::Result<()> {
-        self.end_skip()?;
-        if self.run.leaves.is_empty() {
-            self.run.from = sequence;
-        }
-        self.run.leaves.extend_from_slice(leaf);
-        self.records += 1;
-        match self.format {
-            Format::Ndjson => self.to.write_all(row)?,
-            Format::Csv => {
-                self.line.clear();
-                csv::row(row, &mut self.line);
-                self.to.write_all(&self.line)?;
-            }
-        }
-        self.to.write_all(b"\n")?;
-        if (sequence + 1).is_multiple_of(BLOCK) { self.end_run() } else { Ok(()) }
-    }
-
-    fn end_run(&mut self) -> io::Result<()> {
-        if self.run.leaves.is_empty() {
-            return Ok(());
-        }
-        let leaves = STANDARD.encode(&self.run.leaves);
-        self.run.leaves.clear();
-        self.json(&HashesLine { hashes: Hashes { from: self.run.from, leaves } })
-    }
-
     fn skip(&mut self, range: Range<u64>, why: Why) -> io::Result<()> {
         if range.is_empty() {
             return Ok(());
         }
-        self.end_run()?;
         match &mut self.skipping {
             Some((skipping, same)) if *same == why => skipping.end = range.end,
             _ => {
@@ -260,28 +120,25 @@ impl<W: Write> Writer<'_, W> {
     }
 
     fn end_skip(&mut self) -> io::Result<()> {
-        let Some((Range { start: from, end: to }, why)) = self.skipping.take() else { return Ok(()) };
-        let hashes =
-            cover(from..to).map(|(level, index)| self.tree.subtree(level, index).map(|h| STANDARD.encode(h)));
-        let hashes = hashes.collect::<Result<_, StorageError>>()?;
-        self.json(&SkippedLine { skipped: Skipped { from, to, why, hashes } })
+        let Some((range, why)) = self.skipping.take() else { return Ok(()) };
+        let to = range.end;
+        let hashes = cover(range).map(|(level, index)| self.tree.subtree(level, index));
+        let hashes = hashes.collect::<Result<Vec<Hash>, StorageError>>()?;
+        self.file.skip(to, why, &hashes, &mut self.out);
+        self.hand_on()
     }
 
-    fn trailer(&mut self, export: &Export) -> io::Result<()> {
-        self.end_run()?;
-        self.end_skip()?;
-        let Export { checkpoint, keys, .. } = export;
-        self.json(&Trailer { checkpoint: checkpoint.as_deref(), keys, records: self.records })
-    }
-
-    /// A line that is no record.
-    fn json(&mut self, line: &impl Serialize) -> io::Result<()> {
-        if self.format == Format::Csv {
-            self.to.write_all(csv::COMMENT)?;
+    fn hand_on(&mut self) -> io::Result<()> {
+        if self.out.len() >= GATHERED_BYTES {
+            self.to.write_all(&self.out)?;
+            self.out.clear();
         }
-        self.line.clear();
-        serde_json::to_writer(&mut self.line, line)?;
-        self.line.push(b'\n');
-        self.to.write_all(&self.line)
+        Ok(())
     }
+}
+
+/// The hash of a record, from those of its block.
+fn leaf(leaves: &[u8], sequence: u64) -> Option<Hash> {
+    let place = usize::try_from(sequence % BLOCK).ok()?;
+    leaves.as_chunks().0.get(place).copied()
 }

@@ -1,6 +1,6 @@
 //! What records have to be about.
 
-use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::term::{Term, Told};
 
@@ -13,12 +13,6 @@ pub(crate) struct Filter {
 /// The hashes of a filter's terms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Wanted(pub(super) Vec<Vec<u32>>);
-
-/// A filter in words: of each group a record has at least one term.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Stated {
-    all_of: Vec<Vec<String>>,
-}
 
 impl Filter {
     /// The filter that also asks for at least one of these terms.
@@ -47,11 +41,12 @@ impl Filter {
         read.is_some() && missing.is_empty()
     }
 
-    /// What it asks for, as an export states it; `None` where it asks for nothing.
-    pub(super) fn stated(&self) -> Option<Stated> {
-        let texts =
-            |group: &Vec<Term<String>>| group.iter().map(|term| term.borrowed().to_string()).collect();
-        (!self.is_open()).then(|| Stated { all_of: self.groups.iter().map(texts).collect() })
+    /// What it asks for, as an export states it: of each of `all_of` a record is about one term at least. `None` where it
+    /// asks for nothing.
+    pub(crate) fn stated(&self) -> Option<Map<String, Value>> {
+        let text = |term: &Term<String>| Value::String(term.borrowed().to_string());
+        let groups = self.groups.iter().map(|group| group.iter().map(text).collect()).collect();
+        (!self.is_open()).then(|| Map::from_iter([("all_of".to_owned(), Value::Array(groups))]))
     }
 
     pub(super) fn wanted(&self) -> Wanted {

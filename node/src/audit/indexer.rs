@@ -2,7 +2,7 @@
 
 use std::{ops::Range, sync::Arc};
 
-use super::{BLOCK, summary::Summary};
+use super::{BLOCK, summary::Summary, tree::Tree};
 use crate::{
     raft::Replica,
     storage::{Storage, StorageError},
@@ -43,14 +43,15 @@ impl Indexer {
     }
 }
 
-/// Makes the summaries of these blocks where there is none. This blocks.
+/// Makes the summaries of these complete blocks, where there is none that is surely theirs. This blocks.
 ///
 /// # Errors
 /// When the database fails.
 pub(super) fn summarize(storage: &Storage, blocks: Range<u64>) -> Result<(), StorageError> {
+    let mut tree = Tree::new(storage, blocks.end.saturating_mul(BLOCK));
     for block in blocks {
-        let kept = storage.audit_summary(block)?;
-        if kept.and_then(|bytes| Summary::decode(&bytes)).is_some() {
+        let kept = storage.audit_summary(block)?.and_then(|bytes| Summary::decode(&bytes));
+        if kept.is_some_and(|summary| tree.root_of_block(block).is_ok_and(|root| root == Some(summary.root))) {
             continue;
         }
         let rows = storage.audit_range(block * BLOCK, usize::try_from(BLOCK).unwrap_or(usize::MAX))?;

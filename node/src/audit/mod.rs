@@ -7,7 +7,6 @@
 //!
 //! An export ([`export`]) is a stretch of the log with what proves it: see docs/audit.md.
 
-pub mod csv;
 mod export;
 mod filter;
 mod indexer;
@@ -17,11 +16,12 @@ mod term;
 mod tree;
 
 pub(crate) use self::{
-    export::{Export, Format, write},
+    export::{Export, write},
     filter::Filter,
     indexer::Indexer,
-    search::{Budget, Found, Order, Search, first_since},
+    search::{Budget, Found, Order, Search, first_since, last_time},
     term::Term,
+    tree::Tree,
 };
 
 /// Records of a block: as many as a tile of the tree has hashes.

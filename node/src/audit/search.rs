@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use super::{BLOCK, Filter, filter::Wanted, summary::Summary, term::Told};
+use super::{BLOCK, Filter, filter::Wanted, summary::Summary, term::Told, tree::Tree};
 use crate::storage::{Storage, StorageError};
 
 /// From which end records are looked for.
@@ -48,19 +48,21 @@ pub(crate) struct Search<'a> {
     storage: &'a Storage,
     filter: &'a Filter,
     wanted: Wanted,
+    tree: Tree<'a>,
 }
 
 impl<'a> Search<'a> {
-    pub(crate) fn new(storage: &'a Storage, filter: &'a Filter) -> Self {
-        Self { storage, filter, wanted: filter.wanted() }
+    /// Of a log of `size` records, all of them counted by a published state.
+    pub(crate) fn new(storage: &'a Storage, filter: &'a Filter, size: u64) -> Self {
+        Self { storage, filter, wanted: filter.wanted(), tree: Tree::new(storage, size) }
     }
 
-    /// At most `limit` of the records of `range`, which are all counted by a published state. This blocks.
+    /// At most `limit` of the records of `range`. This blocks.
     ///
     /// # Errors
     /// When the database fails, or the log has a gap.
     pub(crate) fn find(
-        &self,
+        mut self,
         range: Range<u64>,
         order: Order,
         limit: usize,
@@ -116,11 +118,13 @@ impl<'a> Search<'a> {
     }
 
     /// Whether a block may have a record that is wanted. One without a summary that is surely its own may.
-    pub(crate) fn may_hold(&self, block: u64) -> Result<bool, StorageError> {
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) fn may_hold(&mut self, block: u64) -> Result<bool, StorageError> {
         let kept = self.storage.audit_summary(block)?;
-        Ok(kept
-            .and_then(|bytes| Summary::decode(&bytes))
-            .is_none_or(|summary| summary.may_hold(&self.wanted)))
+        let Some(summary) = kept.and_then(|bytes| Summary::decode(&bytes)) else { return Ok(true) };
+        Ok(summary.may_hold(&self.wanted) || self.tree.root_of_block(block)? != Some(summary.root))
     }
 
     /// The sequences of this part of a block that are wanted.
@@ -171,4 +175,18 @@ pub(crate) fn first_since(storage: &Storage, range: Range<u64>, time_ms: i64) ->
         }
     }
     Ok(start)
+}
+
+/// The record time of the last of the first `size` records that has one; 0 where none has. This blocks.
+///
+/// # Errors
+/// When the database fails.
+pub(crate) fn last_time(storage: &Storage, size: u64) -> Result<i64, StorageError> {
+    for sequence in (0..size).rev() {
+        let rows = storage.audit_range(sequence, 1)?;
+        if let Some(told) = rows.first().and_then(|row| Told::read(&row.bytes)) {
+            return Ok(told.time_ms);
+        }
+    }
+    Ok(0)
 }

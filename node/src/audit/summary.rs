@@ -9,7 +9,10 @@
 
 use std::collections::BTreeSet;
 
-use flagraft_core::merkle::{Frontier, Hash};
+use flagraft_core::{
+    merkle::{Frontier, Hash},
+    record::row_leaf_hash,
+};
 
 use super::{filter::Wanted, term::Told};
 
@@ -33,7 +36,11 @@ impl Summary {
         let mut tree = Frontier::default();
         let mut terms = BTreeSet::new();
         for row in rows {
-            tree.push(row);
+            tree.push_hash(row_leaf_hash(row)?);
+            // Of a record that was removed nothing is left to be found.
+            if !row.starts_with(b"{") {
+                continue;
+            }
             Told::read(row)?.terms(true, |term| {
                 terms.insert(term.hash());
             })?;

@@ -47,6 +47,17 @@ impl<'a> Tree<'a> {
         })
     }
 
+    /// The root of a block, if it is complete.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(super) fn root_of_block(&mut self, block: u64) -> Result<Option<Hash>, StorageError> {
+        match (Tile { level: 0, index: block }).is_complete_in(self.size) {
+            true => self.subtree(tile::LEVELS, block).map(Some),
+            false => Ok(None),
+        }
+    }
+
     /// The leaf hashes of a block, if it is complete.
     ///
     /// # Errors

@@ -2,15 +2,22 @@
 
 use std::{ops::Range, sync::Arc, time::Duration};
 
-use flagraft_core::state::State;
+use flagraft_core::{
+    checkpoint::{Checkpoint, Origin},
+    merkle::root_at,
+    note::Note,
+};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Node;
 use crate::{
-    audit::{Budget, Export, Filter, Found, Order, Search, first_since, write},
+    audit::{Budget, Export, Filter, Found, Order, Search, Tree, first_since, last_time, write},
     pieces::{PieceStream, Pieces},
     storage::{AuditRow, Storage, StorageError},
 };
+
+/// Between two looks whether a checkpoint has come.
+const CHECKPOINT_PAUSE: Duration = Duration::from_millis(20);
 
 /// Records of one page of the audit log, at most.
 pub const AUDIT_PAGE_MAX: usize = 1_000;
@@ -39,19 +46,20 @@ impl Node {
         self.with_storage(move |storage| storage.audit_rows(&sequences)).await
     }
 
-    /// At most `limit` of the records of `range`, which are all counted by a published state, that are asked for.
+    /// At most `limit` of the records of `range` that are asked for, in a log of which a published state counts `size`.
     ///
     /// # Errors
     /// When the disk fails.
     pub(crate) async fn find_audit_records(
         &self,
         filter: Filter,
+        size: u64,
         range: Range<u64>,
         order: Order,
         limit: usize,
         budget: Budget,
     ) -> Result<Found, StorageError> {
-        self.with_storage(move |storage| Search::new(storage, &filter).find(range, order, limit, budget))
+        self.with_storage(move |storage| Search::new(storage, &filter, size).find(range, order, limit, budget))
             .await
     }
 
@@ -79,17 +87,35 @@ impl Node {
         PieceStream::start("an export of the audit log", stall, stop, permit, make)
     }
 
-    /// The signed checkpoint of a log of at least `size` records, and the size that it is of. Waits for it, but not for long.
-    ///
-    /// # Errors
-    /// Why there is none.
-    pub(crate) async fn checkpoint_of(&self, size: u64, _within: Duration) -> Result<(u64, String), String> {
-        Err(format!("no checkpoint of the audit log's first {size} records is signed yet"))
+    /// The newest checkpoint that a majority of the nodes signed, once it is of at least `size` records; waits for it, but
+    /// not for long. `None`: there is none. It is never of more records than are published here.
+    pub(crate) async fn checkpoint_of(&self, size: u64, within: Duration) -> Option<Arc<SignedCheckpoint>> {
+        let covering = async {
+            loop {
+                let published = self.published().state.sequence();
+                let newest = self.checkpoint().map(|newest| (newest.checkpoint.size, newest));
+                if let Some((of, newest)) = newest
+                    && (size..=published).contains(&of)
+                {
+                    return newest;
+                }
+                tokio::time::sleep(CHECKPOINT_PAUSE).await;
+            }
+        };
+        tokio::time::timeout(within, covering).await.ok()
     }
 
-    /// The public keys that members sign checkpoints with, in their text form.
-    pub(crate) fn audit_keys(&self, _state: &State) -> Vec<String> {
-        Vec::new()
+    /// What this node's own log is up to `size`, which a published state counts: a checkpoint that nobody has signed.
+    ///
+    /// # Errors
+    /// When the disk fails, or there is no such log.
+    pub(crate) async fn unsigned_checkpoint(&self, origin: Origin, size: u64) -> Result<Note, StorageError> {
+        let made = self.with_storage(move |storage| {
+            let mut tree = Tree::new(storage, size);
+            let root = root_at(size, |level, index| tree.subtree(level, index))?;
+            Ok(Checkpoint { origin, size, root, time_ms: last_time(storage, size)? })
+        });
+        Note::new(made.await?.to_string()).map_err(|error| StorageError::corrupt(error.to_string()))
     }
 
     /// The disk, to be looked at by tests.
@@ -106,5 +132,16 @@ impl Node {
         let storage = Arc::clone(&self.storage);
         let read = tokio::task::spawn_blocking(move || read(&storage));
         read.await.map_err(|error| StorageError::Failed(error.to_string()))?
+    }
+}
+
+/// SHIM
+pub struct SignedCheckpoint {
+    pub note: Note,
+    pub checkpoint: Checkpoint,
+}
+impl Node {
+    fn checkpoint(&self) -> Option<Arc<SignedCheckpoint>> {
+        None
     }
 }

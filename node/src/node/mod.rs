@@ -32,7 +32,7 @@ use tokio::{
 };
 
 pub use self::{
-    audit::AUDIT_PAGE_MAX,
+    audit::{AUDIT_PAGE_MAX, SignedCheckpoint},
     cluster::{
         AuditStatus, ClusterMember, ClusterStatus, InvitationStatus, MemberAim, MemberState, MembershipStatus,
     },

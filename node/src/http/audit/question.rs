@@ -194,6 +194,11 @@ impl Question {
         }
     }
 
+    /// Whether it is said where what is asked for ends.
+    pub(super) fn has_end(&self) -> bool {
+        self.to.is_some() || self.until_ms.is_some()
+    }
+
     /// The sequences that are asked for, of a log of `size` records.
     pub(super) async fn range(&self, app: &App, size: u64) -> Result<Range<u64>, ApiError> {
         let end = self.to.map_or(size, |to| to.min(size));
