@@ -54,6 +54,7 @@ pub mod state;
 pub mod token;
 
 // How it is told apart and proved.
+pub mod audit_file;
 pub mod checkpoint;
 pub mod digest;
 pub mod identity;

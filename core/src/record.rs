@@ -3,6 +3,8 @@
 //! There is one writer, [`Record::to_bytes`], called once, in `apply`. Every hash is over exactly those bytes, so
 //! the order of the fields below is part of the format: it never changes, and new fields need a new version.
 
+mod link;
+
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
@@ -19,11 +21,13 @@ use crate::{
     rejection::Rejection,
 };
 
+pub use self::link::{Broken, Chain, Link};
+
 /// The version of [`Record`]'s format.
 pub const RECORD_VERSION: u32 = 1;
 
 /// What kind of entry a record is of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RecordKind {
     /// A change that was accepted, or that changed nothing.

@@ -101,10 +101,10 @@ pub fn subtree_root<E>(
     leaves: &mut impl FnMut(Range<u64>) -> Result<Vec<Hash>, E>,
 ) -> Result<Option<Hash>, E> {
     let start = shifted(index, u32::from(level));
-    let end = start.saturating_add(shifted(1, u32::from(level)));
-    if start >= end || end > size || start.checked_shr(u32::from(level)) != Some(index) {
+    let fits = start.checked_shr(u32::from(level)) == Some(index);
+    let Some(end) = start.checked_add(shifted(1, u32::from(level))).filter(|end| fits && *end <= size) else {
         return Ok(None);
-    }
+    };
     // The tile in which it is one hash or few, else the 2, 4, .. 128 tiles that are under it.
     let height = u32::from(level % LEVELS);
     let holder = Tile { level: level / LEVELS, index: index >> u32::from(LEVELS).saturating_sub(height) };

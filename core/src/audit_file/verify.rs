@@ -1,0 +1,646 @@
+//! Verifies a file, line by line.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    BLOCK_RECORDS, FORMAT, Fault, Format, Header, LINE_BYTES_MAX, Why, Witnessed, WitnessedError,
+    block::{self, Seen, Suspect},
+    csv,
+    line::{HashesLine, Kind, SkippedLine, Trailer, decode_hash, decode_hashes},
+};
+use crate::{
+    checkpoint::{Checkpoint, Origin},
+    merkle::{Frontier, Hash, cover, empty_root, leaf_hash},
+    note::{Note, TrustedKeys, VerifierKey},
+    record::{Chain, Link, RecordKind},
+};
+
+/// Records held at once. A block has 256; more come together only where the line between two blocks is gone.
+const RUN_MAX: usize = 1_024;
+
+/// What a file that is good holds.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Summary {
+    /// The log.
+    #[serde(serialize_with = "as_text")]
+    pub origin: Origin,
+    /// The first record that was asked for.
+    pub from: u64,
+    /// The one behind the last that was asked for.
+    pub to: u64,
+    /// By what records were chosen. The exporter's own words.
+    pub filter: Option<Map<String, Value>>,
+    /// When the file was made, in milliseconds since 1970 UTC. The exporter's own words.
+    pub exported_at_ms: i64,
+    /// The size of the log that is proved.
+    pub size: u64,
+    /// Its root.
+    #[serde(with = "crate::hexadecimal")]
+    pub root: Hash,
+    /// The record time of its last record, in milliseconds since 1970 UTC.
+    pub time_ms: i64,
+    /// How many records are in the file.
+    pub records: u64,
+    /// How many of each kind.
+    pub kinds: BTreeMap<RecordKind, u64>,
+    /// The record times of the first and the last of them.
+    pub times_ms: Option<(i64, i64)>,
+    /// Records that are accounted for but not in the file, by the reason for it.
+    pub skipped: Skipped,
+    /// The names of the trusted keys that signed.
+    pub signers: Vec<String>,
+    /// How many of them had to.
+    pub quorum: usize,
+    /// The names under other signatures, of keys that are not trusted: they count for nothing.
+    pub unknown_signers: Vec<String>,
+    /// The sizes of the checkpoints that were seen before and that the log agrees with.
+    pub witnessed: Vec<u64>,
+}
+
+/// How many records are not in the file, and why.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Skipped {
+    /// They are not of the range that was asked for.
+    pub range: u64,
+    /// They are not what was asked for.
+    pub filter: u64,
+    /// Retention removed them.
+    pub removed: u64,
+}
+
+/// Nobody is trusted, so nothing could ever be verified: there are no keys, or the quorum is 0 or more than there are keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoTrust {
+    /// How many keys there are.
+    pub keys: usize,
+}
+
+impl fmt::Display for NoTrust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.keys {
+            0 => f.write_str(
+                "no key is trusted, so nothing can be verified; name the keys of the cluster's nodes",
+            ),
+            keys => write!(f, "{keys} keys are trusted, so the quorum is a number from 1 to {keys}"),
+        }
+    }
+}
+
+impl std::error::Error for NoTrust {}
+
+/// Verifies a file of any length in little memory: that of a block's hashes, and of the longest line.
+///
+/// The first fault is the one that counts. Some are only known for what they are at the end, so a file is good when
+/// [`finish`](Self::finish) says so, and not before.
+pub struct Verifier {
+    trusted: TrustedKeys,
+    quorum: usize,
+    /// Checkpoints seen before, by size, each with the root that this log has at its size.
+    witnessed: Vec<(Witnessed, Option<Hash>)>,
+    /// The smallest of their sizes that is still to come.
+    next_witnessed: Option<u64>,
+
+    line: u64,
+    /// Whether the last line has no end.
+    cut: bool,
+    opened: Option<Opened>,
+    end: Option<End>,
+
+    /// The leaf that comes next.
+    next: u64,
+    run: Vec<Seen>,
+    tree: Frontier,
+    suspect: Option<Suspect>,
+    chain: Chain,
+    sha256: Sha256,
+
+    records: u64,
+    kinds: BTreeMap<RecordKind, u64>,
+    times_ms: Option<(i64, i64)>,
+    skipped: Skipped,
+}
+
+/// What the beginning of a file says.
+struct Opened {
+    header: Header,
+    format: Format,
+    /// Whether the names of the columns come next.
+    columns_next: bool,
+}
+
+/// What the end of a file says.
+struct End {
+    checkpoint: String,
+    records: u64,
+    /// Whether the lines that are no records are those that were written.
+    unaltered: bool,
+}
+
+impl Verifier {
+    /// A verifier that believes these keys: `quorum` of them must have signed, without a number more than half.
+    ///
+    /// # Errors
+    /// When there is nobody to believe.
+    pub fn new(trusted: TrustedKeys, quorum: Option<usize>) -> Result<Self, NoTrust> {
+        let keys = trusted.keys().len();
+        let quorum = quorum.unwrap_or_else(|| trusted.majority());
+        if quorum == 0 || quorum > keys {
+            return Err(NoTrust { keys });
+        }
+        Ok(Self {
+            trusted,
+            quorum,
+            witnessed: Vec::new(),
+            next_witnessed: None,
+            line: 0,
+            cut: false,
+            opened: None,
+            end: None,
+            next: 0,
+            run: Vec::new(),
+            tree: Frontier::default(),
+            suspect: None,
+            chain: Chain::new(0),
+            sha256: Sha256::new(),
+            records: 0,
+            kinds: BTreeMap::new(),
+            times_ms: None,
+            skipped: Skipped::default(),
+        })
+    }
+
+    /// The log must also be the one of a checkpoint that was seen before. To be said before the first line.
+    ///
+    /// # Errors
+    /// When no trusted key signed that checkpoint.
+    pub fn witnessed(mut self, seen: Witnessed) -> Result<Self, WitnessedError> {
+        seen.check_signed(&self.trusted)?;
+        let root = (seen.checkpoint().size == 0).then(empty_root);
+        self.witnessed.push((seen, root));
+        self.await_witnessed();
+        Ok(self)
+    }
+
+    /// Takes the next line, with its end.
+    ///
+    /// # Errors
+    /// When the file is not good, whatever follows.
+    pub fn line(&mut self, line: &[u8]) -> Result<(), Fault> {
+        self.line = self.line.saturating_add(1);
+        self.take(line).map_err(|fault| self.first(fault))
+    }
+
+    /// The file has ended: says what it holds.
+    ///
+    /// # Errors
+    /// When the file is not good.
+    pub fn finish(mut self) -> Result<Summary, Fault> {
+        self.judge().map_err(|fault| self.first(fault))
+    }
+
+    /// The fault that was found before this one, if there was one.
+    fn first(&mut self, fault: Fault) -> Fault {
+        match (&fault, self.suspect.take()) {
+            // That one is what the earlier one turned out to be.
+            (Fault::Hashes { .. }, _) | (_, None) => fault,
+            (_, Some(suspect)) => suspect.fault,
+        }
+    }
+
+    fn take(&mut self, line: &[u8]) -> Result<(), Fault> {
+        if line.len() > LINE_BYTES_MAX {
+            return Err(self.malformed("it is longer than any line of an export"));
+        }
+        if self.end.is_some() {
+            return Err(Fault::AfterEnd { line: self.line });
+        }
+        let Some(content) = line.strip_suffix(b"\n") else {
+            self.cut = true;
+            return if self.line == 1 { Err(Fault::NotAnExport) } else { Ok(()) };
+        };
+        let Some(opened) = &mut self.opened else { return self.open(content, line) };
+        let format = opened.format;
+        if opened.columns_next {
+            opened.columns_next = false;
+            self.sha256.update(line);
+            return if line == csv::COLUMNS.as_bytes() {
+                Ok(())
+            } else {
+                Err(self.malformed("it does not name the columns of an export"))
+            };
+        }
+        match format {
+            Format::Ndjson => self.json(content, line),
+            Format::Csv => match content.strip_suffix(b"\r") {
+                None => {
+                    self.record(content, false);
+                    Ok(())
+                }
+                Some(content) => match content.strip_prefix(b"#") {
+                    Some(json) => self.json(json, line),
+                    None => {
+                        self.row(content);
+                        Ok(())
+                    }
+                },
+            },
+        }?;
+        if self.run.len() > RUN_MAX { Err(self.no_hashes()) } else { Ok(()) }
+    }
+
+    /// The first line.
+    fn open(&mut self, content: &[u8], line: &[u8]) -> Result<(), Fault> {
+        /// What every version of the format begins with.
+        #[derive(Deserialize)]
+        struct AnyFormat {
+            flagraft_audit: u64,
+        }
+        let (format, json) = match content.strip_prefix(b"#") {
+            Some(rest) => (Format::Csv, rest.strip_suffix(b"\r").ok_or(Fault::NotAnExport)?),
+            None => (Format::Ndjson, content),
+        };
+        if json.ends_with(b"\r") {
+            return Err(self.malformed(
+                "its lines end as those of a text on Windows; verify the file as it was exported",
+            ));
+        }
+        let stated: AnyFormat = serde_json::from_slice(json).map_err(|_| Fault::NotAnExport)?;
+        if stated.flagraft_audit != u64::from(FORMAT) {
+            return Err(Fault::TooNew(stated.flagraft_audit));
+        }
+        let header: Header = serde_json::from_slice(json).map_err(|_| Fault::NotAnExport)?;
+        if header.from > header.to || header.to > header.size {
+            return Err(self.malformed("its range is not one within the log"));
+        }
+        self.chain = Chain::new(header.origin.group);
+        self.opened = Some(Opened { header, format, columns_next: format == Format::Csv });
+        self.sha256.update(line);
+        Ok(())
+    }
+
+    /// A line of JSON.
+    fn json(&mut self, json: &[u8], line: &[u8]) -> Result<(), Fault> {
+        let kind = Kind::of(json);
+        if matches!(kind, Kind::Hashes | Kind::Skipped | Kind::Header) {
+            self.sha256.update(line);
+        }
+        match kind {
+            Kind::Other => {
+                self.record(json, true);
+                Ok(())
+            }
+            Kind::Hashes => self.hashes(json),
+            Kind::Skipped => self.skipped(json),
+            Kind::Trailer => self.trailer(json),
+            Kind::Header => Err(self.malformed("the first line is there a second time")),
+        }
+    }
+
+    /// A row of a table, without its end.
+    fn row(&mut self, row: &[u8]) {
+        let text = str::from_utf8(row).ok();
+        match text.and_then(|text| Some((text, csv::record(text)?))) {
+            Some((text, json)) => {
+                let columns = csv::row(&json).strip_suffix("\r\n") == Some(text);
+                self.record(json.as_bytes(), columns);
+            }
+            None => self.record(row, false),
+        }
+    }
+
+    fn record(&mut self, json: &[u8], columns: bool) {
+        let link = Link::read(json);
+        self.run.push(Seen { hash: leaf_hash(json), line: self.line, link, columns });
+    }
+
+    fn hashes(&mut self, json: &[u8]) -> Result<(), Fault> {
+        let line: Option<HashesLine<'_>> = serde_json::from_slice(json).ok();
+        let stated = line.and_then(|line| Some((line.hashes.from, decode_hashes(&line.hashes.leaves)?)));
+        let Some((from, leaves)) = stated.filter(|(_, leaves)| !leaves.is_empty()) else {
+            return Err(self.malformed("it is not a line of hashes of records"));
+        };
+        let count = length(&leaves);
+        if from < self.next {
+            return Err(Fault::OutOfPlace { line: self.line, from, next: self.next });
+        }
+        if from > self.next {
+            return Err(self.too_far(from, leaves.len()));
+        }
+        let to = from.saturating_add(count);
+        if count > BLOCK_RECORDS.saturating_sub(from % BLOCK_RECORDS) {
+            return Err(self.malformed("it has hashes of more than one block of 256 records"));
+        }
+        if to > self.header()?.size {
+            return Err(self.malformed("it is for records behind the end of the log that line 1 states"));
+        }
+
+        let run = std::mem::take(&mut self.run);
+        match &mut self.suspect {
+            Some(suspect) => suspect.look_in(from, &run, &leaves),
+            None => match block::compare(from, self.line, &run, &leaves) {
+                Some(mut suspect) => {
+                    suspect.own = Some(self.tree.clone());
+                    self.suspect = Some(suspect);
+                }
+                None => run.iter().try_for_each(|seen| self.follow(seen))?,
+            },
+        }
+        if let Some(suspect) = &mut self.suspect {
+            suspect.own = suspect.own.take().filter(|_| run.len() == leaves.len());
+            if let Some(own) = &mut suspect.own {
+                run.iter().for_each(|seen| own.push_hash(seen.hash));
+            }
+        }
+        for leaf in leaves {
+            self.tree.push_hash(leaf);
+            self.note_witnessed();
+        }
+        self.next = to;
+        self.run = run;
+        self.run.clear();
+        Ok(())
+    }
+
+    /// A record that has the stated hash.
+    fn follow(&mut self, seen: &Seen) -> Result<(), Fault> {
+        let sequence = self.chain.next();
+        let Some(link) = &seen.link else {
+            return Err(Fault::Malformed {
+                line: seen.line,
+                what: "the record can't be read; if it was written by a newer version, verify with that",
+            });
+        };
+        self.chain.follow(link).map_err(|how| Fault::Broken { sequence, how })?;
+        if !seen.columns {
+            return Err(Fault::Columns { sequence, line: seen.line });
+        }
+        self.records = self.records.saturating_add(1);
+        let of_kind = self.kinds.entry(link.kind).or_default();
+        *of_kind = of_kind.saturating_add(1);
+        let first_ms = self.times_ms.map_or(link.time_ms, |(first_ms, _)| first_ms);
+        self.times_ms = Some((first_ms, link.time_ms));
+        Ok(())
+    }
+
+    fn skipped(&mut self, json: &[u8]) -> Result<(), Fault> {
+        let line: Option<SkippedLine<'_>> = serde_json::from_slice(json).ok();
+        let stated = line.map(|line| line.skipped).and_then(|skipped| {
+            let hashes: Option<Vec<Hash>> = skipped.hashes.iter().map(|hash| decode_hash(hash)).collect();
+            Some((skipped.from, skipped.to, skipped.why, hashes?))
+        });
+        let Some((from, to, why, hashes)) = stated else {
+            return Err(self.malformed("it is not a line of records that are left out"));
+        };
+        self.end_run(from)?;
+        if from < self.next {
+            return Err(Fault::OutOfPlace { line: self.line, from, next: self.next });
+        }
+        if from > self.next {
+            return Err(self.gap(from));
+        }
+        let header = self.header()?;
+        if from >= to || to > header.size {
+            return Err(self.malformed("it leaves out no records of the log"));
+        }
+        let outside = to <= header.from || from >= header.to;
+        let inside = from >= header.from && to <= header.to;
+        let holds = match why {
+            Why::Range => outside,
+            Why::Filter => inside && header.filter.is_some(),
+            Why::Removed => true,
+        };
+        if !holds {
+            return Err(Fault::Withheld { from, to, why });
+        }
+        if cover(from..to).count() != hashes.len() {
+            return Err(self.malformed("it has not one hash for each subtree that the records make"));
+        }
+        for ((level, _), root) in cover(from..to).zip(&hashes) {
+            // They begin where the tree ends, so they are aligned.
+            let taken = self.tree.push_subtree(level, *root).is_ok();
+            let own = self.suspect.as_mut().and_then(|suspect| suspect.own.as_mut());
+            let own_taken = own.is_none_or(|own| own.push_subtree(level, *root).is_ok());
+            if !taken || !own_taken {
+                return Err(self.malformed("it leaves out more records than a log can have"));
+            }
+            self.note_witnessed();
+        }
+        let count = to.saturating_sub(from);
+        let skipped = match why {
+            Why::Range => &mut self.skipped.range,
+            Why::Filter => &mut self.skipped.filter,
+            Why::Removed => &mut self.skipped.removed,
+        };
+        *skipped = skipped.saturating_add(count);
+        self.chain.pass_over_to(to);
+        self.next = to;
+        Ok(())
+    }
+
+    fn trailer(&mut self, json: &[u8]) -> Result<(), Fault> {
+        let Ok(trailer) = serde_json::from_slice::<Trailer<'_>>(json) else {
+            return Err(self.malformed("it is not the end of an export"));
+        };
+        self.end_run(self.header()?.size)?;
+        if trailer.keys.iter().any(|key| key.parse::<VerifierKey>().is_err()) {
+            return Err(self.malformed("a key that it names is not one"));
+        }
+        let sha256: [u8; 32] = self.sha256.clone().finalize().into();
+        self.end = Some(End {
+            checkpoint: trailer.checkpoint.into_owned(),
+            records: trailer.records,
+            unaltered: trailer.sha256 == sha256,
+        });
+        Ok(())
+    }
+
+    /// All lines are there: whether they are signed, and what was signed.
+    fn judge(&mut self) -> Result<Summary, Fault> {
+        let Some(end) = self.end.take() else { return Err(self.truncated()) };
+        let header = self.header()?.clone();
+        let root = self.tree.root();
+
+        if let Some(suspect) = &self.suspect {
+            // If the records make the root that was signed, it is the hashes that were altered.
+            if let Some(own) = &suspect.own
+                && let Ok((checkpoint, _)) = self.signed(&end)
+                && own.size() == checkpoint.size
+                && own.root() == checkpoint.root
+            {
+                return Err(Fault::Hashes { from: suspect.from, line: suspect.line });
+            }
+            return Err(suspect.fault.clone());
+        }
+        if self.next != header.size {
+            return Err(self.gap(header.size));
+        }
+        if !end.unaltered {
+            return Err(Fault::Altered);
+        }
+        if end.records != self.records {
+            return Err(Fault::Count { stated: end.records, found: self.records });
+        }
+        let (checkpoint, note) = self.signed(&end)?;
+        if checkpoint.origin != header.origin {
+            return Err(Fault::Origin { file: header.origin, checkpoint: checkpoint.origin });
+        }
+        if checkpoint.size != header.size {
+            return Err(Fault::Size { file: header.size, checkpoint: checkpoint.size });
+        }
+        if checkpoint.root != root {
+            return Err(Fault::Root);
+        }
+        self.compare_end(&checkpoint)?;
+        for (seen, root_here) in &self.witnessed {
+            let Checkpoint { size, origin, .. } = *seen.checkpoint();
+            match seen.agrees(root_here.as_ref(), checkpoint.size, &root) {
+                Some(true) => {}
+                Some(false) => return Err(Fault::Fork { size, seen: origin }),
+                None => return Err(Fault::Unrelated { size }),
+            }
+        }
+
+        let signers = note.signers(&self.trusted).map_err(Fault::Note)?;
+        let unknown = note
+            .signatures()
+            .iter()
+            .filter(|signature| self.trusted.find(&signature.name, signature.key_id).is_none());
+        Ok(Summary {
+            origin: checkpoint.origin,
+            from: header.from,
+            to: header.to,
+            filter: header.filter,
+            exported_at_ms: header.exported_at_ms,
+            size: checkpoint.size,
+            root,
+            time_ms: checkpoint.time_ms,
+            records: self.records,
+            kinds: std::mem::take(&mut self.kinds),
+            times_ms: self.times_ms,
+            skipped: self.skipped,
+            signers: signers.iter().map(|key| key.name().to_owned()).collect(),
+            quorum: self.quorum,
+            unknown_signers: unknown.map(|signature| signature.name.clone()).collect(),
+            witnessed: self.witnessed.iter().map(|(seen, _)| seen.checkpoint().size).collect(),
+        })
+    }
+
+    /// The checkpoint, if enough of the trusted keys signed it.
+    fn signed(&self, end: &End) -> Result<(Checkpoint, Note), Fault> {
+        let note: Note = end.checkpoint.parse().map_err(Fault::Note)?;
+        let signed = note.signers(&self.trusted).map_err(Fault::Note)?.len();
+        if signed < self.quorum {
+            return Err(Fault::Quorum { signed, needed: self.quorum });
+        }
+        Ok((note.text().parse().map_err(Fault::Checkpoint)?, note))
+    }
+
+    /// Whether the checkpoint says of the last record what the record says.
+    fn compare_end(&self, checkpoint: &Checkpoint) -> Result<(), Fault> {
+        let Some(last) = self.chain.last() else { return Ok(()) };
+        let is_the_last = last.sequence.checked_add(1) == Some(checkpoint.size);
+        if is_the_last && last.history != checkpoint.origin.history {
+            return Err(Fault::History { record: last.history, checkpoint: checkpoint.origin.history });
+        }
+        if last.time_ms > checkpoint.time_ms || is_the_last && last.time_ms != checkpoint.time_ms {
+            return Err(Fault::Time { record_ms: last.time_ms, checkpoint_ms: checkpoint.time_ms });
+        }
+        Ok(())
+    }
+
+    /// Keeps the root, if the tree has just the size of a checkpoint that was seen before.
+    fn note_witnessed(&mut self) {
+        if self.next_witnessed.is_none_or(|size| size > self.tree.size()) {
+            return;
+        }
+        let (size, root) = (self.tree.size(), self.tree.root());
+        for (seen, root_here) in &mut self.witnessed {
+            if seen.checkpoint().size == size {
+                *root_here = Some(root);
+            }
+        }
+        self.await_witnessed();
+    }
+
+    fn await_witnessed(&mut self) {
+        let sizes = self.witnessed.iter().map(|(seen, _)| seen.checkpoint().size);
+        self.next_witnessed = sizes.filter(|size| *size > self.tree.size()).min();
+    }
+
+    fn header(&self) -> Result<&Header, Fault> {
+        self.opened.as_ref().map(|opened| &opened.header).ok_or(Fault::NotAnExport)
+    }
+
+    fn malformed(&self, what: &'static str) -> Fault {
+        Fault::Malformed { line: self.line, what }
+    }
+
+    /// A line follows that goes on at `from`. Records before it that no hashes followed are too many, if the file had come to
+    /// there without them.
+    fn end_run(&mut self, from: u64) -> Result<(), Fault> {
+        if self.run.is_empty() {
+            return Ok(());
+        }
+        if from != self.next || self.strange_line().is_some() {
+            return Err(self.no_hashes());
+        }
+        if self.suspect.is_none() {
+            self.suspect = block::compare(self.next, self.line, &self.run, &[]);
+        }
+        self.run.clear();
+        Ok(())
+    }
+
+    /// A line of `count` hashes from `from` on came, and an earlier record was due.
+    fn too_far(&self, from: u64, count: usize) -> Fault {
+        let first = self.run.first().and_then(|seen| seen.link).map(|link| link.sequence);
+        if self.run.is_empty() || first == Some(from) {
+            self.gap(from)
+        } else if self.run.len() > count {
+            self.no_hashes()
+        } else {
+            Fault::OutOfPlace { line: self.line, from, next: self.next }
+        }
+    }
+
+    /// Records were not followed by their hashes: because the line is gone, or is not one any more.
+    fn no_hashes(&self) -> Fault {
+        self.strange_line().unwrap_or(Fault::NoHashes { from: self.next })
+    }
+
+    fn gap(&self, to: u64) -> Fault {
+        self.strange_line().unwrap_or(Fault::Gap { from: self.next, to })
+    }
+
+    fn truncated(&self) -> Fault {
+        if self.opened.is_none() {
+            return Fault::NotAnExport;
+        }
+        let strange =
+            self.run.last().filter(|seen| !self.cut && seen.line == self.line && seen.link.is_none());
+        match strange {
+            Some(_) => self.malformed(STRANGE),
+            None => Fault::Truncated { line: self.line, next: self.next },
+        }
+    }
+
+    /// The first line of those in hand that is neither a record nor anything else.
+    fn strange_line(&self) -> Option<Fault> {
+        let strange = self.run.iter().find(|seen| seen.link.is_none())?;
+        Some(Fault::Malformed { line: strange.line, what: STRANGE })
+    }
+}
+
+const STRANGE: &str = "it is no line of an export";
+
+fn length(hashes: &[Hash]) -> u64 {
+    u64::try_from(hashes.len()).unwrap_or(u64::MAX)
+}
+
+fn as_text<T: fmt::Display, S: serde::Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}

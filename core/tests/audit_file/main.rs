@@ -1,0 +1,12 @@
+//! Exports of the audit log that prove themselves: what is good is told what it is, what was tampered with is caught and
+//! named, and what `docs/audit.md` shows is so.
+
+#[path = "../common/sequence.rs"]
+mod sequence;
+
+mod faults;
+mod good;
+mod guide;
+mod log;
+mod speed;
+mod tamper;
