@@ -57,7 +57,8 @@ pub fn run(args: &VerifyArgs, global: &Global) -> Result<(), Failure> {
     let keys = match &args.trust {
         Some(path) => {
             let text = read(path)?;
-            TrustedKeys::parse(&text).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?
+            TrustedKeys::parse(&text)
+                .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?
         }
         None => named(&args.file)?,
     };
@@ -139,7 +140,10 @@ fn named(file: &str) -> Result<TrustedKeys, Failure> {
     let named: Option<Named> = json_of(last).and_then(|json| serde_json::from_slice(json).ok());
     let keys = named.map(|named| named.keys.join("\n"));
     keys.and_then(|keys| TrustedKeys::parse(&keys).ok()).ok_or_else(|| {
-        Failure::new(Exit::VerificationFailed, format!("{file} is not good: it is cut off, or no export at all"))
+        Failure::new(
+            Exit::VerificationFailed,
+            format!("{file} is not good: it is cut off, or no export at all"),
+        )
     })
 }
 

@@ -51,7 +51,8 @@ pub(super) fn summarize(storage: &Storage, blocks: Range<u64>) -> Result<(), Sto
     let mut tree = Tree::new(storage, blocks.end.saturating_mul(BLOCK));
     for block in blocks {
         let kept = storage.audit_summary(block)?.and_then(|bytes| Summary::decode(&bytes));
-        if kept.is_some_and(|summary| tree.root_of_block(block).is_ok_and(|root| root == Some(summary.root))) {
+        if kept.is_some_and(|summary| tree.root_of_block(block).is_ok_and(|root| root == Some(summary.root)))
+        {
             continue;
         }
         let rows = storage.audit_range(block * BLOCK, usize::try_from(BLOCK).unwrap_or(usize::MAX))?;

@@ -190,3 +190,71 @@ pub(crate) fn last_time(storage: &Storage, size: u64) -> Result<i64, StorageErro
     }
     Ok(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use flagraft_core::record::tombstone;
+    use serde_json::json;
+
+    use super::{
+        super::term::{Term, tests::record},
+        *,
+    };
+    use crate::storage::{StorageMetrics, StorageOptions};
+
+    /// Records with these times; `None` for one that was removed.
+    fn log(times_ms: &[Option<i64>]) -> (std::sync::Arc<Storage>, tempfile::TempDir) {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let metrics = StorageMetrics::register(&prometheus::Registry::new()).expect("fresh registry");
+        let storage = Storage::open(StorageOptions::new(dir.path(), 1, metrics)).expect("the folder opens");
+        let mut batch = storage.batch();
+        for (sequence, time_ms) in (0..).zip(times_ms) {
+            match time_ms {
+                Some(time_ms) => batch.record(sequence, &record(&json!({"sequence": sequence, "time_ms": time_ms}))),
+                None => batch.record(sequence, &tombstone(&[7; 32])),
+            }
+        }
+        batch.commit().expect("writes");
+        (storage, dir)
+    }
+
+    #[test]
+    fn a_time_is_found_among_equal_ones_and_past_removed_records() {
+        let times = [None, Some(10), Some(10), None, None, Some(20), Some(20), None, Some(30), None];
+        let (storage, _dir) = log(&times);
+        for from in 0..=times.len() {
+            for to in from..=times.len() {
+                for time_ms in [5, 10, 11, 20, 25, 30, 31] {
+                    let range = u64::try_from(from).expect("small")..u64::try_from(to).expect("small");
+                    let found = first_since(&storage, range.clone(), time_ms).expect("reads");
+                    let at = usize::try_from(found).expect("small");
+                    assert!(range.contains(&found) || found == range.end);
+                    // Records that were removed may be on either side; those that are there are not.
+                    assert!(times[from..at].iter().flatten().all(|at_ms| *at_ms < time_ms), "{range:?} {time_ms}");
+                    assert!(times[at..to].iter().flatten().all(|at_ms| *at_ms >= time_ms), "{range:?} {time_ms}");
+                }
+            }
+        }
+        assert_eq!(last_time(&storage, 10).expect("reads"), 30);
+        assert_eq!(last_time(&storage, 1).expect("reads"), 0);
+    }
+
+    #[test]
+    fn a_search_that_has_looked_at_enough_says_where_to_go_on() {
+        let (storage, _dir) = log(&[Some(1); 200]);
+        let nobody = Filter::default().any_of([Term::Ticket("none".to_owned())]);
+        let spent = Budget { records: 1, blocks: 1, until: Instant::now() + Duration::from_secs(60) };
+        let find = |filter: &Filter, order, budget| {
+            // Of a log that is not longer than this the one block is not complete, so that there is no tree to ask.
+            Search::new(&storage, filter, 200).find(10..190, order, 5, budget).expect("reads")
+        };
+        let found = find(&nobody, Order::Oldest, spent);
+        assert_eq!((found.sequences.len(), found.next, found.read), (0, None, 180), "one block is always got through");
+        let found = find(&Filter::default(), Order::Newest, spent);
+        assert_eq!((found.sequences, found.next), (vec![189, 188, 187, 186, 185], Some(185)));
+        let found = find(&Filter::default(), Order::Oldest, spent);
+        assert_eq!((found.sequences, found.next), (vec![10, 11, 12, 13, 14], Some(15)));
+    }
+}

@@ -187,9 +187,7 @@ impl<R: Read> Checker<R> {
             let link =
                 Link::read(bytes).ok_or_else(|| bad(format!("audit record {sequence} is not a record")))?;
             chain.follow(&link).map_err(|broken| {
-                bad(format!(
-                    "audit record {sequence} does not go on where the one before it ended: {broken}"
-                ))
+                bad(format!("audit record {sequence} does not go on where the one before it ended: {broken}"))
             })?;
             tree.push(bytes);
             take(Part::Record { sequence, bytes }).map_err(BackupError::Taken)?;

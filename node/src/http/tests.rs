@@ -2,6 +2,7 @@
 
 mod access;
 mod audit;
+mod audit_export;
 mod catalog;
 mod evaluation;
 mod explain;

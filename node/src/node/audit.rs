@@ -59,8 +59,10 @@ impl Node {
         limit: usize,
         budget: Budget,
     ) -> Result<Found, StorageError> {
-        self.with_storage(move |storage| Search::new(storage, &filter, size).find(range, order, limit, budget))
-            .await
+        self.with_storage(move |storage| {
+            Search::new(storage, &filter, size).find(range, order, limit, budget)
+        })
+        .await
     }
 
     /// The sequence of the first of these records that is not older than this time; the range's end where there is none.

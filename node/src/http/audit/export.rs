@@ -19,7 +19,14 @@ use flagraft_core::{
 use serde::Deserialize;
 
 use super::{
-    super::{App, auth::{Admin, Caller}, consistency::View, error::ApiError, extract::Query, terms::ReadTerms},
+    super::{
+        App,
+        auth::{Admin, Caller},
+        consistency::View,
+        error::ApiError,
+        extract::Query,
+        terms::ReadTerms,
+    },
     question::{Parameters, Question},
 };
 use crate::{audit::Export, clock::wall_ms, node::SignedCheckpoint, pieces::PieceStream, storage::GROUP};
@@ -112,7 +119,9 @@ async fn start(
     caller.still_good(state)?;
     let filter = question.filter(caller, state)?;
     let (Some(cluster), Some(history)) = (state.cluster_id(), state.history()) else {
-        return Err(ApiError::unavailable("there is no audit log here yet; export once the cluster is founded"));
+        return Err(ApiError::unavailable(
+            "there is no audit log here yet; export once the cluster is founded",
+        ));
     };
     let permit = Arc::clone(&app.exports).try_acquire_owned().map_err(|_| {
         ApiError::unavailable("this node is making other exports; wait for them, or ask another node")
@@ -167,7 +176,7 @@ async fn signed(
 }
 
 /// The keys that the nodes sign with.
-fn keys(state: &State, cluster: ClusterId) -> Vec<VerifierKey> {
+pub(in super::super) fn keys(state: &State, cluster: ClusterId) -> Vec<VerifierKey> {
     let of_node = |(node, keys): (u64, &Arc<AuditKeys>)| -> Vec<VerifierKey> {
         let name = node_key_name(cluster, node);
         // What is no point of the curve was never anybody's key.
