@@ -1,14 +1,19 @@
-//! `flagraft audit ...`: who changed what, when and why; as a list, and as a file that proves itself.
+//! `flagraft audit ...`: who changed what, when and why; as a list, as a file that proves itself, and the proof that nobody has
+//! rewritten it.
 
 mod changes;
+mod checkpoint;
 mod export;
+mod keys;
+mod proof;
 mod verify;
+mod witness;
 
 use std::collections::BTreeSet;
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     client::Call,
@@ -34,6 +39,20 @@ pub enum AuditCommand {
     Export(Box<export::ExportArgs>),
     /// Check an export with nothing but the file and the keys that you trust; exits with 8 if it is no good
     Verify(verify::VerifyArgs),
+    /// Print the newest checkpoint that a majority of the nodes signed
+    Checkpoint,
+    /// Verify here that a record is in the log that the nodes signed; exits with 8 if it is not
+    Proof(proof::ProofArgs),
+    /// Print the keys that the nodes sign checkpoints with, as --trust takes them; or change them
+    Keys {
+        #[command(subcommand)]
+        command: Option<keys::KeysCommand>,
+    },
+    /// Watch that the log only grows: exits with 8 if it was rewritten, has shrunk, or is signed by too few
+    ///
+    /// Keeps the last checkpoint that it saw, and demands a proof that each next one goes on from it. Run it where those who
+    /// run the cluster have no say.
+    Witness(witness::WitnessArgs),
 }
 
 /// Which records.
@@ -112,14 +131,24 @@ impl Filters {
 
 /// Runs a command on the audit log.
 pub async fn run(command: AuditCommand, global: &Global) -> Result<(), Failure> {
+    let session = || global.management();
     match command {
         AuditCommand::List(args) => {
-            let session = global.management()?;
+            let session = session()?;
             let records = newest(&session, &args.selection, args.limit).await?;
             show(&session, &records, "no records")
         }
-        AuditCommand::Export(args) => export::run(*args, global).await,
+        AuditCommand::Export(args) => export::run(&session()?, &args).await,
+        // Works on a file, and asks nobody.
         AuditCommand::Verify(args) => verify::run(&args, global),
+        AuditCommand::Checkpoint => {
+            let session = session()?;
+            let note = checkpoint::newest(&session).await?;
+            session.output.show(&json!({"note": note}), |_| note.clone())
+        }
+        AuditCommand::Proof(args) => proof::run(&session()?, &args).await,
+        AuditCommand::Keys { command } => keys::run(&session()?, command).await,
+        AuditCommand::Witness(args) => witness::run(&session()?, &args).await,
     }
 }
 

@@ -228,6 +228,18 @@ async fn each_command_asks_its_route() {
         ),
         ("cluster status".to_owned(), "GET /api/v1/cluster", Value::Null),
         ("audit list".to_owned(), "GET /api/v1/cluster", Value::Null),
+        ("audit checkpoint".to_owned(), "GET /api/v1/audit/checkpoint", Value::Null),
+        ("audit keys".to_owned(), "GET /api/v1/audit/keys", Value::Null),
+        (
+            "audit keys rotate -r why -t OPS-1".to_owned(),
+            "POST /api/v1/audit/keys/rotate",
+            json!({"reason": "why", "ticket": "OPS-1"}),
+        ),
+        (
+            "audit keys retire --node 2 a2V5 -r why -t OPS-1".to_owned(),
+            "POST /api/v1/audit/keys/retire",
+            json!({"node": 2, "public_key": "a2V5", "reason": "why", "ticket": "OPS-1"}),
+        ),
     ];
     for (line, route, body) in rows {
         let seen = requests(&words(&line)).await;

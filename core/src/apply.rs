@@ -184,7 +184,7 @@ pub fn apply(state: &State, proposal: &Proposal, at: LogPosition) -> Applied {
         salt: proposal.salt,
     }
     .to_bytes();
-    next.meta.audit.push(&record.bytes);
+    next.meta.audit.push_hash(record.leaf);
     writes.push(next.meta_row());
 
     let reply = Reply {

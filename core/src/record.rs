@@ -191,6 +191,8 @@ pub struct RecordBytes {
     pub sequence: u64,
     /// Its JSON.
     pub bytes: Vec<u8>,
+    /// Its leaf hash.
+    pub leaf: Hash,
 }
 
 /// The first byte of a tombstone. A record's JSON begins with `{`.
@@ -224,7 +226,7 @@ impl<V: Serialize> Record<V> {
         let mut bytes = Vec::with_capacity(USUAL_BYTES);
         // A record is made of strings, integers and JSON values, and the sink is memory: writing it cannot fail.
         let _ = serde_json::to_writer(&mut bytes, self);
-        RecordBytes { sequence: self.sequence, bytes }
+        RecordBytes { sequence: self.sequence, leaf: leaf_hash(&bytes), bytes }
     }
 }
 

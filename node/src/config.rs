@@ -30,6 +30,8 @@ pub struct NodeConfig {
     pub reads: ReadConfig,
     /// How writes are taken.
     pub writes: WriteConfig,
+    /// How checkpoints of the audit log are made.
+    pub checkpoints: CheckpointConfig,
     /// How much of the disk is kept free.
     pub disk: DiskConfig,
     /// The wall clock that this node tells the others. No flag, default the machine's.
@@ -58,6 +60,7 @@ impl NodeConfig {
             waits: PeerWaits::default(),
             reads: ReadConfig::default(),
             writes: WriteConfig::default(),
+            checkpoints: CheckpointConfig::default(),
             disk: DiskConfig::default(),
             clock: WallClock::default(),
             connections: ConnectionConfig::default(),
@@ -103,6 +106,9 @@ impl NodeConfig {
                  network that nobody else can reach)",
                 peers.listen
             )));
+        }
+        if self.checkpoints.records == 0 {
+            return Err(ConfigError("--checkpoint-records must be above 0".to_owned()));
         }
         if self.connections.clients_max == 0 {
             return Err(ConfigError("--connections-max must be above 0".to_owned()));
@@ -379,6 +385,31 @@ impl Default for WriteConfig {
             recorded_rejections_per_second: 10,
             denials_interval: Duration::from_secs(60),
             denials_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// How checkpoints of the audit log are made: what the members sign of it.
+#[derive(Clone, Debug)]
+pub struct CheckpointConfig {
+    /// How long new records wait for a checkpoint at most. With 0 the node makes none and adds no key of its own; it signs
+    /// what others make, if it has one. `--checkpoint-interval-ms`, default 10 s.
+    pub interval: Duration,
+    /// New records that make one sooner. `--checkpoint-records`, default 1,000.
+    pub records: u64,
+    /// How long a member may take to sign one, and to take one that others signed. Default 2 s.
+    pub timeout: Duration,
+    /// How often a leader looks whether one is due. Default 250 ms.
+    pub poll: Duration,
+}
+
+impl Default for CheckpointConfig {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(10),
+            records: 1_000,
+            timeout: Duration::from_secs(2),
+            poll: Duration::from_millis(250),
         }
     }
 }

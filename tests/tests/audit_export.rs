@@ -42,7 +42,8 @@ fn text(path: &Path) -> &str {
 async fn signed(cluster: &Cluster, size: u64) {
     wait::until("a checkpoint", PATIENCE, || async {
         let status = cluster.status(cluster.living()[0]).await.body;
-        let sizes = status["members"].as_array().expect("members").iter().map(|m| m["checkpoint"]["size"].as_u64());
+        let sizes =
+            status["members"].as_array().expect("members").iter().map(|m| m["checkpoint"]["size"].as_u64());
         if sizes.clone().all(|of| of >= Some(size)) { Ok(()) } else { Err(status.to_string()) }
     })
     .await;
@@ -90,7 +91,9 @@ fn of_range(file: &Path) -> Vec<String> {
 async fn every_node_exports_the_same_log_under_load_and_each_export_proves_itself() {
     let turns = rounds(2, 20);
     let mut rng = rng();
-    let shop = Shop::open(Setup::of(3).with_checkpoints(), &[counter("probe", 7, false), switch("gate", true)]).await;
+    let shop =
+        Shop::open(Setup::of(3).with_checkpoints(), &[counter("probe", 7, false), switch("gate", true)])
+            .await;
     let cluster = &shop.cluster;
     signed(cluster, 1).await;
     let trust = trust(cluster).await;
@@ -102,7 +105,9 @@ async fn every_node_exports_the_same_log_under_load_and_each_export_proves_itsel
         let size = cluster.fingerprint(1).await.audit_size;
         signed(cluster, size).await;
         let (from, to) = (rng.u64(0..size / 2).to_string(), size.to_string());
-        for (format, filter) in [("ndjson", None), ("csv", None), ("ndjson", Some("change")), ("csv", Some("system"))] {
+        for (format, filter) in
+            [("ndjson", None), ("csv", None), ("ndjson", Some("change")), ("csv", Some("system"))]
+        {
             let mut arguments = vec!["--from", &from, "--to", &to, "--format", format];
             arguments.extend(filter.into_iter().flat_map(|kind| ["--kind", kind]));
             let mut first: Option<Vec<String>> = None;
@@ -147,7 +152,10 @@ async fn what_is_altered_in_a_file_is_named_by_the_command_line() {
         fs::read_to_string(&good).expect("it is text").split_inclusive('\n').map(str::to_owned).collect();
     let at = |sequence: usize| {
         let begin = format!("\"sequence\":{sequence},");
-        lines.iter().position(|line| line.starts_with("{\"version\":") && line.contains(&begin)).expect("a record")
+        lines
+            .iter()
+            .position(|line| line.starts_with("{\"version\":") && line.contains(&begin))
+            .expect("a record")
     };
     type Edit<'a> = Box<dyn Fn(&mut Vec<String>) + 'a>;
     let edits: Vec<(&str, Option<u64>, Edit<'_>)> = vec![
@@ -156,10 +164,14 @@ async fn what_is_altered_in_a_file_is_named_by_the_command_line() {
         ("duplicate", Some(122), Box::new(|lines| lines.insert(at(122), lines[at(122)].clone()))),
         ("reordered", Some(123), Box::new(|lines| lines.swap(at(123), at(124)))),
         ("truncated", None, Box::new(|lines| lines.truncate(at(280)))),
-        ("forged_signature", None, Box::new(|lines| {
-            let last = lines.last_mut().expect("a trailer");
-            *last = last.replacen(&format!("\\n{size}\\n"), &format!("\\n{}\\n", size - 1), 1);
-        })),
+        (
+            "forged_signature",
+            None,
+            Box::new(|lines| {
+                let last = lines.last_mut().expect("a trailer");
+                *last = last.replacen(&format!("\\n{size}\\n"), &format!("\\n{}\\n", size - 1), 1);
+            }),
+        ),
     ];
     let bad = cluster.folder().join("bad");
     for (code, sequence, edit) in &edits {
@@ -180,8 +192,13 @@ async fn what_is_altered_in_a_file_is_named_by_the_command_line() {
     let others = self::trust(&other.cluster).await;
     let ran = verify(&good, &others, &[]).expect_exit(8);
     assert!(ran.stderr.contains("\"quorum\""), "{ran:?}");
-    let offline = |arguments: &[&str]| Command::new(binary()).args(arguments).output().expect("the binary starts");
-    assert_eq!(offline(&["audit", "verify", text(&good)]).status.code(), Some(2), "nobody is trusted by default");
+    let offline =
+        |arguments: &[&str]| Command::new(binary()).args(arguments).output().expect("the binary starts");
+    assert_eq!(
+        offline(&["audit", "verify", text(&good)]).status.code(),
+        Some(2),
+        "nobody is trusted by default"
+    );
     let unsure = offline(&["audit", "verify", text(&good), "--untrusted"]);
     assert_eq!(unsure.status.code(), Some(0));
     assert!(String::from_utf8_lossy(&unsure.stdout).contains("NOT checked"), "{unsure:?}");
@@ -197,7 +214,10 @@ async fn make_records(cluster: &Cluster, records: u64) {
             let (node, left) = (cluster.admin(1), left.clone());
             tokio::spawn(async move {
                 let enable = json!({"op": "flag.enable", "flag": "probe", "environment": ENVIRONMENT});
-                while left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
+                while left
+                    .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1))
+                    .is_ok()
+                {
                     let change = node.change(PROJECT, &"nothing changes; ".repeat(24), vec![enable.clone()]);
                     if !change.send().await.is_ok_and(|answer| answer.is_success()) {
                         left.fetch_add(1, Ordering::SeqCst);
@@ -226,7 +246,9 @@ fn timed(arguments: &[&str]) -> (Duration, u64) {
             return (begun.elapsed(), peak);
         }
         let text = fs::read_to_string(&status).unwrap_or_default();
-        let kib = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse().ok());
+        let kib = text
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse().ok());
         peak = peak.max(kib.unwrap_or(0_u64) / 1024);
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -264,7 +286,10 @@ async fn a_long_log_is_exported_verified_and_searched_in_flat_memory() {
     assert!(grown < 200, "the node grew by {grown} MiB");
 
     let (took, peak) = timed(&["audit", "verify", text(&file), "--trust", text(&trust)]);
-    measured("verify: records/s, memory of the verifier at most (MiB)", format!("{}, {peak}", per_second(took)));
+    measured(
+        "verify: records/s, memory of the verifier at most (MiB)",
+        format!("{}, {peak}", per_second(took)),
+    );
     assert!(peak < 100, "the verifier had {peak} MiB");
 
     // A search that reads what it needs: once every complete block has its summary.
@@ -277,11 +302,15 @@ async fn a_long_log_is_exported_verified_and_searched_in_flat_memory() {
     let answer = wait::until("an index", PATIENCE, || async {
         let (took, answer) = search("ticket=NEEDLE-1").await;
         let searched = answer.header("flagraft-searched").unwrap_or_default().to_owned();
-        let read = searched.strip_prefix("read=").and_then(|rest| rest.split(',').next()?.parse::<u64>().ok());
+        let read =
+            searched.strip_prefix("read=").and_then(|rest| rest.split(',').next()?.parse::<u64>().ok());
         if read.is_some_and(|read| read < 2 * block) { Ok((took, searched, answer)) } else { Err(searched) }
     })
     .await;
     let (took, searched, answer) = answer;
     assert_eq!(answer.body["ticket"], "NEEDLE-1");
-    measured("one record found by its ticket: records in the log, ms, what was read", format!("{size}, {}, {searched}", took.as_millis()));
+    measured(
+        "one record found by its ticket: records in the log, ms, what was read",
+        format!("{size}, {}, {searched}", took.as_millis()),
+    );
 }

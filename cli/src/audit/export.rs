@@ -12,7 +12,7 @@ use super::Filters;
 use crate::{
     client::Call,
     failure::{Exit, Failure},
-    session::Global,
+    session::Session,
     target::Target,
 };
 
@@ -74,8 +74,7 @@ struct Trailer {
 }
 
 /// Exports.
-pub async fn run(args: ExportArgs, global: &Global) -> Result<(), Failure> {
-    let session = global.management()?;
+pub async fn run(session: &Session, args: &ExportArgs) -> Result<(), Failure> {
     let mut target = Target::open(&args.file)?;
     let call = Call::get(["api", "v1", "audit", "export"])
         .query("from", args.from.map(|from| from.to_string()))

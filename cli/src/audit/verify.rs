@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::export::json_of;
+use super::{checkpoint, export::json_of};
 use crate::{
     failure::{Exit, Failure},
     output::{Output, cell},
@@ -55,11 +55,7 @@ struct Named {
 /// Verifies an export.
 pub fn run(args: &VerifyArgs, global: &Global) -> Result<(), Failure> {
     let keys = match &args.trust {
-        Some(path) => {
-            let text = read(path)?;
-            TrustedKeys::parse(&text)
-                .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?
-        }
+        Some(path) => checkpoint::trusted(path)?,
         None => named(&args.file)?,
     };
     let mut verifier = Verifier::new(keys, args.quorum).map_err(|error| match args.untrusted {

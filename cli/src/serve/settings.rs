@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 use clap::Args;
 use flagraft_node::{
     config::{
-        BootstrapConfig, ConfigError, ConnectionConfig, DiskConfig, HttpConfig, JoinConfig, NodeConfig,
-        PeerConfig, Placement, ReadConfig, ShutdownConfig, StreamConfig, WriteConfig,
+        BootstrapConfig, CheckpointConfig, ConfigError, ConnectionConfig, DiskConfig, HttpConfig, JoinConfig,
+        NodeConfig, PeerConfig, Placement, ReadConfig, ShutdownConfig, StreamConfig, WriteConfig,
     },
     raft::RaftTuning,
 };
@@ -38,6 +38,8 @@ pub struct ServeArgs {
     reads: Reads,
     #[command(flatten)]
     writes: Writes,
+    #[command(flatten)]
+    checkpoints: Checkpoints,
     #[command(flatten)]
     log: Log,
     #[command(flatten)]
@@ -182,6 +184,18 @@ struct Writes {
     recorded_rejections_per_second: u32,
 }
 
+/// What the members sign of the audit log.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Checkpoints")]
+struct Checkpoints {
+    /// How long new audit records wait for a checkpoint at most; with 0 the node makes none
+    #[arg(long, env = "FLAGRAFT_CHECKPOINT_INTERVAL_MS", value_name = "MS", default_value_t = 10_000)]
+    checkpoint_interval_ms: u64,
+    /// New audit records that make one sooner
+    #[arg(long, env = "FLAGRAFT_CHECKPOINT_RECORDS", value_name = "COUNT", default_value_t = 1_000)]
+    checkpoint_records: u64,
+}
+
 /// How much of Raft's log is kept.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Log")]
@@ -324,6 +338,11 @@ impl ServeArgs {
                 recorded_rejections_per_second: writes.recorded_rejections_per_second,
                 ..base.writes
             },
+            checkpoints: CheckpointConfig {
+                interval: ms(self.checkpoints.checkpoint_interval_ms),
+                records: self.checkpoints.checkpoint_records,
+                ..base.checkpoints
+            },
             raft: RaftTuning {
                 snapshot_after_entries: self.log.snapshot_after_entries,
                 keep_entries: self.log.keep_entries,
@@ -406,7 +425,7 @@ mod tests {
         let line = format!(
             "{MEMBER} --disk-reserve-bytes 14 --bootstrap --region eu --label rack=7,row=2 --cors-origin https://a.example,https://b.example \
              --read-deadline-ms 7 --writes-max 9 --drain-delay-ms 11 --snapshot-after-entries 12 --keep-entries 13 \
-             --streams-max 15 --stream-heartbeat-ms 16 --notice-streams-max 17 --client-token-streams-max 18"
+             --checkpoint-interval-ms 19 --checkpoint-records 20 --streams-max 15 --stream-heartbeat-ms 16 --notice-streams-max 17 --client-token-streams-max 18"
         );
         let config = parse(&line).expect("parsed").config().expect("a config");
         assert_eq!(config.bootstrap.expect("founding").token_file, PathBuf::from("d/bootstrap-token"));
@@ -416,6 +435,8 @@ mod tests {
         assert_eq!(config.shutdown.drain_delay, Duration::from_millis(11));
         assert_eq!((config.raft.snapshot_after_entries, config.raft.keep_entries), (12, 13));
         assert_eq!(config.disk.reserve_bytes, 14);
+        let checkpoints = config.checkpoints;
+        assert_eq!((checkpoints.interval, checkpoints.records), (Duration::from_millis(19), 20));
         assert_eq!((config.streams.streams_max, config.streams.heartbeat), (15, Duration::from_millis(16)));
         assert_eq!((config.streams.notices_max, config.streams.client_token_max), (Some(17), 18));
         assert!(parse(&MEMBER.replace("1=127", "0=127")).expect("parsed").config().is_err(), "no node 0");

@@ -212,7 +212,9 @@ mod tests {
         let mut batch = storage.batch();
         for (sequence, time_ms) in (0..).zip(times_ms) {
             match time_ms {
-                Some(time_ms) => batch.record(sequence, &record(&json!({"sequence": sequence, "time_ms": time_ms}))),
+                Some(time_ms) => {
+                    batch.record(sequence, &record(&json!({"sequence": sequence, "time_ms": time_ms})))
+                }
                 None => batch.record(sequence, &tombstone(&[7; 32])),
             }
         }
@@ -232,8 +234,14 @@ mod tests {
                     let at = usize::try_from(found).expect("small");
                     assert!(range.contains(&found) || found == range.end);
                     // Records that were removed may be on either side; those that are there are not.
-                    assert!(times[from..at].iter().flatten().all(|at_ms| *at_ms < time_ms), "{range:?} {time_ms}");
-                    assert!(times[at..to].iter().flatten().all(|at_ms| *at_ms >= time_ms), "{range:?} {time_ms}");
+                    assert!(
+                        times[from..at].iter().flatten().all(|at_ms| *at_ms < time_ms),
+                        "{range:?} {time_ms}"
+                    );
+                    assert!(
+                        times[at..to].iter().flatten().all(|at_ms| *at_ms >= time_ms),
+                        "{range:?} {time_ms}"
+                    );
                 }
             }
         }
@@ -251,7 +259,11 @@ mod tests {
             Search::new(&storage, filter, 200).find(10..190, order, 5, budget).expect("reads")
         };
         let found = find(&nobody, Order::Oldest, spent);
-        assert_eq!((found.sequences.len(), found.next, found.read), (0, None, 180), "one block is always got through");
+        assert_eq!(
+            (found.sequences.len(), found.next, found.read),
+            (0, None, 180),
+            "one block is always got through"
+        );
         let found = find(&Filter::default(), Order::Newest, spent);
         assert_eq!((found.sequences, found.next), (vec![189, 188, 187, 186, 185], Some(185)));
         let found = find(&Filter::default(), Order::Oldest, spent);

@@ -83,7 +83,7 @@ fn kept(
         let Tile { level, index } = tile;
         StorageError::corrupt(format!("tile {index} of level {level} of the audit log's tree is missing"))
     };
-    let bytes = storage.tile(tile.level, tile.index)?.ok_or_else(missing)?;
+    let bytes = storage.tile(tile)?.ok_or_else(missing)?;
     if tiles.len() >= TILES_MAX {
         tiles.pop_front();
     }

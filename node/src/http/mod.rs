@@ -2,6 +2,7 @@
 //! says of it. A handler extracts, authorizes, makes one call, and maps the answer.
 
 mod audit;
+mod audit_keys;
 mod auth;
 mod backup;
 mod changes;
@@ -25,6 +26,7 @@ mod options;
 mod patch;
 mod probes;
 mod projects;
+mod proofs;
 mod recorded;
 mod requests;
 mod route;
@@ -278,6 +280,23 @@ pub fn table() -> Vec<Route> {
             .says("Export the audit log, or what a filter leaves of it, with what proves it, for `flagraft audit verify`")
             .query(audit::export::PARAMETERS)
             .gives("AuditExport"),
+        get("/api/v1/audit/proof", proofs::prove, "proveAudit")
+            .says("Prove that a record is in the audit log, or that the log of an earlier size is its beginning")
+            .query(&["sequence", "size", "from", "to"])
+            .gives("Proof"),
+        get("/api/v1/audit/checkpoint", proofs::checkpoint, "getCheckpoint")
+            .says("Read the newest checkpoint of the audit log that a majority of the nodes signed, as a signed note")
+            .gives("Checkpoint"),
+        get("/api/v1/audit/keys", audit_keys::list, "listAuditKeys")
+            .says("List the keys that the nodes sign checkpoints with, and signed with")
+            .gives("AuditKeyList"),
+        post("/api/v1/audit/keys/rotate", audit_keys::rotate, "rotateAuditKey")
+            .says("Let the node that is asked sign with one more key, a new one")
+            .takes("Why")
+            .gives("NewAuditKey"),
+        post("/api/v1/audit/keys/retire", audit_keys::retire, "retireAuditKey")
+            .says("Let a node sign no more with one of its keys")
+            .takes("RetireAuditKey"),
         get("/api/v1/backup", backup::get, "backup")
             .says("A backup: the catalog at one revision and the whole audit log, for `flagraft restore`")
             .gives("Backup"),

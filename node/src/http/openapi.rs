@@ -152,6 +152,9 @@ fn responses(route: &Route) -> Value {
         Some("Backup") => {
             json!({"description": "The backup, as it is made", "content": {"application/octet-stream": {"schema": reference("Backup")}}})
         }
+        Some("Checkpoint") => {
+            json!({"description": "The signed note", "content": {"text/plain": {"schema": reference("Checkpoint")}}})
+        }
         Some(schema) => {
             json!({"description": "Done", "content": {"application/json": {"schema": reference(schema)}}})
         }

@@ -9,6 +9,7 @@ mod explain;
 mod freshness;
 mod harness;
 mod members;
+mod proofs;
 mod reads;
 mod schema;
 mod serving;

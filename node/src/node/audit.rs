@@ -9,7 +9,7 @@ use flagraft_core::{
 };
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::Node;
+use super::{Node, SignedCheckpoint};
 use crate::{
     audit::{Budget, Export, Filter, Found, Order, Search, Tree, first_since, last_time, write},
     pieces::{PieceStream, Pieces},
@@ -134,16 +134,5 @@ impl Node {
         let storage = Arc::clone(&self.storage);
         let read = tokio::task::spawn_blocking(move || read(&storage));
         read.await.map_err(|error| StorageError::Failed(error.to_string()))?
-    }
-}
-
-/// SHIM
-pub struct SignedCheckpoint {
-    pub note: Note,
-    pub checkpoint: Checkpoint,
-}
-impl Node {
-    fn checkpoint(&self) -> Option<Arc<SignedCheckpoint>> {
-        None
     }
 }

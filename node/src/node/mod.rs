@@ -4,6 +4,7 @@
 //! reads in [`crate::reads`], the way into a cluster in `founding`, what peers ask for in `desk`.
 
 mod audit;
+mod checkpoints;
 mod clocks;
 mod cluster;
 mod denials;
@@ -25,19 +26,24 @@ use std::{
     time::Duration,
 };
 
-use flagraft_core::reply::Reply;
+use flagraft_core::{audit_key::AuditPublicKey, reply::Reply};
 use tokio::{
     sync::{OwnedSemaphorePermit, watch},
     task::{AbortHandle, JoinHandle},
 };
 
 pub use self::{
-    audit::{AUDIT_PAGE_MAX, SignedCheckpoint},
+    audit::AUDIT_PAGE_MAX,
+    checkpoints::{CheckpointReport, SignedCheckpoint},
     cluster::{
         AuditStatus, ClusterMember, ClusterStatus, InvitationStatus, MemberAim, MemberState, MembershipStatus,
     },
     failure::{Failure, StartError},
     submit::{Credentials, NotEntered, Submission, SubmitError, Submitted, mint_request_id},
+};
+use self::{
+    checkpoints::Cosigner, cluster::MemberReport, denials::DenialCount, listener::PeerListener,
+    membership::Steward, submit::Writes,
 };
 use self::{
     cluster::MemberReport, denials::DenialCount, listener::PeerListener, membership::Steward, submit::Writes,
@@ -53,9 +59,9 @@ use crate::{
     metrics::Metrics,
     peer::{HandOverReply, PeerClient},
     pieces::{PieceStream, Pieces},
-    raft::{NodeMeta, Published, RaftStatus, Replica},
+    raft::{AuditTree, NodeMeta, Published, RaftStatus, Replica},
     reads::Reads,
-    storage::Storage,
+    storage::{Storage, StorageError},
 };
 
 /// Between two looks whether a change of the membership has arrived here.
@@ -83,6 +89,7 @@ pub struct Node {
     feed: Feed,
     writes: Arc<Writes>,
     steward: Arc<Steward>,
+    cosigner: Arc<Cosigner>,
     metrics: Metrics,
     denials: Arc<DenialCount>,
     failure: watch::Receiver<Option<Failure>>,
@@ -173,7 +180,13 @@ impl Node {
 
     /// How the cluster does. Asks every member, and takes half a second at most.
     pub async fn cluster_status(&self) -> ClusterStatus {
-        let own = MemberReport::of(&self.replica, &self.reads, &self.disk, self.steward.waits_for());
+        let own = MemberReport::of(
+            &self.replica,
+            &self.reads,
+            &self.disk,
+            self.steward.waits_for(),
+            self.cosigner.report(),
+        );
         let patience = self.config.waits.status_timeout;
         cluster::gather(self.id(), &self.meta, own, &self.replica, &self.peers, patience).await
     }
@@ -220,6 +233,33 @@ impl Node {
             HandOverReply::Refused { why } => Err(HandOverError::Refused(why)),
             HandOverReply::Unavailable { why } => Err(HandOverError::Unavailable(why)),
         }
+    }
+
+    /// The newest checkpoint of the audit log that a majority of the nodes signed, as far as this node knows.
+    pub fn checkpoint(&self) -> Option<Arc<SignedCheckpoint>> {
+        self.cosigner.newest()
+    }
+
+    /// Makes one more key with which this node signs checkpoints, once it is listed in the state.
+    ///
+    /// # Errors
+    /// When the key file can't be written.
+    pub(crate) async fn make_audit_key(&self) -> std::io::Result<AuditPublicKey> {
+        self.cosigner.make_key().await
+    }
+
+    /// Reads of the audit log's tree, as a published state has it; `read` may block.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(crate) async fn audit_tree<T: Send + 'static>(
+        &self,
+        published: &Published,
+        read: impl FnOnce(AuditTree) -> Result<T, StorageError> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        let tree = AuditTree::of(Arc::clone(&self.storage), published);
+        let read = tokio::task::spawn_blocking(move || read(tree)).await;
+        read.map_err(|error| StorageError::Failed(error.to_string()))?
     }
 
     /// Starts a backup of a published state. Whoever takes nothing of it for `stall` is given up; `permit` is kept until

@@ -13,6 +13,7 @@ use tokio::{sync::watch, task::AbortHandle};
 
 use super::{
     Node,
+    checkpoints::{CheckpointMetrics, Checkpointer, CheckpointerParts, Cosigner, CosignerParts},
     clocks::{self, ClockWatch},
     denials::{DenialCount, Reporter},
     desk::Desk,
@@ -113,6 +114,7 @@ impl Node {
         }
         let offset = clocks::offset_gauge(metrics.registry())?;
         let streamed = FeedMetrics::register(metrics.registry())?;
+        let signed = CheckpointMetrics::register(metrics.registry())?;
         // The last step that can fail: what follows starts tasks, and nobody would stop them.
         let replica = Replica::open(ReplicaOptions {
             node_id,
@@ -127,6 +129,21 @@ impl Node {
             Err(error) => {
                 replica.shutdown().await;
                 return Err(StartError::Thread(error));
+            }
+        };
+        let (fail, failure) = watch::channel(None);
+        let cosigner = Cosigner::open(CosignerParts {
+            node_id,
+            storage: Arc::clone(&storage),
+            replica: replica.clone(),
+            metrics: signed,
+            fail: fail.clone(),
+        });
+        let cosigner = match cosigner.await {
+            Ok(cosigner) => cosigner,
+            Err(error) => {
+                replica.shutdown().await;
+                return Err(error);
             }
         };
         let disk = Arc::new(Disk::new(Arc::clone(&storage), config.disk.clone()));
@@ -175,11 +192,13 @@ impl Node {
             room,
             disk: Arc::clone(&disk),
             steward: Arc::clone(&steward),
+            cosigner: Arc::clone(&cosigner),
             joins: join.is_some(),
             clock: config.clock,
             restores: staged.is_some(),
             read_timeout: config.reads.try_timeout,
             await_published_max: config.waits.await_published_max,
+            checkpoint_timeout: config.checkpoints.timeout,
         });
         let limits = config.connections.limits(shares.peers);
         let peer_listener = PeerListener::start(listener, limits, &peers, desk);
@@ -217,7 +236,14 @@ impl Node {
             waits: config.waits.clone(),
         };
         let indexer = Indexer { storage: Arc::clone(&storage), replica: replica.clone() };
-        let (fail, failure) = watch::channel(None);
+        let checkpointer = Checkpointer::new(CheckpointerParts {
+            node_id,
+            cosigner: Arc::clone(&cosigner),
+            replica: replica.clone(),
+            peers: peers.clone(),
+            writes: Arc::clone(&writes),
+            config: config.checkpoints.clone(),
+        });
         let tasks = vec![
             tokio::spawn(async move {
                 let failure = failure_of(newcomer).await;
@@ -228,6 +254,7 @@ impl Node {
             tokio::spawn(clocks.run()).abort_handle(),
             tokio::spawn(keeper.run()).abort_handle(),
             tokio::spawn(indexer.run()).abort_handle(),
+            tokio::spawn(checkpointer.run()).abort_handle(),
             spawn_steward(&steward),
             spawn_announcer(meta.clone(), node_id, &replica, &peers, &steward, &config),
         ];
@@ -243,6 +270,7 @@ impl Node {
             feed,
             writes,
             steward,
+            cosigner,
             metrics,
             denials,
             failure,

@@ -2,6 +2,8 @@
 
 use std::{io, ops::ControlFlow};
 
+use flagraft_core::record::row_leaf_hash;
+
 use super::{
     applied,
     catalog_file::{self, Catalog},
@@ -75,9 +77,11 @@ fn prove(storage: &Storage, counted: &OpenTiles, catalog: &Catalog) -> Result<Op
         )));
     }
     if tiles.size() < wanted {
-        storage.scan_audit::<StorageError>(counted.size(), |_, bytes| {
-            for tile in tiles.push(bytes) {
-                storage.stage_tile(tile.level, tile.index, tile.end, &tile.bytes)?;
+        storage.scan_audit::<CheckError>(counted.size(), |sequence, row| {
+            let leaf = row_leaf_hash(row)
+                .ok_or_else(|| CheckError::Records(format!("audit record {sequence} is none")))?;
+            for (tile, bytes) in tiles.push(leaf) {
+                storage.stage_tile(tile, &bytes)?;
             }
             Ok(if tiles.size() < wanted { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
         })?;

@@ -39,7 +39,7 @@ mod snapshot_tests;
 mod state_machine;
 mod status;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod tiles;
 mod transfer_metrics;
 mod tuning;
@@ -71,6 +71,7 @@ use openraft::{
 };
 use tokio::sync::watch;
 
+pub(crate) use self::tiles::AuditTree;
 use self::{
     incoming::{Incoming, TransferRefusal},
     log_store::LogStore,

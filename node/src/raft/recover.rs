@@ -5,7 +5,12 @@
 
 use std::{io, ops::ControlFlow};
 
-use flagraft_core::{rows::Loader, state::State};
+use flagraft_core::{
+    merkle::{Hash, tile::Tile},
+    record::row_leaf_hash,
+    rows::Loader,
+    state::State,
+};
 
 use super::{
     applied,
@@ -13,12 +18,14 @@ use super::{
     log_size::LogSize,
     log_store::{hole, last_entry, read_log_id, read_vote},
     snapshot,
-    tiles::{HASH_BYTES, OpenTiles, Tile},
+    tiles::OpenTiles,
     types::{LogId, StoredMembership, Vote},
     wire::{decode_entry, decode_membership},
 };
 use crate::storage::{MetaKey, Storage, StorageError};
 
+/// Bytes of one hash of a tile.
+const HASH_BYTES: usize = size_of::<Hash>();
 /// Audit records read at a time.
 const PAGE_RECORDS: usize = 1_000;
 
@@ -177,8 +184,13 @@ fn check_state(storage: &Storage) -> Result<(State, OpenTiles), io::Error> {
         // Beyond those that are counted some may be staged. A gap is an error of its own.
         let left = usize::try_from(counted - tree.size()).unwrap_or(PAGE_RECORDS);
         let page = storage.audit_range(tree.size(), PAGE_RECORDS.min(left))?;
-        for tile in page.iter().flat_map(|row| tree.push(&row.bytes)) {
-            tiles.settle(tile)?;
+        for row in &page {
+            let Some(leaf) = row_leaf_hash(&row.bytes) else {
+                return corrupt(format!("audit record {} is none", row.sequence));
+            };
+            for (tile, bytes) in tree.push(leaf) {
+                tiles.settle(tile, bytes)?;
+            }
         }
         if page.is_empty() {
             return corrupt(format!("audit record {} is missing", tree.size()));
@@ -205,7 +217,7 @@ struct StoredTiles<'a> {
     /// The records before this one have the hashes that the tiles have of them.
     fit_to: u64,
     /// The first tile that is another than the records make.
-    fault: Option<Tile>,
+    fault: Option<(Tile, Vec<u8>)>,
 }
 
 impl<'a> StoredTiles<'a> {
@@ -215,31 +227,31 @@ impl<'a> StoredTiles<'a> {
     }
 
     /// Holds what is stored against the tile that the records make.
-    fn settle(&mut self, tile: Tile) -> Result<(), io::Error> {
-        let stored = self.storage.tile(tile.level, tile.index)?;
-        if stored.as_ref() != Some(&tile.bytes) {
+    fn settle(&mut self, tile: Tile, bytes: Vec<u8>) -> Result<(), io::Error> {
+        let stored = self.storage.tile(tile)?;
+        if stored.as_ref() != Some(&bytes) {
             if self.were_here {
-                self.fault.get_or_insert(tile);
+                self.fault.get_or_insert((tile, bytes));
                 return Ok(());
             }
             let mut batch = self.storage.batch();
-            batch.tile(tile.level, tile.index, &tile.bytes);
+            batch.tile(tile, &bytes);
             batch.commit()?;
             self.made = self.made.saturating_add(1);
         }
         if self.fault.is_none() {
-            self.fit_to = tile.end;
+            self.fit_to = tile.leaves().end;
         }
         Ok(())
     }
 
     /// Which records are not what they were, in a log that has not the root that it had.
     fn suspect(&self) -> String {
-        let of_fault = self.fault.as_ref().and_then(|tile| {
-            let stored = self.storage.tile(tile.level, tile.index).ok()??;
-            let (made, stored) = (tile.bytes.chunks(HASH_BYTES), stored.chunks(HASH_BYTES));
-            let at = made.zip(stored).position(|(made, stored)| made != stored)?;
-            (tile.level == 0).then_some(tile.first().saturating_add(u64::try_from(at).ok()?))
+        let of_fault = self.fault.as_ref().and_then(|(tile, made)| {
+            let stored = self.storage.tile(*tile).ok()??;
+            let mut hashes = made.chunks(HASH_BYTES).zip(stored.chunks(HASH_BYTES));
+            let at = hashes.position(|(made, stored)| made != stored)?;
+            (tile.level == 0).then_some(tile.leaves().start.saturating_add(u64::try_from(at).ok()?))
         });
         match of_fault {
             Some(sequence) => format!("record {sequence} is not the one that its tile has the hash of"),
@@ -249,15 +261,15 @@ impl<'a> StoredTiles<'a> {
 
     /// The records are what the state has the root of. So are the tiles, or they are refused.
     fn finish(self) -> Result<(), io::Error> {
-        if let Some(tile) = &self.fault {
-            let is_there = self.storage.tile(tile.level, tile.index)?.is_some();
+        if let Some((tile, _)) = &self.fault {
+            let (is_there, leaves) = (self.storage.tile(*tile)?.is_some(), tile.leaves());
             return corrupt(format!(
                 "tile {} of level {} of the audit log's tree {}; it is of the records {} to {}, which are as they were",
                 tile.index,
                 tile.level,
                 if is_there { "was changed" } else { "is missing" },
-                tile.first(),
-                tile.end.saturating_sub(1)
+                leaves.start,
+                leaves.end.saturating_sub(1)
             ));
         }
         if self.were_here {

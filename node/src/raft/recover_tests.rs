@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use flagraft_core::merkle::tile::Tile;
 use openraft::{
     EntryPayload,
     storage::{RaftLogReader, RaftLogStorage, RaftSnapshotBuilder, RaftStateMachine},
@@ -236,6 +237,10 @@ async fn refusal_of_tiles(damage: impl FnOnce(&Storage)) -> String {
     recover(&open(dir.path())).map(drop).expect_err("the damage goes unnoticed").to_string()
 }
 
+fn leaf_tile(index: u64) -> Tile {
+    Tile { level: 0, index }
+}
+
 fn flip_a_byte_of_record(storage: &Storage, sequence: u64) {
     let mut row = storage.audit_range(sequence, 1).expect("reads").remove(0);
     *row.bytes.last_mut().expect("bytes") ^= 1;
@@ -256,10 +261,10 @@ async fn an_audit_record_that_was_changed_is_named() {
 #[tokio::test]
 async fn a_tile_that_was_changed_or_lost_is_named() {
     let said = refusal_of_tiles(|storage| {
-        let mut tile = storage.tile(0, 1).expect("reads").expect("a tile");
+        let mut tile = storage.tile(leaf_tile(1)).expect("reads").expect("a tile");
         tile[17] ^= 1;
         let mut batch = storage.batch();
-        batch.tile(0, 1, &tile);
+        batch.tile(leaf_tile(1), &tile);
         batch.commit().expect("writes");
     })
     .await;
@@ -275,7 +280,7 @@ async fn a_tile_that_was_changed_or_lost_is_named() {
 async fn a_folder_without_tiles_is_given_them() {
     let dir = tempdir().expect("a temporary folder");
     let storage = filled(dir.path(), 600).await;
-    let tiles = [0, 1].map(|index| storage.tile(0, index).expect("reads").expect("a tile"));
+    let tiles = [0, 1].map(|index| storage.tile(leaf_tile(index)).expect("reads").expect("a tile"));
     storage.drop_tiles();
     let mut batch = storage.batch();
     batch.meta(MetaKey::AuditTiles, None);
@@ -283,8 +288,8 @@ async fn a_folder_without_tiles_is_given_them() {
     drop(storage);
     let storage = open(dir.path());
     recover(&storage).expect("sound");
-    assert_eq!([0, 1].map(|index| storage.tile(0, index).expect("reads").expect("a tile")), tiles);
-    assert_eq!(storage.tile(0, 2).expect("reads"), None, "it is growing");
+    assert_eq!([0, 1].map(|index| storage.tile(leaf_tile(index)).expect("reads").expect("a tile")), tiles);
+    assert_eq!(storage.tile(leaf_tile(2)).expect("reads"), None, "it is growing");
     storage.drop_tiles();
     assert!(recover(&storage).is_err(), "from now on it has them");
 }

@@ -85,8 +85,8 @@ impl StateMachine {
                             .into());
                         }
                         batch.record(record.sequence, &record.bytes);
-                        for tile in Arc::make_mut(&mut tiles).push(&record.bytes) {
-                            batch.tile(tile.level, tile.index, &tile.bytes);
+                        for (tile, bytes) in Arc::make_mut(&mut tiles).push(record.leaf) {
+                            batch.tile(tile, &bytes);
                         }
                     }
                     if applied.state.revision() != state.revision() {

@@ -6,7 +6,11 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use flagraft_core::proposal::{Actor, Body, Denials, Proposal, RequestId};
+use flagraft_core::{
+    proposal::{Actor, Body, Denials, Proposal, RequestId},
+    record::row_leaf_hash,
+    state::State,
+};
 use futures_util::stream;
 use openraft::{
     EntryPayload,
@@ -16,16 +20,18 @@ use openraft::{
 };
 
 use super::{
+    applied,
     log_size::LogSize,
     log_store::LogStore,
     recover::{Recovered, recover as recover_with},
     state_machine::StateMachine,
+    tiles::OpenTiles,
     types::{Command, Entry, LeaderId, LogId, Membership, NodeMeta, TypeConfig},
 };
 use crate::storage::{FatalHook, Storage, StorageError, StorageMetrics, StorageOptions};
 
 /// A folder's storage that fails its syncs after `fail_sync_after`, and what its fatal hook was told.
-pub(super) fn open_failing(
+pub(crate) fn open_failing(
     dir: &Path,
     fail_sync_after: Option<u64>,
 ) -> (Arc<Storage>, Arc<Mutex<Vec<String>>>) {
@@ -49,8 +55,13 @@ fn options(dir: &Path) -> StorageOptions {
     StorageOptions { dir: dir.to_owned(), node_id: 1, fatal, metrics, fail_sync_after: None }
 }
 
+/// The storage of a folder of this node.
+pub(crate) fn open_as(dir: &Path, node_id: u64) -> Arc<Storage> {
+    Storage::open(StorageOptions { node_id, ..options(dir) }).expect("the folder opens")
+}
+
 /// A folder's storage.
-pub(super) fn open(dir: &Path) -> Arc<Storage> {
+pub(crate) fn open(dir: &Path) -> Arc<Storage> {
     open_failing(dir, None).0
 }
 
@@ -138,4 +149,39 @@ pub(super) fn state_rows(storage: &Storage) -> Vec<(Vec<u8>, Vec<u8>)> {
         })
         .expect("reads");
     rows
+}
+
+/// Rewrites one audit record of a folder that no node runs on, and all that would tell: its tiles, the state's tree, and
+/// the hash of the state. What remains is what other members know.
+pub(crate) fn forge(storage: &Storage, sequence: u64, rewrite: impl Fn(&[u8]) -> Vec<u8>) {
+    let before = recover(storage).expect("sound before it is forged");
+    let mut batch = storage.batch();
+    let mut tiles = OpenTiles::default();
+    for row in storage.audit_range(0, usize::MAX).expect("reads") {
+        let bytes = if row.sequence == sequence { rewrite(&row.bytes) } else { row.bytes };
+        batch.record(row.sequence, &bytes);
+        for (tile, bytes) in tiles.push(row_leaf_hash(&bytes).expect("a record")) {
+            batch.tile(tile, &bytes);
+        }
+    }
+    let subtrees: Vec<String> =
+        tiles.frontier().expect("a tree").subtrees().iter().map(hex::encode).collect();
+    // The row of the numbers is the first one.
+    let rows = before.state.rows().enumerate().map(|(at, (key, value))| match at {
+        0 => {
+            let mut meta: serde_json::Value = serde_json::from_slice(&value[1..]).expect("JSON");
+            meta["audit_subtrees"] = subtrees.clone().into();
+            (key, [&value[..1], meta.to_string().as_bytes()].concat())
+        }
+        _ => (key, value),
+    });
+    let forged = State::from_rows(rows).expect("a state");
+    assert_ne!(forged.audit_root(), before.state.audit_root());
+    for (key, value) in forged.rows() {
+        batch.row(&key, Some(&value));
+    }
+    applied::put(&mut batch, before.last_applied.as_ref(), &forged).expect("encodes");
+    batch.commit().expect("writes");
+    storage.sync_blocking().expect("synced");
+    recover(storage).expect("the node alone can't tell");
 }

@@ -4,80 +4,55 @@
 //! C2SP's `tlog-tiles` has it. Complete tiles are on the disk, written in the batch that writes the record which
 //! completes them. Those that are still growing, one a level, are in memory: start-up reads all records anyway.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+};
 
-use flagraft_core::merkle::{Frontier, Hash, leaf_hash, node_hash};
+use flagraft_core::merkle::{
+    Frontier, Hash,
+    tile::{HASHES, LEVELS, Tile},
+};
 
+use super::types::Published;
 use crate::storage::{Storage, StorageError};
 
-/// The hashes of a complete tile.
-const WIDTH: usize = 256;
-/// Levels of the tree in one level of tiles: 2 to this is [`WIDTH`].
-const HEIGHT: u32 = 8;
-/// Bytes of a hash.
-pub(super) const HASH_BYTES: usize = 32;
-
-/// A complete tile.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Tile {
-    pub(super) level: u8,
-    pub(super) index: u64,
-    /// The size of the log whose last record completes it.
-    pub(super) end: u64,
-    /// Its hashes, one after the other.
-    pub(super) bytes: Vec<u8>,
-}
-
-impl Tile {
-    /// The first record that it is over.
-    pub(super) fn first(&self) -> u64 {
-        let records = 1_u64.checked_shl(HEIGHT * (u32::from(self.level) + 1)).unwrap_or(u64::MAX);
-        self.end.saturating_sub(records)
-    }
-}
+/// A complete tile, and its bytes.
+pub(super) type FullTile = (Tile, Vec<u8>);
 
 /// The tiles that are growing: what it takes to go on from a log of this size, and with the complete tiles all that
 /// proofs are made of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct OpenTiles {
     size: u64,
-    /// By level, the lowest first: fewer than [`WIDTH`] hashes each.
+    /// By level, the lowest first: fewer than [`HASHES`] hashes each.
     levels: Vec<Vec<Hash>>,
 }
 
 impl OpenTiles {
     /// How many records the log has.
-    pub(crate) fn size(&self) -> u64 {
+    pub(super) fn size(&self) -> u64 {
         self.size
     }
 
-    /// Appends a record. Returns the tiles that it completes, the lowest first: nearly always none.
-    pub(super) fn push(&mut self, record: &[u8]) -> Vec<Tile> {
+    /// Appends a record by its leaf hash. Returns the tiles that it completes, the lowest first: nearly always none.
+    pub(super) fn push(&mut self, leaf: Hash) -> Vec<FullTile> {
         self.size = self.size.saturating_add(1);
-        let mut complete = Vec::new();
-        let mut hash = leaf_hash(record);
-        let mut level = 0;
-        loop {
+        let mut completed = Tile::completed_at(self.size);
+        let mut full = Vec::new();
+        let mut hash = leaf;
+        for level in 0.. {
             if self.levels.len() <= level {
-                self.levels.push(Vec::with_capacity(WIDTH));
+                self.levels.push(Vec::with_capacity(HASHES));
             }
-            let Some(open) = self.levels.get_mut(level) else { return complete };
+            let Some(open) = self.levels.get_mut(level) else { break };
             open.push(hash);
-            if open.len() < WIDTH {
-                return complete;
-            }
-            hash = perfect_root(open);
-            let bytes = open.concat();
+            let Some(tile) = completed.next() else { break };
+            hash = root_of(open);
+            full.push((tile, open.concat()));
             open.clear();
-            let name = u8::try_from(level).unwrap_or(u8::MAX);
-            complete.push(Tile { level: name, index: self.entries(name) / 256 - 1, end: self.size, bytes });
-            level += 1;
         }
-    }
-
-    /// How many complete entries a level of tiles has: leaves, roots of 256 leaves, and so on.
-    fn entries(&self, level: u8) -> u64 {
-        self.size.checked_shr(HEIGHT * u32::from(level)).unwrap_or(0)
+        full
     }
 
     /// The tree's right edge, as the state has it.
@@ -85,10 +60,11 @@ impl OpenTiles {
         let mut subtrees = Vec::new();
         for open in self.levels.iter().rev() {
             let mut rest = open.as_slice();
-            for height in (0..HEIGHT).rev() {
-                if open.len() & (1 << height) != 0 {
-                    let (subtree, after) = rest.split_at_checked(1 << height)?;
-                    subtrees.push(perfect_root(subtree));
+            for height in (0..LEVELS).rev() {
+                let width = 1_usize << height;
+                if open.len() & width != 0 {
+                    let (subtree, after) = rest.split_at_checked(width)?;
+                    subtrees.push(root_of(subtree));
                     rest = after;
                 }
             }
@@ -97,75 +73,60 @@ impl OpenTiles {
     }
 
     /// The hashes of the open tile, if it is this one.
-    fn open(&self, level: u8, index: u64) -> Option<&[Hash]> {
-        let open = self.levels.get(usize::from(level))?;
-        (self.entries(level) / 256 == index).then_some(open)
+    fn open(&self, tile: Tile) -> Option<&[Hash]> {
+        let open = self.levels.get(usize::from(tile.level))?;
+        tile.leaves().contains(&self.size).then_some(open)
     }
 }
 
-/// The root of a perfect tree over these hashes, a power of two of them.
-fn perfect_root(hashes: &[Hash]) -> Hash {
-    match hashes {
-        [] => Hash::default(),
-        [only] => *only,
-        _ => {
-            let (left, right) = hashes.split_at(hashes.len() / 2);
-            node_hash(&perfect_root(left), &perfect_root(right))
-        }
-    }
+/// The root over these hashes, of which there is a power of two.
+fn root_of(hashes: &[Hash]) -> Hash {
+    let mut tree = Frontier::default();
+    hashes.iter().for_each(|hash| tree.push_hash(*hash));
+    tree.root()
 }
 
 /// Looks the perfect subtrees of a published audit log up. One is made for one proof: it keeps the tiles it has read.
 pub(crate) struct AuditTree {
     storage: Arc<Storage>,
     open: Arc<OpenTiles>,
-    read: BTreeMap<(u8, u64), Vec<u8>>,
+    read: BTreeMap<Tile, Vec<u8>>,
 }
 
 impl AuditTree {
-    pub(crate) fn new(storage: Arc<Storage>, open: Arc<OpenTiles>) -> Self {
-        Self { storage, open, read: BTreeMap::new() }
+    /// The log of a published state.
+    pub(crate) fn of(storage: Arc<Storage>, published: &Published) -> Self {
+        Self { storage, open: Arc::clone(&published.tiles), read: BTreeMap::new() }
     }
 
-    /// How many records the log has.
-    pub(crate) fn size(&self) -> u64 {
-        self.open.size()
-    }
-
-    /// The root of the perfect subtree of 2^`level` leaves that `index` others of its size stand before. This blocks.
+    /// The root of the perfect subtree `(level, index)`, as `flagraft_core::merkle` names it. This blocks.
     ///
     /// # Errors
     /// When the log does not have it, or the disk fails.
-    pub(crate) fn subtree(&mut self, level: u32, index: u64) -> Result<Hash, StorageError> {
+    pub(crate) fn subtree(&mut self, level: u8, index: u64) -> Result<Hash, StorageError> {
         let missing =
             || StorageError::corrupt(format!("subtree {index} of level {level} of the audit log is missing"));
-        let tile_level = u8::try_from(level / HEIGHT).map_err(|_| missing())?;
-        let width = 1_u64 << (level % HEIGHT);
-        let first = index.checked_mul(width).ok_or_else(missing)?;
-        let tile = first / 256;
-        let from = usize::try_from(first % 256).map_err(|_| missing())?;
-        let to = from + usize::try_from(width).map_err(|_| missing())?;
-        if let Some(open) = self.open.open(tile_level, tile) {
-            return open.get(from..to).map(perfect_root).ok_or_else(missing);
+        let height = level % LEVELS;
+        let tile = Tile { level: level / LEVELS, index: index >> (LEVELS - height) };
+        if let Some(open) = self.open.open(tile) {
+            let width = 1_usize << height;
+            let place = usize::try_from(index).map_err(|_| missing())?.wrapping_mul(width) % HASHES;
+            return open.get(place..place + width).map(root_of).ok_or_else(missing);
         }
-        let bytes = match self.read.entry((tile_level, tile)) {
-            std::collections::btree_map::Entry::Occupied(read) => read.into_mut(),
-            std::collections::btree_map::Entry::Vacant(place) => {
-                place.insert(self.storage.tile(tile_level, tile)?.ok_or_else(missing)?)
-            }
+        let bytes = match self.read.entry(tile) {
+            Entry::Occupied(read) => read.into_mut(),
+            Entry::Vacant(place) => place.insert(self.storage.tile(tile)?.ok_or_else(missing)?),
         };
-        let hashes: Vec<Hash> = bytes
-            .get(from * HASH_BYTES..to * HASH_BYTES)
-            .ok_or_else(missing)?
-            .chunks_exact(HASH_BYTES)
-            .map(|hash| hash.try_into().unwrap_or_default())
-            .collect();
-        Ok(perfect_root(&hashes))
+        tile.subtree_root(bytes, level, index).ok_or_else(missing)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use flagraft_core::merkle::{
+        consistency_proof, inclusion_proof, leaf_hash, root_at, verify_consistency, verify_inclusion,
+    };
+
     use super::*;
 
     fn record(sequence: u64) -> Vec<u8> {
@@ -177,17 +138,56 @@ mod tests {
         let (mut tiles, mut frontier) = (OpenTiles::default(), Frontier::default());
         let mut complete = Vec::new();
         for sequence in 0..66_000 {
-            complete.extend(tiles.push(&record(sequence)));
+            complete.extend(tiles.push(leaf_hash(&record(sequence))));
             frontier.push(&record(sequence));
             if sequence % 7 == 0 || sequence % 256 > 253 {
                 assert_eq!(tiles.frontier().as_ref(), Some(&frontier), "after record {sequence}");
             }
         }
         assert_eq!(complete.len(), 257 + 1);
-        let last = complete.iter().rfind(|tile| tile.level == 1).expect("a tile of level 1");
-        assert_eq!((last.index, last.first(), last.end, last.bytes.len()), (0, 0, 65_536, 8_192));
-        let names: Vec<u64> = complete.iter().filter(|tile| tile.level == 0).map(|tile| tile.index).collect();
-        assert_eq!(names, (0..257).collect::<Vec<_>>());
-        assert!(complete.iter().all(|tile| tile.first() % 256 == 0 && tile.bytes.len() == 8_192));
+        let names: Vec<Tile> = complete.iter().map(|(tile, _)| *tile).collect();
+        let mut expected: Vec<Tile> = (0..257).map(|index| Tile { level: 0, index }).collect();
+        expected.insert(256, Tile { level: 1, index: 0 });
+        assert_eq!(names, expected);
+        assert!(complete.iter().all(|(_, bytes)| bytes.len() == 8_192));
+    }
+
+    /// How long proofs take in a long log. `FLAGRAFT_TEST_ROUNDS=full` makes it a million records.
+    #[test]
+    fn a_proof_of_a_long_log_is_made_at_once() {
+        let full = std::env::var("FLAGRAFT_TEST_ROUNDS").is_ok_and(|rounds| rounds == "full");
+        let size: u64 = if full { 1_000_000 } else { 70_000 };
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let storage = crate::raft::testing::open(dir.path());
+        let (mut tiles, mut frontier) = (OpenTiles::default(), Frontier::default());
+        for sequence in 0..size {
+            let leaf = leaf_hash(&record(sequence));
+            frontier.push_hash(leaf);
+            let mut batch = storage.batch();
+            let complete = tiles.push(leaf);
+            complete.iter().for_each(|(tile, bytes)| batch.tile(*tile, bytes));
+            if !complete.is_empty() {
+                batch.commit().expect("writes");
+            }
+        }
+        let (open, root) = (Arc::new(tiles), frontier.root());
+        let mut took = Vec::new();
+        for at in 0..400_u64 {
+            let sequence = at.wrapping_mul(0x9e37_79b9_7f4a_7c15) % size;
+            let begun = std::time::Instant::now();
+            let mut tree =
+                AuditTree { storage: Arc::clone(&storage), open: Arc::clone(&open), read: BTreeMap::new() };
+            let mut subtree = |level, index| tree.subtree(level, index);
+            let proof = inclusion_proof(sequence, size, &mut subtree).expect("reads").expect("a record");
+            let from = consistency_proof(sequence, size, &mut subtree).expect("reads").expect("a size");
+            let then = root_at(sequence, &mut subtree).expect("reads");
+            took.push(begun.elapsed());
+            assert!(verify_inclusion(&leaf_hash(&record(sequence)), sequence, size, &proof, &root));
+            assert!(verify_consistency(sequence, &then, size, &root, &from));
+        }
+        took.sort_unstable();
+        let (median, most) = (took[200], took[395]);
+        println!("two proofs and a root of {size} records: median {median:?}, 99 of 100 {most:?}");
+        assert!(median.as_millis() <= 5, "{median:?}");
     }
 }

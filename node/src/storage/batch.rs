@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use flagraft_core::merkle::tile::Tile;
 use rocksdb::WriteBatch;
 
 use super::{
@@ -65,8 +66,8 @@ impl<'a> Batch<'a> {
     }
 
     /// Puts a complete tile of the audit log's tree.
-    pub fn tile(&mut self, level: u8, index: u64, bytes: &[u8]) {
-        let key = tile_key(self.storage.group, level, index);
+    pub fn tile(&mut self, tile: Tile, bytes: &[u8]) {
+        let key = tile_key(self.storage.group, tile);
         self.writes.put_cf(self.storage.family(AUDIT_TILES), key, bytes);
     }
 

@@ -213,6 +213,11 @@ impl Storage {
         &self.floor
     }
 
+    /// The node's data folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Where finished snapshots are kept.
     pub fn snapshot_dir(&self) -> PathBuf {
         self.dir.join("snapshots")

@@ -3,6 +3,7 @@
 //! Every key starts with a group (u32, big-endian), so that one folder can later hold several Raft groups.
 //! Group 0 is the folder itself.
 
+use flagraft_core::merkle::tile::Tile;
 use rocksdb::{
     BlockBasedOptions, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, LogLevel, Options,
 };
@@ -55,6 +56,10 @@ pub enum MetaKey {
     AuditStaging,
     /// Present once the folder has all complete tiles of its audit log: from then on one that is missing is damage.
     AuditTiles,
+    /// The size and root of the last checkpoint of the audit log that this node signed.
+    AuditSigned,
+    /// The newest checkpoint of the audit log that a majority signed: a signed note.
+    AuditCheckpoint,
 }
 
 impl MetaKey {
@@ -69,6 +74,8 @@ impl MetaKey {
             Self::LastInstalled => "last_installed",
             Self::AuditStaging => "audit_staging",
             Self::AuditTiles => "audit_tiles",
+            Self::AuditSigned => "audit_signed",
+            Self::AuditCheckpoint => "audit_checkpoint",
         }
     }
 
@@ -100,11 +107,11 @@ pub(super) fn number_of(key: &[u8]) -> Option<u64> {
 }
 
 /// The key of a tile of the audit log's tree.
-pub(super) fn tile_key(group: u32, level: u8, index: u64) -> [u8; 13] {
+pub(super) fn tile_key(group: u32, tile: Tile) -> [u8; 13] {
     let mut bytes = [0; 13];
     bytes[..4].copy_from_slice(&group.to_be_bytes());
-    bytes[4] = level;
-    bytes[5..].copy_from_slice(&index.to_be_bytes());
+    bytes[4] = tile.level;
+    bytes[5..].copy_from_slice(&tile.index.to_be_bytes());
     bytes
 }
 
@@ -164,7 +171,7 @@ mod tests {
         assert_eq!(numbered(1, 258), [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 2]);
         assert_eq!(number_of(&numbered(7, 99)), Some(99));
         assert_eq!(number_of(b"short"), None);
-        assert_eq!(tile_key(1, 2, 258), [0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 1, 2]);
+        assert_eq!(tile_key(1, Tile { level: 2, index: 258 }), [0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 1, 2]);
         assert_eq!(prefixed(1, b"flag"), b"\x00\x00\x00\x01flag");
         assert_eq!(end_of(1), [0, 0, 0, 2]);
         let names = [
@@ -177,6 +184,8 @@ mod tests {
             (MetaKey::LastInstalled, "last_installed"),
             (MetaKey::AuditStaging, "audit_staging"),
             (MetaKey::AuditTiles, "audit_tiles"),
+            (MetaKey::AuditSigned, "audit_signed"),
+            (MetaKey::AuditCheckpoint, "audit_checkpoint"),
         ];
         for (key, name) in names {
             assert_eq!(key.key(1), prefixed(1, name.as_bytes()));

@@ -47,8 +47,10 @@ async fn export(api: &Api, token: &str, query: &str) -> Answer {
 
 fn keys(api: &Api) -> TrustedKeys {
     let state = &api.node.published().state;
-    let lines: Vec<String> =
-        crate::http::audit::export::keys(state, state.cluster_id().expect("founded")).iter().map(ToString::to_string).collect();
+    let lines: Vec<String> = crate::http::audit::export::keys(state, state.cluster_id().expect("founded"))
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     TrustedKeys::parse(&lines.join("\n")).expect("keys")
 }
 
@@ -115,7 +117,8 @@ async fn a_reader_of_one_project_exports_that_project_and_the_hashes_of_the_rest
         api.call(Method::GET, &format!("/api/v1/audit/export?{query}")).token(token).send().await
     };
     call("project=other", &reader).await.expect(404);
-    let dev = api.token("admin", json!([{"role": "writer", "project": "shop", "environments": ["dev"]}])).await;
+    let dev =
+        api.token("admin", json!([{"role": "writer", "project": "shop", "environments": ["dev"]}])).await;
     call("", &dev).await.expect(403);
     for query in ["format=xml", "checkpoint=maybe", "limit=3", "order=newest"] {
         call(query, &api.owner).await.expect(400);

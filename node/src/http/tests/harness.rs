@@ -127,6 +127,8 @@ impl Api {
         config.bootstrap = Some(BootstrapConfig { token_file: token_file.clone() });
         // A node that is shut down to see what it says unconfirmed should say it soon.
         config.reads.deadline = Duration::from_millis(300);
+        // Its key would be a change of its own, at any time; the tests of checkpoints turn them on.
+        config.checkpoints.interval = Duration::ZERO;
         configure(&mut config);
         let mut options = Options::new(&config);
         adjust(&mut options);

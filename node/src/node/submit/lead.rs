@@ -221,15 +221,16 @@ fn actor_of(state: &State, secret: &Secret) -> Result<Actor, TokenFault> {
 }
 
 /// What a member may propose for the cluster itself: counts of refused credentials; the founding, while there is no
-/// history; and to let a node in, which somebody invited and whose join token `apply` checks. Everything else needs
-/// somebody's token.
+/// history; to let a node in, which somebody invited and whose join token `apply` checks; and the keys that it signs
+/// checkpoints with. Everything else needs somebody's token.
 fn is_for_members(state: &State, body: &Body) -> bool {
     match body {
         Body::Denials(_) => true,
         Body::Change(Change { operations, .. }) => match operations.as_slice() {
             [Operation::SystemBootstrap(_), ..] => state.history().is_none() && !state.is_restored(),
             [Operation::SystemRestore(_), ..] => state.is_restored(),
-            [Operation::MemberAdmit(_)] => true,
+            // That the key is for the node that asks, `apply` checks.
+            [Operation::MemberAdmit(_) | Operation::AuditKeyAdd(_)] => true,
             _ => false,
         },
     }
