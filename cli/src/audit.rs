@@ -1,10 +1,13 @@
-//! `flagraft audit ...`: who changed what, when and why; and the proof that nobody has rewritten it.
+//! `flagraft audit ...`: who changed what, when and why; as a list, as a file that proves itself, and the proof that nobody has
+//! rewritten it.
 
 mod accounts;
 mod changes;
 mod checkpoint;
+mod export;
 mod keys;
 mod proof;
+mod verify;
 mod witness;
 
 use std::collections::BTreeSet;
@@ -17,13 +20,15 @@ use serde_json::{Value, json};
 
 pub use self::changes::between;
 use crate::{
-    failure::{Exit, Failure},
+    failure::Failure,
     output::{self, cell, table},
     session::{Global, Session},
 };
 
-/// Records that are read at once.
-const WINDOW: u64 = 1_000;
+/// Records that are asked for at once.
+const PAGE_RECORDS: usize = 1_000;
+/// The header that says where the next page begins.
+const NEXT: &str = "flagraft-next";
 
 /// Commands on the audit log.
 #[derive(Subcommand, Debug)]
@@ -34,6 +39,10 @@ pub enum AuditCommand {
     /// now with `+`. Conditions are written as in `rule put --when`. Of several operations each is named. Under a count of
     /// evaluations or reads stand its greatest entries, and what is missing before it.
     List(ListArgs),
+    /// Write a stretch of the log, or what a filter leaves of it, to a file that proves itself
+    Export(Box<export::ExportArgs>),
+    /// Check an export with nothing but the file and the keys that you trust; exits with 8 if it is no good
+    Verify(verify::VerifyArgs),
     /// Print the newest checkpoint that a majority of the nodes signed
     Checkpoint,
     /// Verify here that a record is in the log that the nodes signed; exits with 8 if it is not
@@ -101,85 +110,106 @@ pub struct Selection {
     /// Only records of this project
     #[arg(short, long, env = "FLAGRAFT_PROJECT")]
     pub project: Option<String>,
-    /// Only records that touch this environment
-    #[arg(short, long, env = "FLAGRAFT_ENVIRONMENT")]
+    /// Only records that touch this environment of the project, or name it
+    #[arg(short, long, env = "FLAGRAFT_ENVIRONMENT", requires = "project")]
     pub environment: Option<String>,
-    /// Only records that name this flag
-    #[arg(long)]
+    #[command(flatten)]
+    pub filters: Filters,
+}
+
+/// What records have to be about, where nothing but the command line says so.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Filters {
+    /// Only records that name this flag of the project
+    #[arg(long, requires = "project")]
     pub flag: Option<String>,
-    /// Only records of this kind
-    #[arg(long, value_enum)]
-    pub kind: Option<Kind>,
+    /// Only records that name this segment of the project
+    #[arg(long, requires = "project")]
+    pub segment: Option<String>,
+    /// Only records of this actor: an id, or with its type before it, as user/ada
+    #[arg(long)]
+    pub actor: Option<String>,
+    /// Only records under this ticket
+    #[arg(long)]
+    pub ticket: Option<String>,
+    /// Only records of these kinds
+    #[arg(long, value_delimiter = ',', value_parser = ["change", "rejected", "denied", "access", "evaluations", "system"])]
+    pub kind: Vec<String>,
+    /// Only records with one of these outcomes
+    #[arg(long, value_delimiter = ',', value_parser = ["accepted", "unchanged", "rejected", "noted"])]
+    pub outcome: Vec<String>,
+    /// Only records from this time on, as 2027-03-01T00:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Only records before this time
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
 }
 
 impl Selection {
-    /// Whether a record is one of them, as far as the API does not choose itself.
-    fn takes(&self, record: &Value) -> bool {
-        let touches = |environment: &String| {
-            record["touches"]["environments"]
-                .as_array()
-                .is_some_and(|all| all.iter().any(|e| e == environment.as_str()))
-        };
-        let counted_in = |environment: &String| record["evaluations"]["environment"] == environment.as_str();
-        self.environment.as_ref().is_none_or(|environment| touches(environment) || counted_in(environment))
-            && self.flag.as_ref().is_none_or(|flag| {
-                operations(record).any(|o| object_key(o) == Some(flag.as_str()) && is_about_flag(o))
-                    || accounts::counts_flag(record, flag)
-            })
+    /// The call that asks for these records.
+    fn on(&self, call: Call) -> Call {
+        let call = call.query("project", self.project.clone()).query("environment", self.environment.clone());
+        self.filters.on(call)
+    }
+}
+
+impl Filters {
+    fn on(&self, call: Call) -> Call {
+        let several = |words: &[String]| Some(words.join(",")).filter(|words| !words.is_empty());
+        call.query("flag", self.flag.clone())
+            .query("segment", self.segment.clone())
+            .query("actor", self.actor.clone())
+            .query("ticket", self.ticket.clone())
+            .query("kind", several(&self.kind))
+            .query("outcome", several(&self.outcome))
+            .query("since", self.since.clone())
+            .query("until", self.until.clone())
     }
 }
 
 /// Runs a command on the audit log.
 pub async fn run(command: AuditCommand, global: &Global) -> Result<(), Failure> {
-    match command {
-        // It asks no node.
-        AuditCommand::HashKey(args) => accounts::hash_keys(&args),
-        command => ask(command, &global.management()?).await,
-    }
-}
-
-async fn ask(command: AuditCommand, session: &Session) -> Result<(), Failure> {
+    let session = || global.management();
     match command {
         AuditCommand::List(args) => {
-            let records = newest(session, &args.selection, args.limit).await?;
-            show(session, &records, "no records")
+            let session = session()?;
+            let records = newest(&session, &args.selection, args.limit).await?;
+            show(&session, &records, "no records")
         }
+        AuditCommand::Export(args) => export::run(&session()?, &args).await,
+        // Works on a file, and asks nobody.
+        AuditCommand::Verify(args) => verify::run(&args, global),
         AuditCommand::Checkpoint => {
-            let note = checkpoint::newest(session).await?;
+            let session = session()?;
+            let note = checkpoint::newest(&session).await?;
             session.output.show(&json!({"note": note}), |_| note.clone())
         }
-        AuditCommand::Proof(args) => proof::run(session, &args).await,
-        AuditCommand::Keys { command } => keys::run(session, command).await,
-        AuditCommand::Witness(args) => witness::run(session, &args).await,
-        AuditCommand::HashKey(_) => Ok(()),
+        AuditCommand::Proof(args) => proof::run(&session()?, &args).await,
+        AuditCommand::Keys { command } => keys::run(&session()?, command).await,
+        AuditCommand::Witness(args) => witness::run(&session()?, &args).await,
+        // Asks nobody either.
+        AuditCommand::HashKey(args) => accounts::hash_keys(&args),
     }
 }
 
 /// The newest records, the newest first, as they are stored.
-///
-/// The log is read backwards, a window at a time, until there are enough: what is asked for is mostly recent.
 pub async fn newest(session: &Session, selection: &Selection, limit: usize) -> Result<Vec<String>, Failure> {
-    let status = session.client.send(&cluster::status()).await?;
-    let mut end = status.json()["audit"]["size"].as_u64().ok_or_else(|| {
-        Failure::new(Exit::Other, "the node does not say how long the audit log is; is this a Flagraft node?")
-    })?;
-    let mut records = Vec::new();
-    while end > 0 && records.len() < limit {
-        let from = end.saturating_sub(WINDOW);
-        let chosen_there = admin::audit::Selection {
-            project: selection.project.clone(),
-            kind: selection.kind.map(RecordKind::from),
-        };
-        let window = session.client.send(&admin::audit::page(chosen_there, from, end - from)).await?;
-        for line in window.text().lines().rev() {
-            let record: Value = serde_json::from_str(line).map_err(|e| {
-                Failure::new(Exit::Other, format!("the node sent a record that is not JSON: {e}"))
-            })?;
-            if records.len() < limit && selection.takes(&record) {
-                records.push(line.to_owned());
-            }
+    let mut records: Vec<String> = Vec::new();
+    let mut before: Option<String> = None;
+    while records.len() < limit {
+        let page = PAGE_RECORDS.min(limit - records.len());
+        let call = Call::get(["api", "v1", "audit"])
+            .query("order", Some("newest"))
+            .query("limit", Some(page.to_string()))
+            .query("to", before);
+        let answer = session.client.send(&selection.on(call)).await?;
+        records.extend(answer.text().lines().map(str::to_owned));
+        // A page may be empty and not the last: a node looks at so many records for one request and no more.
+        match answer.header(NEXT) {
+            "" => break,
+            next => before = Some(next.to_owned()),
         }
-        end = from;
     }
     Ok(records)
 }
@@ -365,17 +395,44 @@ mod tests {
         assert_eq!(what(&of_flag(gone, "a")), "environment.delete dev");
     }
 
-    #[test]
-    fn records_are_chosen_by_flag_and_environment() {
-        let record = record(&[json!({"op": "flag.disable", "flag": "a", "environment": "dev"})]);
-        let selects = |flag: Option<&str>, environment: Option<&str>| {
-            let owned = |text: Option<&str>| text.map(str::to_owned);
-            Selection { flag: owned(flag), environment: owned(environment), ..Selection::default() }
-                .takes(&record)
+    #[tokio::test]
+    async fn the_newest_records_are_asked_for_page_by_page_until_there_are_enough_or_no_more() {
+        use std::time::Duration;
+
+        use crate::{
+            fake::Fake,
+            session::client,
+            output::{Format, Output},
         };
-        assert!(selects(None, None) && selects(Some("a"), None) && selects(Some("a"), Some("dev")));
-        assert!(!selects(Some("b"), None) && !selects(Some("a"), Some("live")));
-        let segment = self::record(&[json!({"op": "segment.delete", "segment": "a"})]);
-        assert!(!Selection { flag: Some("a".to_owned()), ..Selection::default() }.takes(&segment));
+
+        let node = Fake::node(|number| match number {
+            0 | 3 => (200, "flagraft-next: 5000", "{\"sequence\":9001}\n".to_owned()),
+            1 => (200, "flagraft-next: 900", String::new()),
+            _ => (200, "", "{\"sequence\":7}\n".to_owned()),
+        })
+        .await;
+        let second = Duration::from_secs(1);
+        let client = client([node.url.as_str()], Some("fr_adm_x"), second, second).expect("a client");
+        let session = Session { client, output: Output { format: Format::Json } };
+        let selection = Selection {
+            project: Some("shop".to_owned()),
+            filters: Filters { kind: vec!["change".to_owned(), "system".to_owned()], ..Filters::default() },
+            ..Selection::default()
+        };
+        let records = newest(&session, &selection, 50).await.expect("three pages");
+        assert_eq!(records, ["{\"sequence\":9001}", "{\"sequence\":7}"]);
+        assert_eq!(newest(&session, &selection, 1).await.expect("one page"), ["{\"sequence\":9001}"]);
+        assert_eq!(newest(&session, &selection, 0).await.expect("none"), Vec::<String>::new());
+        let asked: Vec<String> = node.seen().into_iter().map(|seen| seen.uri).collect();
+        let query = "project=shop&kind=change%2Csystem";
+        assert_eq!(
+            asked,
+            [
+                format!("/api/v1/audit?order=newest&limit=50&{query}"),
+                format!("/api/v1/audit?order=newest&limit=49&to=5000&{query}"),
+                format!("/api/v1/audit?order=newest&limit=49&to=900&{query}"),
+                format!("/api/v1/audit?order=newest&limit=1&{query}"),
+            ]
+        );
     }
 }

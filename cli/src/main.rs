@@ -30,6 +30,7 @@ mod serve;
 mod session;
 mod sign;
 mod signing_key;
+mod target;
 mod token;
 
 use std::process::ExitCode;

@@ -4,6 +4,7 @@
 #![warn(missing_docs)]
 
 pub mod accounts;
+mod audit;
 pub mod backup;
 pub mod clock;
 pub mod config;
@@ -16,6 +17,7 @@ mod leadership;
 pub mod metrics;
 pub mod node;
 pub mod peer;
+mod pieces;
 pub mod raft;
 mod random;
 pub mod reads;

@@ -124,6 +124,8 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
         "401 401 401 401 401 403 403 404 403 403 403 403 200"),
     ("GET /api/v1/audit", "/api/v1/audit", "",
         "401 401 401 401 401 403 403 200 403 200 200 200 200"),
+    ("GET /api/v1/audit/export", "/api/v1/audit/export?checkpoint=none", "",
+        "401 401 401 401 401 403 403 200 403 200 200 200 200"),
     ("GET /api/v1/audit/proof", "/api/v1/audit/proof?sequence=0", "",
         "401 401 401 401 401 403 403 403 403 200 200 200 200"),
     // Nothing is signed in a cluster that makes no checkpoints.

@@ -34,7 +34,8 @@ pub struct Fake {
 }
 
 impl Fake {
-    /// `answer` is given the number of the request, from 0: status, headers and body.
+    /// `answer` is given the number of the request, from 0: status, a header (`name: value`, or the value of Retry-After)
+    /// and body.
     pub async fn node(answer: impl Fn(usize) -> (u16, &'static str, String) + Send + Sync + 'static) -> Self {
         Self::answering(move |number| {
             let (status, retry_after, body) = answer(number);

@@ -12,8 +12,9 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use tempfile::{TempDir, tempdir};
 use tokio::sync::{Semaphore, watch};
 
-use super::{BackupError, BackupStream, Header, StageError, Staged, Words, check, load, stage, write};
+use super::{BackupError, Header, StageError, Staged, Words, check, load, stage, write};
 use crate::{
+    pieces::{PieceStream, Pieces},
     raft::Published,
     storage::{Storage, StorageMetrics},
 };
@@ -82,13 +83,14 @@ fn read(bytes: &[u8]) -> Result<(Header, State), BackupError> {
 const MANY: u64 = 6_000;
 
 /// A backup being streamed, what tells it to stop, and how many permits are free.
-fn streamed(made: &Made, stall: Duration) -> (BackupStream, watch::Sender<bool>, Arc<Semaphore>) {
+fn streamed(made: &Made, stall: Duration) -> (PieceStream, watch::Sender<bool>, Arc<Semaphore>) {
     let header = Header::of(&made.published, 2, 1_800_000_040_000).expect("founded");
     let (stop, stopped) = watch::channel(false);
     let permits = Arc::new(Semaphore::new(1));
     let permit = Arc::clone(&permits).try_acquire_owned().expect("it is free");
     let (published, storage) = (Arc::new(made.published.clone()), Arc::clone(&made.storage));
-    (BackupStream::start(header, published, storage, stall, stopped, permit), stop, permits)
+    let make = move |to: &mut Pieces| write(&header, &published, &storage, to);
+    (PieceStream::start("a backup", stall, stopped, permit, make), stop, permits)
 }
 
 #[tokio::test]

@@ -73,6 +73,8 @@ struct Shared {
     /// Look-ups of unknown tokens in a confirmed state: few at once, for anybody can cause them.
     unknown_tokens: Semaphore,
     backups: Arc<Semaphore>,
+    searches: Semaphore,
+    exports: Arc<Semaphore>,
     in_flight: Semaphore,
     evaluated: Evaluated,
 }
@@ -94,6 +96,8 @@ impl App {
             report_rate: RateLimit::new(options.report_rate, options.limited_callers_max),
             unknown_tokens: Semaphore::new(options.unknown_tokens_max),
             backups: Arc::new(Semaphore::new(options.backups_max)),
+            exports: Arc::new(Semaphore::new(options.exports_max)),
+            searches: Semaphore::new(options.searches_max),
             in_flight: Semaphore::new(options.requests_max),
             options,
         }))
@@ -305,8 +309,12 @@ pub fn table() -> Vec<Route> {
         // What happened, and how it goes
         get("/api/v1/audit", audit::list, "listAudit")
             .says("Read the audit log, a JSON record per line; the header Flagraft-Next says where the next page begins")
-            .query(&["from", "limit", "project", "kind"])
+            .query(audit::PARAMETERS)
             .gives("Record"),
+        get("/api/v1/audit/export", audit::export::get, "exportAudit")
+            .says("Export the audit log, or what a filter leaves of it, with what proves it, for `flagraft audit verify`")
+            .query(audit::export::PARAMETERS)
+            .gives("AuditExport"),
         get("/api/v1/audit/proof", proofs::prove, "proveAudit")
             .says("Prove that a record is in the audit log, or that the log of an earlier size is its beginning")
             .query(&["sequence", "size", "from", "to"])

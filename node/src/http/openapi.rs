@@ -144,6 +144,15 @@ fn responses(route: &Route) -> Value {
         Some(schema @ ("Record" | "Member")) => {
             json!({"description": "One per line", "content": {"application/x-ndjson": {"schema": reference(schema)}}})
         }
+        Some("AuditExport") => {
+            json!({
+                "description": "The export, as it is made: as lines of JSON, or as CSV",
+                "content": {
+                    "application/x-ndjson": {"schema": reference("AuditExport")},
+                    "text/csv": {"schema": reference("AuditExport")},
+                },
+            })
+        }
         Some("Backup") => {
             json!({"description": "The backup, as it is made", "content": {"application/octet-stream": {"schema": reference("Backup")}}})
         }

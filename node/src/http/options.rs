@@ -42,9 +42,13 @@ pub struct Options {
     pub limited_callers_max: usize,
     /// Unknown tokens looked for in a confirmed state at once; beyond it they are refused as unknown. Default 64.
     pub unknown_tokens_max: usize,
+    /// Searches of the audit log under way at once; beyond it they wait, within their deadlines. Default 2.
+    pub searches_max: usize,
     /// Backups made at once; beyond it 503. Default 2.
     pub backups_max: usize,
-    /// How long the receiver of a backup may take nothing of it; then it is given up. Default 60 s.
+    /// Exports of the audit log made at once; beyond it 503. Default 2.
+    pub exports_max: usize,
+    /// How long the receiver of a backup or an export may take nothing of it; then it is given up. Default 60 s.
     pub backup_stall: Duration,
 }
 
@@ -67,7 +71,9 @@ impl Options {
             report_rate: Rate { per_second: 50, burst: 500 },
             limited_callers_max: 10_000,
             unknown_tokens_max: 64,
+            searches_max: 2,
             backups_max: 2,
+            exports_max: 2,
             backup_stall: Duration::from_secs(60),
         }
     }

@@ -3,6 +3,7 @@
 mod access;
 mod accounts;
 mod audit;
+mod audit_export;
 mod catalog;
 mod evaluation;
 mod explain;

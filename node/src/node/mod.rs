@@ -4,6 +4,7 @@
 //! reads in [`crate::reads`], the way into a cluster in `founding`, what peers ask for in `desk`.
 
 mod accounts;
+mod audit;
 mod checkpoints;
 mod clocks;
 mod cluster;
@@ -32,11 +33,8 @@ use tokio::{
     task::{AbortHandle, JoinHandle},
 };
 
-use self::{
-    checkpoints::Cosigner, cluster::MemberReport, denials::DenialCount, listener::PeerListener,
-    membership::Steward, submit::Writes,
-};
 pub use self::{
+    audit::AUDIT_PAGE_MAX,
     checkpoints::{CheckpointReport, SignedCheckpoint},
     cluster::{
         AuditStatus, ClusterMember, ClusterStatus, InvitationStatus, MemberAim, MemberState, MembershipStatus,
@@ -44,10 +42,14 @@ pub use self::{
     failure::{Failure, StartError},
     submit::{Credentials, NotEntered, Submission, SubmitError, Submitted, mint_request_id},
 };
+use self::{
+    checkpoints::Cosigner, cluster::MemberReport, denials::DenialCount, listener::PeerListener,
+    membership::Steward, submit::Writes,
+};
 pub use crate::disk::{DiskReport, DiskState};
 use crate::{
     accounts::Accounts,
-    backup::{BackupStream, Header, NotFounded},
+    backup::{self, Header, NotFounded},
     clock::wall_ms,
     config::NodeConfig,
     disk::Disk,
@@ -55,14 +57,12 @@ use crate::{
     leadership::known_leader,
     metrics::Metrics,
     peer::{HandOverReply, PeerClient},
+    pieces::{PieceStream, Pieces},
     raft::{AuditTree, NodeMeta, Published, RaftStatus, Replica},
     reads::Reads,
-    storage::{AuditRow, Storage, StorageError},
+    storage::{Storage, StorageError},
     travel::Traveller,
 };
-
-/// Records of one page of the audit log, at most.
-pub const AUDIT_PAGE_MAX: usize = 1_000;
 
 /// Between two looks whether a change of the membership has arrived here.
 const MEMBERSHIP_PAUSE: Duration = Duration::from_millis(20);
@@ -248,23 +248,6 @@ impl Node {
         }
     }
 
-    /// At most `limit` (and [`AUDIT_PAGE_MAX`]) audit records from sequence `from` on, none of them ahead of the
-    /// state that is published.
-    ///
-    /// # Errors
-    /// When the disk fails.
-    pub async fn audit_page(&self, from: u64, limit: usize) -> Result<Vec<AuditRow>, StorageError> {
-        let published = self.published().state.sequence();
-        let left = usize::try_from(published.saturating_sub(from)).unwrap_or(usize::MAX);
-        let limit = limit.min(AUDIT_PAGE_MAX).min(left);
-        if limit == 0 {
-            return Ok(Vec::new());
-        }
-        let storage = Arc::clone(&self.storage);
-        let read = tokio::task::spawn_blocking(move || storage.audit_range(from, limit));
-        read.await.map_err(|error| StorageError::Failed(error.to_string()))?
-    }
-
     /// The newest checkpoint of the audit log that a majority of the nodes signed, as far as this node knows.
     pub fn checkpoint(&self) -> Option<Arc<SignedCheckpoint>> {
         self.cosigner.newest()
@@ -302,11 +285,12 @@ impl Node {
         published: Arc<Published>,
         stall: Duration,
         permit: OwnedSemaphorePermit,
-    ) -> Result<(Header, BackupStream), NotFounded> {
+    ) -> Result<(Header, PieceStream), NotFounded> {
         let header = Header::of(&published, self.id(), wall_ms())?;
         let (storage, stop) = (Arc::clone(&self.storage), self.stop.subscribe());
-        let stream = BackupStream::start(header.clone(), published, storage, stall, stop, permit);
-        Ok((header, stream))
+        let of = header.clone();
+        let make = move |to: &mut Pieces| backup::write(&of, &published, &storage, to);
+        Ok((header, PieceStream::start("a backup", stall, stop, permit, make)))
     }
 
     /// Returns when this node can't go on and has to be stopped: its configuration and its cluster contradict.

@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     accounts::{AccountMetrics, Accounts},
+    audit::Indexer,
     backup::Staged,
     config::{ConfigError, NodeConfig},
     disk::Disk,
@@ -248,6 +249,7 @@ impl Node {
             offset,
             waits: config.waits.clone(),
         };
+        let indexer = Indexer { storage: Arc::clone(&storage), replica: replica.clone() };
         let checkpointer = Checkpointer::new(CheckpointerParts {
             node_id,
             cosigner: Arc::clone(&cosigner),
@@ -266,6 +268,7 @@ impl Node {
             .abort_handle(),
             tokio::spawn(clocks.run()).abort_handle(),
             tokio::spawn(keeper.run()).abort_handle(),
+            tokio::spawn(indexer.run()).abort_handle(),
             tokio::spawn(checkpointer.run()).abort_handle(),
             tokio::spawn(catalogs.run()).abort_handle(),
             spawn_steward(&steward),

@@ -349,6 +349,11 @@ impl Replica {
         self.inner.publisher.await_revision(revision).await;
     }
 
+    /// Returns once this many audit records are published. There is no deadline.
+    pub async fn await_records(&self, records: u64) {
+        self.inner.publisher.await_records(records).await;
+    }
+
     /// This node's view of the group.
     pub fn status(&self) -> RaftStatus {
         let metrics = self.inner.raft.metrics().borrow_watched().clone();

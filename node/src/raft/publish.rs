@@ -25,11 +25,16 @@ pub(super) struct Publisher {
 struct Progress {
     next_index: u64,
     revision: u64,
+    records: u64,
 }
 
 impl Progress {
     fn of(published: &Published) -> Self {
-        Self { next_index: published.next_index(), revision: published.state.revision() }
+        Self {
+            next_index: published.next_index(),
+            revision: published.state.revision(),
+            records: published.state.sequence(),
+        }
     }
 }
 
@@ -86,6 +91,11 @@ impl Publisher {
     /// Returns once `revision` is published.
     pub(super) async fn await_revision(&self, revision: u64) {
         self.wait(|progress| progress.revision >= revision).await;
+    }
+
+    /// Returns once this many audit records are published.
+    pub(super) async fn await_records(&self, records: u64) {
+        self.wait(|progress| progress.records >= records).await;
     }
 
     async fn wait(&self, reached: impl FnMut(&Progress) -> bool) {

@@ -39,6 +39,28 @@ impl Storage {
         Ok(found)
     }
 
+    /// The rows with these sequences. This blocks.
+    ///
+    /// # Errors
+    /// When the database fails, or one is missing.
+    pub fn audit_rows(&self, sequences: &[u64]) -> Result<Vec<Vec<u8>>, StorageError> {
+        let (Some(first), Some(last)) = (sequences.first(), sequences.last()) else { return Ok(Vec::new()) };
+        let is_run = sequences.windows(2).all(|pair| matches!(pair, [a, b] if a.checked_add(1) == Some(*b)));
+        let missing = |sequence: &u64| StorageError::corrupt(format!("audit record {sequence} is missing"));
+        if is_run {
+            let rows = self.audit_range(*first, sequences.len())?;
+            return match rows.len() == sequences.len() {
+                true => Ok(rows.into_iter().map(|row| row.bytes).collect()),
+                false => Err(missing(last)),
+            };
+        }
+        let read = |sequence: &u64| {
+            let row = self.db.get_cf(self.family(AUDIT), numbered(self.group, *sequence))?;
+            row.ok_or_else(|| missing(sequence))
+        };
+        sequences.iter().map(read).collect()
+    }
+
     /// Visits the records from sequence `from` on, in order, until `visit` breaks: for those who need not have them
     /// in memory. This blocks.
     ///
@@ -124,6 +146,14 @@ impl Storage {
                 .and_then(|last| last.checked_add(1))
                 .ok_or_else(|| StorageError::corrupt("the last key of the audit log is no sequence")),
         }
+    }
+
+    /// Test only: what somebody with the disk in hand could do.
+    #[cfg(test)]
+    pub(crate) fn alter_record(&self, sequence: u64, bytes: &[u8]) {
+        self.db
+            .put_cf(self.family(AUDIT), numbered(self.group, sequence), bytes)
+            .expect("the database takes it");
     }
 
     /// Removes the records from `end` on. Durable after the next sync.

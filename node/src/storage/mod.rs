@@ -7,6 +7,7 @@
 //! This module stores bytes under names. What the bytes mean is the business of [`crate::raft`].
 
 mod audit;
+mod audit_index;
 mod batch;
 mod error;
 mod fatal;

@@ -21,9 +21,11 @@ pub(super) const STATE: &str = "state";
 pub(super) const AUDIT: &str = "audit";
 /// Complete tiles of the audit log's tree: group, then level (u8), then index (u64 big-endian).
 pub(super) const AUDIT_TILES: &str = "audit_tiles";
+/// Summaries of blocks of the audit log: group, then block (u64 big-endian).
+pub(super) const AUDIT_INDEX: &str = "audit_index";
 
 /// All families.
-pub(super) const FAMILIES: [&str; 5] = [RAFT_LOG, RAFT_META, STATE, AUDIT, AUDIT_TILES];
+pub(super) const FAMILIES: [&str; 6] = [RAFT_LOG, RAFT_META, STATE, AUDIT, AUDIT_TILES, AUDIT_INDEX];
 /// The families that every folder has had from its first day. The others are made where they are missing: what is in
 /// them is made of what is in these, and start-up notices when it was there and is gone.
 pub(super) const FIRST_FAMILIES: [&str; 4] = [RAFT_LOG, RAFT_META, STATE, AUDIT];

@@ -165,6 +165,16 @@ impl Api {
         Call { api: self, request: Request::builder().method(method).uri(path), body: Body::empty() }
     }
 
+    /// Returns once the first blocks of the audit log are indexed.
+    pub(super) async fn indexed(&self, blocks: u64) {
+        let indexed = async {
+            while self.node.storage().audit_summary(blocks - 1).expect("reads").is_none() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, indexed).await.expect("an index");
+    }
+
     /// A request with the owner's token.
     pub(super) fn owner(&self, method: Method, path: &str) -> Call<'_> {
         self.call(method, path).token(&self.owner)

@@ -1,4 +1,4 @@
-//! A backup as a stream of pieces, for an answer that is sent while it is made.
+//! A long body as a stream of pieces, for an answer that is sent while it is made: backups, and exports of the audit log.
 
 use std::{
     io::{self, Write},
@@ -19,33 +19,30 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Header, write};
-use crate::{raft::Published, storage::Storage};
-
 /// Bytes of one piece.
 const PIECE_BYTES: usize = 256 * 1024;
 /// Pieces that wait for the receiver.
 const PIECES_WAITING: usize = 4;
 
-/// The bytes of a backup. What goes wrong ends it with an error, which the receiver sees as an answer that was cut off.
-pub struct BackupStream {
+/// The bytes of a body. What goes wrong ends it with an error, which the receiver sees as an answer that was cut off.
+pub struct PieceStream {
     pieces: mpsc::Receiver<Bytes>,
     /// Whether all of it was handed over.
     whole: Arc<AtomicBool>,
     failed: bool,
+    what: &'static str,
 }
 
-impl BackupStream {
-    /// Starts to make a backup on a thread of its own, no faster than the receiver takes it. One that does not
-    /// take another piece within `stall` is given up, and so is every one when `stop` says so. `permit` is kept until
-    /// the end, however late that is.
+impl PieceStream {
+    /// Starts to make a body, `what` it is called, on a thread of its own, no faster than the receiver takes it. One that
+    /// does not take another piece within `stall` is given up, and so is every one when `stop` says so. `permit` is kept
+    /// until the end, however late that is.
     pub(crate) fn start(
-        header: Header,
-        published: Arc<Published>,
-        storage: Arc<Storage>,
+        what: &'static str,
         stall: Duration,
         stop: watch::Receiver<bool>,
         permit: OwnedSemaphorePermit,
+        make: impl FnOnce(&mut Pieces) -> io::Result<()> + Send + 'static,
     ) -> Self {
         let (send, pieces) = mpsc::channel(PIECES_WAITING);
         let whole = Arc::new(AtomicBool::new(false));
@@ -53,37 +50,36 @@ impl BackupStream {
         tokio::task::spawn_blocking(move || {
             let _permit = permit;
             let mut pieces = Pieces { send, runtime, stall, stop, piece: BytesMut::new(), sent_bytes: 0 };
-            match write(&header, &published, &storage, &mut pieces) {
+            let made = make(&mut pieces).and_then(|()| pieces.flush());
+            let bytes = pieces.sent_bytes;
+            match made {
                 Ok(()) => {
                     done.store(true, Ordering::Release);
-                    let (audit_size, bytes) = (header.audit_size, pieces.sent_bytes);
-                    tracing::info!(revision = header.revision, audit_size, bytes, "a backup was made");
+                    tracing::info!(bytes, "{what} was made");
                 }
-                Err(error) => {
-                    let bytes = pieces.sent_bytes;
-                    tracing::warn!(%error, revision = header.revision, bytes, "a backup broke off");
-                }
+                Err(error) => tracing::warn!(%error, bytes, "{what} broke off"),
             }
         });
-        Self { pieces, whole, failed: false }
+        Self { pieces, whole, failed: false, what }
     }
 }
 
-impl Stream for BackupStream {
+impl Stream for PieceStream {
     type Item = io::Result<Bytes>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let next = ready!(self.pieces.poll_recv(context));
         if next.is_none() && !self.whole.load(Ordering::Acquire) && !self.failed {
             self.failed = true;
-            return Poll::Ready(Some(Err(io::Error::other("the backup broke off; the node's log says why"))));
+            let why = format!("{} broke off; the node's log says why", self.what);
+            return Poll::Ready(Some(Err(io::Error::other(why))));
         }
         Poll::Ready(next.map(Ok))
     }
 }
 
 /// Gathers what is written into pieces, and hands them over.
-struct Pieces {
+pub(crate) struct Pieces {
     send: mpsc::Sender<Bytes>,
     runtime: Handle,
     stall: Duration,

@@ -1,0 +1,144 @@
+//! Exports: a stretch of the audit log as a file that proves itself. What the file looks like is core's business; here is
+//! which records and which hashes go into it.
+
+use std::{
+    io::{self, Write},
+    ops::{ControlFlow, Range},
+};
+
+use flagraft_core::{
+    audit_file::{Format, Header, Why, Writer},
+    merkle::{Hash, cover},
+    note::{Note, VerifierKey},
+    record::row_leaf_hash,
+};
+
+use super::{BLOCK, Filter, Search, tree::Tree};
+use crate::storage::{Storage, StorageError};
+
+/// Bytes that are gathered before they are handed on.
+const GATHERED_BYTES: usize = 64 * 1024;
+
+/// What an export is of.
+#[derive(Clone, Debug)]
+pub(crate) struct Export {
+    /// What it says of itself. Its size is that of the checkpoint, and the log has that many records.
+    pub(crate) header: Header,
+    /// How it is written.
+    pub(crate) format: Format,
+    /// Which records of the range.
+    pub(crate) filter: Filter,
+    /// The checkpoint.
+    pub(crate) checkpoint: Note,
+    /// The keys that the nodes are known to sign with.
+    pub(crate) keys: Vec<VerifierKey>,
+}
+
+/// Writes an export. Records that a published state counts stay what they are however long this takes. This blocks.
+///
+/// # Errors
+/// When the disk fails, a record on it is not the one that the tree was made of, or `to` fails.
+pub(crate) fn write(export: &Export, storage: &Storage, to: &mut impl Write) -> io::Result<()> {
+    let Export { header, format, filter, checkpoint, keys } = export;
+    let mut out = Vec::with_capacity(2 * GATHERED_BYTES);
+    let file = Writer::begin(*format, header, &mut out);
+    let mut exporter = Exporter { to, out, file, tree: Tree::new(storage, header.size), skipping: None };
+    exporter.skip(0..header.from, Why::Range)?;
+    let mut search = Search::new(storage, filter, header.size);
+    let mut next = header.from;
+    while next < header.to {
+        let block = next / BLOCK;
+        let part = next..header.to.min((block + 1).saturating_mul(BLOCK));
+        next = part.end;
+        if !filter.is_open() && !search.may_hold(block)? {
+            exporter.skip(part, Why::Filter)?;
+        } else {
+            exporter.block(block, part, storage, filter)?;
+        }
+    }
+    exporter.skip(header.to..header.size, Why::Range)?;
+    exporter.end_skip()?;
+    let Exporter { to, mut out, file, .. } = exporter;
+    file.finish(checkpoint, keys, &mut out);
+    to.write_all(&out)
+}
+
+struct Exporter<'a, W> {
+    to: &'a mut W,
+    out: Vec<u8>,
+    file: Writer,
+    tree: Tree<'a>,
+    /// What is being left out, until it is known where that ends.
+    skipping: Option<(Range<u64>, Why)>,
+}
+
+impl<W: Write> Exporter<'_, W> {
+    /// A part of a block, record by record.
+    fn block(&mut self, block: u64, part: Range<u64>, storage: &Storage, filter: &Filter) -> io::Result<()> {
+        let leaves = self.tree.leaves_of_block(block)?;
+        let mut next = part.start;
+        storage.scan_audit::<io::Error>(part.start, |sequence, row| {
+            if sequence >= part.end {
+                return Ok(ControlFlow::Break(()));
+            }
+            next = sequence + 1;
+            if !row.starts_with(b"{") {
+                self.skip(sequence..next, Why::Removed)?;
+            } else if filter.takes(row) {
+                // The file would be refused at its end, with nothing to say which record is at fault.
+                if leaves.as_ref().is_some_and(|leaves| leaf(leaves, sequence) != row_leaf_hash(row)) {
+                    let why = format!("audit record {sequence} is not the one that the tree was made of");
+                    return Err(StorageError::corrupt(why).into());
+                }
+                self.end_skip()?;
+                self.file.record(row, &mut self.out);
+                self.hand_on()?;
+            } else {
+                self.skip(sequence..next, Why::Filter)?;
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        if next != part.end {
+            let why = format!("the audit log ends at {next} where {} was expected", part.end);
+            return Err(StorageError::corrupt(why).into());
+        }
+        Ok(())
+    }
+
+    fn skip(&mut self, range: Range<u64>, why: Why) -> io::Result<()> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        match &mut self.skipping {
+            Some((skipping, same)) if *same == why => skipping.end = range.end,
+            _ => {
+                self.end_skip()?;
+                self.skipping = Some((range, why));
+            }
+        }
+        Ok(())
+    }
+
+    fn end_skip(&mut self) -> io::Result<()> {
+        let Some((range, why)) = self.skipping.take() else { return Ok(()) };
+        let to = range.end;
+        let hashes = cover(range).map(|(level, index)| self.tree.subtree(level, index));
+        let hashes = hashes.collect::<Result<Vec<Hash>, StorageError>>()?;
+        self.file.skip(to, why, &hashes, &mut self.out);
+        self.hand_on()
+    }
+
+    fn hand_on(&mut self) -> io::Result<()> {
+        if self.out.len() >= GATHERED_BYTES {
+            self.to.write_all(&self.out)?;
+            self.out.clear();
+        }
+        Ok(())
+    }
+}
+
+/// The hash of a record, from those of its block.
+fn leaf(leaves: &[u8], sequence: u64) -> Option<Hash> {
+    let place = usize::try_from(sequence % BLOCK).ok()?;
+    leaves.as_chunks().0.get(place).copied()
+}

@@ -1,0 +1,65 @@
+//! Makes the summaries of blocks, behind the state machine's back and off its way.
+
+use std::{ops::Range, sync::Arc};
+
+use super::{BLOCK, summary::Summary, tree::Tree};
+use crate::{
+    raft::Replica,
+    storage::{Storage, StorageError},
+};
+
+/// Blocks that are looked at before the node may stop: what a thread can't be stopped in.
+const STEP_BLOCKS: u64 = 64;
+
+/// Makes the summaries.
+pub(crate) struct Indexer {
+    pub(crate) storage: Arc<Storage>,
+    pub(crate) replica: Replica,
+}
+
+impl Indexer {
+    /// Makes those that are missing or no good, then each one when its block is complete. Ends when the disk fails:
+    /// searches go on without.
+    pub(crate) async fn run(self) {
+        let mut next = 0;
+        loop {
+            let complete = self.replica.published().state.sequence() / BLOCK;
+            while next < complete {
+                let blocks = next..complete.min(next + STEP_BLOCKS);
+                next = blocks.end;
+                let storage = Arc::clone(&self.storage);
+                match tokio::task::spawn_blocking(move || summarize(&storage, blocks)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => {
+                        tracing::warn!(%error, "the audit log is searched without an index from now on");
+                        return;
+                    }
+                    // The node stops.
+                    Err(_) => return,
+                }
+            }
+            self.replica.await_records((complete + 1).saturating_mul(BLOCK)).await;
+        }
+    }
+}
+
+/// Makes the summaries of these complete blocks, where there is none that is surely theirs. This blocks.
+///
+/// # Errors
+/// When the database fails.
+pub(super) fn summarize(storage: &Storage, blocks: Range<u64>) -> Result<(), StorageError> {
+    let mut tree = Tree::new(storage, blocks.end.saturating_mul(BLOCK));
+    for block in blocks {
+        let kept = storage.audit_summary(block)?.and_then(|bytes| Summary::decode(&bytes));
+        if kept.is_some_and(|summary| tree.root_of_block(block).is_ok_and(|root| root == Some(summary.root)))
+        {
+            continue;
+        }
+        let rows = storage.audit_range(block * BLOCK, usize::try_from(BLOCK).unwrap_or(usize::MAX))?;
+        // One with a record that this version can't read is read each time: a later version may know what it is about.
+        if let Some(summary) = Summary::of(rows.iter().map(|row| row.bytes.as_slice())) {
+            storage.put_audit_summary(block, &summary.encode())?;
+        }
+    }
+    Ok(())
+}

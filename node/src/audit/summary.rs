@@ -1,0 +1,122 @@
+//! Summaries of blocks: which terms the records of a block have.
+//!
+//! ```text
+//! version u8 | root of the block's subtree, 32 bytes | hashes of terms, sorted, u32 each | CRC-32C of that, u32
+//! ```
+//!
+//! A summary may name more terms than a block has, for two terms may share a hash, and a record may be removed; never
+//! fewer.
+
+use std::collections::BTreeSet;
+
+use flagraft_core::{
+    merkle::{Frontier, Hash},
+    record::row_leaf_hash,
+};
+
+use super::{filter::Wanted, term::Told};
+
+/// The version of the format, and of which terms a record has: a summary of another one is made anew.
+const VERSION: u8 = 1;
+const HEAD_BYTES: usize = 33;
+const CHECKSUM_BYTES: usize = 4;
+
+/// What is kept of a block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Summary {
+    /// The root of the perfect subtree over the block's records: which records it is of.
+    pub(super) root: Hash,
+    /// Sorted.
+    terms: Vec<u32>,
+}
+
+impl Summary {
+    /// The summary of these rows. `None` where a record can't be read: nobody could say what it is about.
+    pub(super) fn of<'a>(rows: impl IntoIterator<Item = &'a [u8]>) -> Option<Self> {
+        let mut tree = Frontier::default();
+        let mut terms = BTreeSet::new();
+        for row in rows {
+            tree.push_hash(row_leaf_hash(row)?);
+            // Of a record that was removed nothing is left to be found.
+            if !row.starts_with(b"{") {
+                continue;
+            }
+            Told::read(row)?.terms(true, |term| {
+                terms.insert(term.hash());
+            })?;
+        }
+        Some(Self { root: tree.root(), terms: terms.into_iter().collect() })
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(HEAD_BYTES + 4 * self.terms.len() + CHECKSUM_BYTES);
+        bytes.push(VERSION);
+        bytes.extend_from_slice(&self.root);
+        bytes.extend(self.terms.iter().flat_map(|hash| hash.to_be_bytes()));
+        bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_be_bytes());
+        bytes
+    }
+
+    /// Reads a summary. `None` where it is damaged, or of another version.
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        let (covered, checksum) = bytes.split_last_chunk::<CHECKSUM_BYTES>()?;
+        let (version, rest) = covered.split_first()?;
+        let (root, terms) = rest.split_first_chunk::<32>()?;
+        if *version != VERSION || crc32c::crc32c(covered) != u32::from_be_bytes(*checksum) {
+            return None;
+        }
+        let terms = terms.chunks(4).map(|hash| hash.try_into().map(u32::from_be_bytes));
+        Some(Self { root: *root, terms: terms.collect::<Result<_, _>>().ok()? })
+    }
+
+    /// Whether the block may have a record that is wanted.
+    pub(super) fn may_hold(&self, wanted: &Wanted) -> bool {
+        let has = |hash: &u32| self.terms.binary_search(hash).is_ok();
+        wanted.0.iter().all(|group| group.iter().any(has))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{
+        super::{
+            filter::Filter,
+            term::{
+                Term,
+                tests::{operations, record},
+            },
+        },
+        *,
+    };
+
+    #[test]
+    fn a_summary_holds_what_its_records_hold_and_no_damaged_one_is_read() {
+        let rows: Vec<Vec<u8>> = (0..40)
+            .map(|n| {
+                let operation = json!({"op": "flag.put", "flag": {"key": format!("flag-{n}"), "environments": {"live": {}}}});
+                record(&json!({"sequence": n, "operations": operations(&[operation])}))
+            })
+            .collect();
+        let summary = Summary::of(rows.iter().map(Vec::as_slice)).expect("readable");
+        let bytes = summary.encode();
+        assert_eq!(Summary::decode(&bytes).as_ref(), Some(&summary));
+        let flag = |key: String| Filter::default().any_of([Term::Flag("shop".to_owned(), key)]).wanted();
+        for n in 0..40 {
+            assert!(summary.may_hold(&flag(format!("flag-{n}"))));
+        }
+        let unknown = (40..1_040).filter(|n| summary.may_hold(&flag(format!("flag-{n}")))).count();
+        assert_eq!(unknown, 0, "32 bits tell a thousand keys from forty");
+        assert!(summary.may_hold(&Filter::default().wanted()));
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 0x10;
+            assert_eq!(Summary::decode(&damaged), None, "byte {at}");
+        }
+        for length in 0..bytes.len() {
+            assert_eq!(Summary::decode(&bytes[..length]), None, "cut to {length}");
+        }
+        assert_eq!(Summary::of([b"{}".as_slice()]), None, "a record that can't be read");
+    }
+}
