@@ -25,13 +25,9 @@ async fn shop(audited: &[(&str, &str)]) -> Api {
 }
 
 async fn audit_flag(api: &Api, flag: &str, audit: &str) {
-    let patch = json!({"reason": "to be audited", "flag": {"audit_evaluations": audit}});
+    let patch = json!({"reason": "to be audited", "patch": {"audit_evaluations": audit}});
     let path = format!("/api/v1/projects/shop/flags/{flag}");
-    api.owner(Method::PATCH, &path)
-        .raw("application/merge-patch+json", patch.to_string())
-        .send()
-        .await
-        .expect(200);
+    api.owner(Method::PATCH, &path).json(&patch).send().await.expect(200);
 }
 
 async fn records(api: &Api) -> Vec<Record> {
