@@ -193,10 +193,7 @@ pub struct SignedWhy {
 impl Why {
     /// A body with the reason, the ticket and one more field.
     pub fn body(&self, field: &str, value: Value) -> Value {
-        let mut body = json!({"reason": self.reason});
-        if let Some(ticket) = &self.ticket {
-            body["ticket"] = json!(ticket);
-        }
+        let mut body = json!(admin::Why::from(self));
         body[field] = value;
         body
     }

@@ -293,14 +293,12 @@ impl Evaluations {
     /// The same with its entries sorted and, where it would have too many bytes, the lowest counts folded.
     #[must_use]
     pub fn folded(mut self) -> Self {
-        self.entries.sort_unstable();
         if let Some(exceeded) = &mut self.full_exceeded {
             exceeded.flags.sort_unstable();
             exceeded.other = exceeded.other.plus(fold(&mut exceeded.flags, EXCEEDED_BYTES_MAX));
         }
         let mut entries = std::mem::take(&mut self.entries);
-        let room = REPORT_BYTES_MAX.saturating_sub(json_bytes(&self)).saturating_sub(FOLDED_DIGITS);
-        self.other = self.other.plus(fold(&mut entries, room));
+        self.other = self.other.plus(fold_beside(&mut entries, &self));
         self.entries = entries;
         self
     }
@@ -328,10 +326,8 @@ impl Access {
     /// The same with its entries sorted and, where it would have too many bytes, the lowest counts folded.
     #[must_use]
     pub fn folded(mut self) -> Self {
-        self.entries.sort_unstable();
         let mut entries = std::mem::take(&mut self.entries);
-        let room = REPORT_BYTES_MAX.saturating_sub(json_bytes(&self)).saturating_sub(FOLDED_DIGITS);
-        self.other = self.other.plus(fold(&mut entries, room));
+        self.other = self.other.plus(fold_beside(&mut entries, &self));
         self.entries = entries;
         self
     }
@@ -386,6 +382,12 @@ pub fn parts(listed: Vec<ListedEvaluation>) -> Vec<Vec<ListedEvaluation>> {
 
 fn sum<T: Counted>(entries: &[T]) -> u64 {
     entries.iter().fold(0, |sum: u64, entry| sum.saturating_add(entry.count()))
+}
+
+/// Sorts a report's entries, and folds what finds no room beside the rest of it.
+fn fold_beside<T: Counted + Ord>(entries: &mut Vec<T>, rest: &impl Serialize) -> Folded {
+    entries.sort_unstable();
+    fold(entries, REPORT_BYTES_MAX.saturating_sub(json_bytes(rest)).saturating_sub(FOLDED_DIGITS))
 }
 
 /// Takes the lowest counts out until the others have at most `room` bytes as JSON, and returns what was taken. Of equal

@@ -9,6 +9,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use crate::{
+    base64_bytes,
     invalid::Invalid,
     limits::{AUDIT_KEYS_ACTIVE_MAX, AUDIT_KEYS_MAX},
 };
@@ -23,8 +24,7 @@ impl AuditPublicKey {
     /// # Errors
     /// When it is no key's.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        let bytes = STANDARD.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
-        bytes.map(Self).ok_or_else(|| {
+        base64_bytes::parse(text).map(Self).ok_or_else(|| {
             Invalid::here("a public key is the Base64 of 32 bytes, as `flagraft audit keys` prints it")
         })
     }

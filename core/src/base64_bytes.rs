@@ -3,6 +3,11 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
 
+/// The bytes of a text; `None` when it is none, or of another number of bytes.
+pub(crate) fn parse<const N: usize>(text: &str) -> Option<[u8; N]> {
+    STANDARD.decode(text).ok()?.try_into().ok()
+}
+
 /// Writes the text.
 pub(crate) fn serialize<S: Serializer, const N: usize>(
     bytes: &[u8; N],
@@ -16,6 +21,5 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>, const N: usize>(
     deserializer: D,
 ) -> Result<[u8; N], D::Error> {
     let text = String::deserialize(deserializer)?;
-    let bytes = STANDARD.decode(&text).ok().and_then(|bytes| bytes.try_into().ok());
-    bytes.ok_or_else(|| D::Error::custom(format!("give {N} bytes as Base64, with its padding")))
+    parse(&text).ok_or_else(|| D::Error::custom(format!("give {N} bytes as Base64, with its padding")))
 }

@@ -13,6 +13,7 @@ use std::{fmt, str::FromStr};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use crate::{
+    base64_bytes,
     identity::{ClusterId, History},
     merkle::{Hash, empty_root},
 };
@@ -115,8 +116,7 @@ impl FromStr for Checkpoint {
         let mut next = || lines.next().ok_or(CheckpointError::Lines);
         let origin = next()?.parse()?;
         let size = canonical(next()?).ok_or(CheckpointError::Size)?;
-        let root = STANDARD.decode(next()?).ok().and_then(|bytes| bytes.try_into().ok());
-        let root = root.ok_or(CheckpointError::Root)?;
+        let root = base64_bytes::parse(next()?).ok_or(CheckpointError::Root)?;
         if size == 0 && root != empty_root() {
             return Err(CheckpointError::Root);
         }

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use crate::invalid::Invalid;
+use crate::{hexadecimal, invalid::Invalid};
 
 /// One unbroken life of a catalog: 64 random bits, minted at bootstrap and at every restore or forced recovery.
 ///
@@ -39,16 +39,16 @@ macro_rules! hexadecimal {
             type Err = Invalid;
 
             fn from_str(text: &str) -> Result<Self, Invalid> {
-                let shaped = text.len() == $width
-                    && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-                shaped.then(|| <$integer>::from_str_radix(text, 16).ok()).flatten().map(Self).ok_or_else(
-                    || {
+                hexadecimal::is_lower(text, $width)
+                    .then(|| <$integer>::from_str_radix(text, 16).ok())
+                    .flatten()
+                    .map(Self)
+                    .ok_or_else(|| {
                         Invalid::new(
                             "",
                             format!("{} is {} lower-case hexadecimal digits, not {text:?}", $what, $width),
                         )
-                    },
-                )
+                    })
             }
         }
 

@@ -23,6 +23,7 @@ use crate::{
     signing::RecordSignature,
 };
 
+pub(crate) use self::link::Performed;
 pub use self::link::{Broken, Chain, Link};
 
 /// The version of [`Record`]'s format, for records of what version 1 had already: these stay as they were, byte for byte.

@@ -289,6 +289,7 @@ async fn a_look_into_a_long_past_takes_no_long_time() {
     let due = usize::try_from(newest / (1_000.max(flags) + 1_000)).expect("small");
     wait::until_true("the catalogs that are due", PATIENCE, || async { kept(&shop.cluster, 1).len() >= due })
         .await;
+    shop.cluster.kill(1);
     shop.cluster.restart(1).await;
     shop.cluster.ready(1).await;
 

@@ -55,9 +55,8 @@ pub async fn run(session: &Session, command: Option<KeysCommand>) -> Result<(), 
             }).await
         }
         Some(KeysCommand::Retire(args)) => {
-            let admin::Why { reason, ticket } = (&args.why).into();
-            let body =
-                json!({"reason": reason, "ticket": ticket, "node": args.node, "public_key": args.public_key});
+            let mut body = args.why.body("node", json!(args.node));
+            body["public_key"] = json!(args.public_key);
             let did = format!("node {} signs no more with {}", args.node, args.public_key);
             session.write(&Call::post(["api", "v1", "audit", "keys", "retire"], body), did).await
         }

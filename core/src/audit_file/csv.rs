@@ -6,6 +6,8 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
+use crate::record::Performed;
+
 /// The line that names the columns.
 pub(super) const COLUMNS: &str = "sequence,time_ms,kind,outcome,actor_type,actor,project,environments,operations,reason,\
      ticket,revision_before,revision_after,record\r\n";
@@ -50,18 +52,6 @@ struct Actor<'a> {
 struct Touches<'a> {
     #[serde(borrow)]
     environments: Vec<Cow<'a, str>>,
-}
-
-#[derive(Deserialize)]
-struct Performed<'a> {
-    #[serde(borrow)]
-    operation: Named<'a>,
-}
-
-#[derive(Deserialize)]
-struct Named<'a> {
-    #[serde(borrow)]
-    op: Cow<'a, str>,
 }
 
 /// The row of a record, its end included. Of bytes that are no record all columns but the last are empty.

@@ -158,11 +158,6 @@ pub(super) fn decode_hashes(base64: &str) -> Option<Vec<Hash>> {
     rest.is_empty().then(|| hashes.to_vec())
 }
 
-/// One hash in base64.
-pub(super) fn decode_hash(base64: &str) -> Option<Hash> {
-    STANDARD.decode(base64).ok()?.try_into().ok()
-}
-
 /// Values as their texts.
 mod text {
     use std::{borrow::Cow, fmt, str::FromStr};

@@ -10,9 +10,10 @@ use super::{
     BLOCK_RECORDS, FORMAT, Fault, Format, Header, LINE_BYTES_MAX, Why, Witnessed, WitnessedError,
     block::{self, Seen, Suspect},
     csv,
-    line::{HashesLine, Kind, SkippedLine, Trailer, decode_hash, decode_hashes},
+    line::{HashesLine, Kind, SkippedLine, Trailer, decode_hashes},
 };
 use crate::{
+    base64_bytes,
     checkpoint::{Checkpoint, Origin},
     merkle::{Frontier, Hash, cover, empty_root, leaf_hash},
     note::{Note, TrustedKeys, VerifierKey},
@@ -389,7 +390,8 @@ impl Verifier {
     fn skipped(&mut self, json: &[u8]) -> Result<(), Fault> {
         let line: Option<SkippedLine<'_>> = serde_json::from_slice(json).ok();
         let stated = line.map(|line| line.skipped).and_then(|skipped| {
-            let hashes: Option<Vec<Hash>> = skipped.hashes.iter().map(|hash| decode_hash(hash)).collect();
+            let hashes: Option<Vec<Hash>> =
+                skipped.hashes.iter().map(|hash| base64_bytes::parse(hash)).collect();
             Some((skipped.from, skipped.to, skipped.why, hashes?))
         });
         let Some((from, to, why, hashes)) = stated else {

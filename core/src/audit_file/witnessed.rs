@@ -4,8 +4,8 @@ use std::{fmt, str::FromStr};
 
 use serde::Deserialize;
 
-use super::line::decode_hash;
 use crate::{
+    base64_bytes,
     checkpoint::{Checkpoint, CheckpointError},
     merkle::{Hash, verify_consistency},
     note::{Note, NoteError, TrustedKeys},
@@ -68,7 +68,8 @@ impl FromStr for Witnessed {
             return Self::new(text.parse().map_err(WitnessedError::Note)?, None);
         }
         let with_proof: WithProof = serde_json::from_str(text).map_err(|_| WitnessedError::Form)?;
-        let proof: Option<Vec<Hash>> = with_proof.consistency.iter().map(|hash| decode_hash(hash)).collect();
+        let proof: Option<Vec<Hash>> =
+            with_proof.consistency.iter().map(|hash| base64_bytes::parse(hash)).collect();
         let note = with_proof.checkpoint.parse().map_err(WitnessedError::Note)?;
         Self::new(note, Some(proof.ok_or(WitnessedError::Form)?))
     }

@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
 use sha2::{Digest as _, Sha256};
 
-use crate::identity::ClusterId;
+use crate::{hexadecimal, identity::ClusterId};
 
 /// The algorithm's byte in the text form of a key: Ed25519.
 const ED25519: u8 = 1;
@@ -130,11 +130,10 @@ impl FromStr for VerifierKey {
         // A name has no `+`, base64 may have some.
         let (name, rest) = text.split_once('+').ok_or(KeyError::Form)?;
         let (id, bytes) = rest.split_once('+').ok_or(KeyError::Form)?;
-        let lower_case = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
         let mut stated = [0; 4];
         hex::decode_to_slice(id, &mut stated)
             .ok()
-            .filter(|()| id.bytes().all(lower_case))
+            .filter(|()| hexadecimal::is_lower(id, 8))
             .ok_or(KeyError::Form)?;
         let bytes = STANDARD.decode(bytes).map_err(|_| KeyError::Form)?;
         let (algorithm, public_key) = bytes.split_first().ok_or(KeyError::Form)?;

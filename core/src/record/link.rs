@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt};
 use serde::Deserialize;
 
 use super::{RecordKind, RecordOutcome};
-use crate::{digest::Digest, identity::History};
+use crate::{digest::Digest, identity::History, operation::Op};
 
 /// What a record says of its place in the log. It is read from the record's bytes without the rest of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,16 +53,11 @@ struct Operations<'a> {
     operations: Vec<Performed<'a>>,
 }
 
+/// One operation of a record, by its name.
 #[derive(Deserialize)]
-struct Performed<'a> {
+pub(crate) struct Performed<'a> {
     #[serde(borrow)]
-    operation: Named<'a>,
-}
-
-#[derive(Deserialize)]
-struct Named<'a> {
-    #[serde(borrow)]
-    op: Cow<'a, str>,
+    pub operation: Op<'a>,
 }
 
 /// The operations that begin a history.

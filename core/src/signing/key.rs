@@ -8,9 +8,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::statement::SignatureBytes;
 use crate::{
+    hexadecimal,
     invalid::Invalid,
-    limits::SHORT_TEXT_BYTES_MAX,
-    token::{ActorType, TokenActor},
+    token::{ActorType, TokenActor, check_named},
 };
 
 /// A signing key's id: `key_` and the first 32 hexadecimal digits of the SHA-256 of the public key. So whoever holds the
@@ -31,11 +31,8 @@ pub fn signing_key_id(public_key: &PublicKey) -> SigningKeyId {
 /// # Errors
 /// [`Invalid`], with an empty path.
 pub fn check_signing_key_id(id: &str) -> Result<(), Invalid> {
-    let is_shaped = id.strip_prefix("key_").is_some_and(|digits| {
-        digits.len() == ID_BYTES.saturating_mul(2)
-            && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-    });
-    if is_shaped {
+    let digits = id.strip_prefix("key_");
+    if digits.is_some_and(|digits| hexadecimal::is_lower(digits, ID_BYTES.saturating_mul(2))) {
         Ok(())
     } else {
         Err(Invalid::here("a signing key's id is key_ and 32 lower-case hexadecimal digits"))
@@ -101,14 +98,7 @@ impl SigningKeySpec {
                 ),
             ));
         }
-        for (path, text) in [("/name", &self.name), ("/actor/id", &self.actor.id)] {
-            if text.is_empty() || text.len() > SHORT_TEXT_BYTES_MAX || text.chars().any(char::is_control) {
-                return Err(Invalid::new(
-                    path,
-                    format!("give 1 to {SHORT_TEXT_BYTES_MAX} bytes of text without control characters"),
-                ));
-            }
-        }
+        check_named(&self.name, &self.actor)?;
         if self.actor.actor_type == ActorType::System {
             return Err(Invalid::new(
                 "/actor/type",

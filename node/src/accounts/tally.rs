@@ -81,8 +81,9 @@ impl Tally {
     ) {
         let mut shard = self.shard().lock();
         let Counters { tokens, used, beyond } = &mut *shard;
-        if !tokens.contains_key(of.token) {
-            if *used >= COUNTERS_MAX {
+        let of_token = match tokens.get_mut(of.token) {
+            Some(known) => known,
+            None if *used >= COUNTERS_MAX => {
                 let uncounted = beyond.entry(of.place()).or_default();
                 for resolution in resolutions {
                     counted(resolution);
@@ -90,10 +91,12 @@ impl Tally {
                 }
                 return;
             }
-            *used += 1;
-        }
-        let new = || OfToken { place: of.place(), counters: HashTable::new(), beyond: 0 };
-        let of_token = tokens.entry(of.token.clone()).or_insert_with(new);
+            None => {
+                *used += 1;
+                let new = OfToken { place: of.place(), counters: HashTable::new(), beyond: 0 };
+                tokens.entry(of.token.clone()).or_insert(new)
+            }
+        };
         for resolution in resolutions {
             counted(resolution);
             let hash = hash(resolution);

@@ -130,15 +130,8 @@ pub(super) async fn post(
     };
     let evaluations = evaluations.folded();
     let other = evaluations.other;
-    let submission = Submission {
-        credentials: Credentials::Token(caller.secret.clone()),
-        body: Body::Evaluations(evaluations),
-        asks_sha256: None,
-        request,
-        caused_by: None,
-        signature: None,
-        dry_run: false,
-    };
+    let credentials = Credentials::Token(caller.secret.clone());
+    let submission = Submission::new(credentials, Body::Evaluations(evaluations), request);
     let request_id = submission.request.id.clone();
     let submitted = app.node.submit(submission, terms.left()).await;
     let reply = match submitted {

@@ -21,7 +21,7 @@ use super::{
     error::ApiError,
     extract::Json,
     proofs::require_everything,
-    shorthand::bodies,
+    shorthand::{bodies, without_operation},
     terms::ReadTerms,
     write::{Draft, WriteTerms, submit},
 };
@@ -116,9 +116,4 @@ pub(super) async fn retire(
     let draft = Draft { operations: vec![retire], ..Draft::nothing(body.why()) };
     let written = submit(&app, &caller, &terms, draft).await.map_err(without_operation)?;
     Ok(written.answer(StatusCode::OK, |written| json!(written)))
-}
-
-/// The fields of the operation are those of the body.
-fn without_operation(error: ApiError) -> ApiError {
-    error.map_path(|path| path.strip_prefix("/operations/0").map_or(path.clone(), str::to_owned))
 }

@@ -16,7 +16,7 @@ use super::{
     error::ApiError,
     extract::{Json, Path, Query},
     list::Page,
-    shorthand::{bodies, pointer_in_body, submit_one},
+    shorthand::{bodies, submit_one, without_operation},
     terms::ReadTerms,
     time::rfc3339,
     write::{Draft, Why, WriteTerms, submit},
@@ -83,9 +83,7 @@ pub(super) async fn put(
     let signing_key = SigningKeySpec { id: id.clone(), actor, name, public_key };
     let draft =
         Draft::global(Operation::SigningKeyPut(SigningKeyPut { signing_key, if_revision: None }), why);
-    let written = submit(&app, &caller, &terms, draft)
-        .await
-        .map_err(|error| error.map_path(|path| pointer_in_body(&path, &[("signing_key", "signing_key")])))?;
+    let written = submit(&app, &caller, &terms, draft).await.map_err(without_operation)?;
     let key = View::local(&app).state().signing_key(&id).map_or_else(|| json!({"id": id}), |key| show(key));
     Ok(written.answer(StatusCode::OK, |written| {
         let mut body = json!(written);

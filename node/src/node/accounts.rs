@@ -235,19 +235,10 @@ impl Accountant {
             }
             Body::Change(_) | Body::Denials(_) => 0,
         };
-        Submission {
-            credentials: Credentials::Member(self.node_id),
-            asks_sha256: None,
-            // Given and not minted: it may be sent again, for the log knows it by its number.
-            request: RequestId {
-                id: format!("{}-{}-{number}", self.reporter, self.boot),
-                client_given: true,
-            },
-            body: body.clone(),
-            caused_by: None,
-            signature: None,
-            dry_run: false,
-        }
+        // Given and not minted: it may be sent again, for the log knows it by its number.
+        let request =
+            RequestId { id: format!("{}-{}-{number}", self.reporter, self.boot), client_given: true };
+        Submission::new(Credentials::Member(self.node_id), body.clone(), request)
     }
 }
 

@@ -10,7 +10,7 @@ use flagraft_core::{
 };
 use serde_json::{Value, json};
 
-use super::harness::Api;
+use super::harness::{Api, eventually};
 use crate::accounts::{KeyHasher, LISTED_PER_FLAG_MAX};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -25,13 +25,9 @@ async fn shop(audited: &[(&str, &str)]) -> Api {
 }
 
 async fn audit_flag(api: &Api, flag: &str, audit: &str) {
-    let patch = json!({"reason": "to be audited", "flag": {"audit_evaluations": audit}});
+    let patch = json!({"reason": "to be audited", "patch": {"audit_evaluations": audit}});
     let path = format!("/api/v1/projects/shop/flags/{flag}");
-    api.owner(Method::PATCH, &path)
-        .raw("application/merge-patch+json", patch.to_string())
-        .send()
-        .await
-        .expect(200);
+    api.owner(Method::PATCH, &path).json(&patch).send().await.expect(200);
 }
 
 async fn records(api: &Api) -> Vec<Record> {
@@ -41,15 +37,7 @@ async fn records(api: &Api) -> Vec<Record> {
 
 /// Waits until the records say what is looked for.
 async fn until<T>(api: &Api, what: &str, look: impl Fn(&[Record]) -> Option<T>) -> T {
-    let looking = async {
-        loop {
-            if let Some(found) = look(&records(api).await) {
-                return found;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, looking).await.unwrap_or_else(|_| panic!("no {what}"))
+    eventually(PATIENCE, what, async || look(&records(api).await)).await
 }
 
 fn evaluations(records: &[Record]) -> impl Iterator<Item = &Evaluations> {

@@ -12,10 +12,7 @@ use flagraft_core::{
 use serde_json::{Value, json};
 use tlog_tiles::tlog;
 
-use super::harness::Api;
-
-/// A checkpoint comes soon.
-const PATIENCE: Duration = Duration::from_secs(30);
+use super::harness::{Api, PATIENCE, eventually};
 
 async fn shop() -> Api {
     let api = Api::shop_with(|config| {
@@ -40,21 +37,17 @@ fn theirs(proof: &[Hash]) -> Vec<tlog::Hash> {
 
 /// The newest checkpoint, once it is of at least `size` records and as many keys have signed it.
 async fn checkpoint(api: &Api, size: u64, signatures: usize) -> (Note, Checkpoint) {
-    let there = async {
-        loop {
-            let answer = api.get("/api/v1/audit/checkpoint").await;
-            if answer.status == 200 {
-                assert_eq!(answer.header("content-type"), "text/plain; charset=utf-8");
-                let note: Note = answer.text.parse().expect("a note");
-                let checkpoint: Checkpoint = note.text().parse().expect("a checkpoint");
-                if checkpoint.size >= size && note.signatures().len() == signatures {
-                    return (note, checkpoint);
-                }
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+    eventually(PATIENCE, "checkpoint", async || {
+        let answer = api.get("/api/v1/audit/checkpoint").await;
+        if answer.status != 200 {
+            return None;
         }
-    };
-    tokio::time::timeout(PATIENCE, there).await.expect("a checkpoint in time")
+        assert_eq!(answer.header("content-type"), "text/plain; charset=utf-8");
+        let note: Note = answer.text.parse().expect("a note");
+        let checkpoint: Checkpoint = note.text().parse().expect("a checkpoint");
+        (checkpoint.size >= size && note.signatures().len() == signatures).then_some((note, checkpoint))
+    })
+    .await
 }
 
 /// The keys that the API lists, those that were retired left out.

@@ -42,15 +42,8 @@ pub(super) async fn register(node_id: u64, state: &State, cosigner: &Arc<Cosigne
         ticket: None,
         expect_revision: None,
     };
-    let submission = Submission {
-        credentials: Credentials::Member(node_id),
-        asks_sha256: None,
-        request: mint_request_id(),
-        body: Body::Change(change),
-        caused_by: None,
-        signature: None,
-        dry_run: false,
-    };
+    let credentials = Credentials::Member(node_id);
+    let submission = Submission::new(credentials, Body::Change(change), mint_request_id());
     match writes.submit(&submission, TIMEOUT).await {
         Ok(submitted) => match submitted.reply.outcome.rejection() {
             None => true,

@@ -87,15 +87,8 @@ impl Cluster {
         while self.any().published().state.sequence() < size {
             at += 1;
             let denials = Denials { node: 1, from_ms: at, to_ms: at + 1, count: 1 };
-            let submission = Submission {
-                credentials: Credentials::Member(self.any().id()),
-                asks_sha256: None,
-                request: mint_request_id(),
-                body: Body::Denials(denials),
-                caused_by: None,
-                signature: None,
-                dry_run: false,
-            };
+            let credentials = Credentials::Member(self.any().id());
+            let submission = Submission::new(credentials, Body::Denials(denials), mint_request_id());
             self.any().submit(submission, PATIENCE).await.expect("recorded");
         }
     }

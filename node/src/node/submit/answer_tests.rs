@@ -6,15 +6,8 @@ use serde_json::Value;
 use super::*;
 
 fn denials() -> Submission {
-    Submission {
-        credentials: Credentials::Member(2),
-        body: Body::Denials(Denials { node: 2, from_ms: 0, to_ms: 1, count: 1 }),
-        asks_sha256: None,
-        signature: None,
-        request: RequestId { id: "one".to_owned(), client_given: false },
-        caused_by: None,
-        dry_run: false,
-    }
+    let body = Body::Denials(Denials { node: 2, from_ms: 0, to_ms: 1, count: 1 });
+    Submission::new(Credentials::Member(2), body, RequestId { id: "one".to_owned(), client_given: false })
 }
 
 /// The client did nothing wrong, and nothing was done: 503.

@@ -33,17 +33,22 @@ pub struct Submission {
 }
 
 impl Submission {
-    /// A change that the holder of `secret` asks for.
-    pub fn change(secret: Secret, change: Change, request: RequestId) -> Self {
+    /// What somebody asks for, unsigned, to be done, and told from other requests by its body.
+    pub fn new(credentials: Credentials, body: Body, request: RequestId) -> Self {
         Self {
-            credentials: Credentials::Token(secret),
-            body: Body::Change(change),
+            credentials,
+            body,
             asks_sha256: None,
             signature: None,
             request,
             caused_by: None,
             dry_run: false,
         }
+    }
+
+    /// A change that the holder of `secret` asks for.
+    pub fn change(secret: Secret, change: Change, request: RequestId) -> Self {
+        Self::new(Credentials::Token(secret), Body::Change(change), request)
     }
 }
 
