@@ -12,10 +12,14 @@ mod witness;
 
 use std::collections::BTreeSet;
 
-use clap::{Args, Subcommand, ValueEnum};
-use flagraft_client::admin::{self, cluster};
-use flagraft_core::record::RecordKind;
+use clap::{
+    Args, Subcommand,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+use flagraft_client::admin::{self, audit::Selection as Asked};
+use flagraft_core::record::{RecordKind, RecordOutcome};
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 pub use self::changes::between;
@@ -26,7 +30,11 @@ use crate::{
 };
 
 /// Records that are asked for at once.
-const PAGE_RECORDS: usize = 1_000;
+const PAGE_RECORDS: u64 = 1_000;
+/// The kinds of records.
+const KINDS: [&str; 6] = ["change", "rejected", "denied", "access", "evaluations", "system"];
+/// What may have come of an entry.
+const OUTCOMES: [&str; 4] = ["accepted", "unchanged", "rejected", "noted"];
 /// The header that says where the next page begins.
 const NEXT: &str = "flagraft-next";
 
@@ -74,36 +82,6 @@ pub struct ListArgs {
     limit: usize,
 }
 
-/// What kind of entry a record is of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Kind {
-    /// A change that was accepted, or that changed nothing
-    Change,
-    /// A change that the state refused
-    Rejected,
-    /// What a token does not grant, or a count of requests without a good one
-    Denied,
-    /// A read that is worth recording
-    Access,
-    /// A summary of evaluations
-    Evaluations,
-    /// The cluster itself changed
-    System,
-}
-
-impl From<Kind> for RecordKind {
-    fn from(kind: Kind) -> Self {
-        match kind {
-            Kind::Change => Self::Change,
-            Kind::Rejected => Self::Rejected,
-            Kind::Denied => Self::Denied,
-            Kind::Access => Self::Access,
-            Kind::Evaluations => Self::Evaluations,
-            Kind::System => Self::System,
-        }
-    }
-}
-
 /// What records have to be about.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Selection {
@@ -133,11 +111,11 @@ pub struct Filters {
     #[arg(long)]
     pub ticket: Option<String>,
     /// Only records of these kinds
-    #[arg(long, value_delimiter = ',', value_parser = ["change", "rejected", "denied", "access", "evaluations", "system"])]
-    pub kind: Vec<String>,
+    #[arg(long, value_delimiter = ',', value_parser = one_of::<RecordKind>(&KINDS))]
+    pub kind: Vec<RecordKind>,
     /// Only records with one of these outcomes
-    #[arg(long, value_delimiter = ',', value_parser = ["accepted", "unchanged", "rejected", "noted"])]
-    pub outcome: Vec<String>,
+    #[arg(long, value_delimiter = ',', value_parser = one_of::<RecordOutcome>(&OUTCOMES))]
+    pub outcome: Vec<RecordOutcome>,
     /// Only records from this time on, as 2027-03-01T00:00:00Z
     #[arg(long, value_name = "TIME")]
     pub since: Option<String>,
@@ -147,25 +125,36 @@ pub struct Filters {
 }
 
 impl Selection {
-    /// The call that asks for these records.
-    fn on(&self, call: Call) -> Call {
-        let call = call.query("project", self.project.clone()).query("environment", self.environment.clone());
-        self.filters.on(call)
+    fn asked(&self) -> Asked {
+        self.filters.asked(self.project.clone(), self.environment.clone())
     }
 }
 
 impl Filters {
-    fn on(&self, call: Call) -> Call {
-        let several = |words: &[String]| Some(words.join(",")).filter(|words| !words.is_empty());
-        call.query("flag", self.flag.clone())
-            .query("segment", self.segment.clone())
-            .query("actor", self.actor.clone())
-            .query("ticket", self.ticket.clone())
-            .query("kind", several(&self.kind))
-            .query("outcome", several(&self.outcome))
-            .query("since", self.since.clone())
-            .query("until", self.until.clone())
+    /// The records of a project and an environment that these take.
+    fn asked(&self, project: Option<String>, environment: Option<String>) -> Asked {
+        let Self { flag, segment, actor, ticket, kind, outcome, since, until } = self.clone();
+        Asked {
+            project,
+            environment,
+            flag,
+            segment,
+            actor,
+            ticket,
+            kinds: kind,
+            outcomes: outcome,
+            since,
+            until,
+        }
     }
+}
+
+/// Takes one of the words that a type is written as.
+fn one_of<T>(words: &'static [&'static str]) -> impl TypedValueParser<Value = T>
+where
+    T: DeserializeOwned + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(words).try_map(|word| serde_json::from_value(Value::String(word)))
 }
 
 /// Runs a command on the audit log.
@@ -196,19 +185,15 @@ pub async fn run(command: AuditCommand, global: &Global) -> Result<(), Failure> 
 /// The newest records, the newest first, as they are stored.
 pub async fn newest(session: &Session, selection: &Selection, limit: usize) -> Result<Vec<String>, Failure> {
     let mut records: Vec<String> = Vec::new();
-    let mut before: Option<String> = None;
+    let mut before: Option<u64> = None;
     while records.len() < limit {
-        let page = PAGE_RECORDS.min(limit - records.len());
-        let call = Call::get(["api", "v1", "audit"])
-            .query("order", Some("newest"))
-            .query("limit", Some(page.to_string()))
-            .query("to", before);
-        let answer = session.client.send(&selection.on(call)).await?;
+        let page = u64::try_from(limit - records.len()).map_or(PAGE_RECORDS, |left| left.min(PAGE_RECORDS));
+        let answer = session.client.send(&admin::audit::newest(selection.asked(), before, page)).await?;
         records.extend(answer.text().lines().map(str::to_owned));
         // A page may be empty and not the last: a node looks at so many records for one request and no more.
-        match answer.header(NEXT) {
-            "" => break,
-            next => before = Some(next.to_owned()),
+        match answer.header(NEXT).parse() {
+            Ok(next) => before = Some(next),
+            Err(_) => break,
         }
     }
     Ok(records)
@@ -401,8 +386,8 @@ mod tests {
 
         use crate::{
             fake::Fake,
-            session::client,
             output::{Format, Output},
+            session::client,
         };
 
         let node = Fake::node(|number| match number {
@@ -416,7 +401,7 @@ mod tests {
         let session = Session { client, output: Output { format: Format::Json } };
         let selection = Selection {
             project: Some("shop".to_owned()),
-            filters: Filters { kind: vec!["change".to_owned(), "system".to_owned()], ..Filters::default() },
+            filters: Filters { kind: vec![RecordKind::Change, RecordKind::System], ..Filters::default() },
             ..Selection::default()
         };
         let records = newest(&session, &selection, 50).await.expect("three pages");

@@ -51,12 +51,6 @@ pub fn hash_keys(args: &HashKeyArgs) -> Result<(), Failure> {
     output::line(&hashes.join("\n"))
 }
 
-/// Whether a record counts evaluations of the flag.
-pub fn counts_flag(record: &Value, flag: &str) -> bool {
-    let of_flag = |entry: &Value| entry["flag"] == flag;
-    ["entries", "full"].iter().any(|list| items(&record["evaluations"][list]).iter().any(of_flag))
-}
-
 /// What a record counts, in a few words; `None` for one that counts nothing.
 pub fn summary(record: &Value) -> Option<String> {
     let (counted, what) = match (&record["evaluations"], &record["access"]) {
@@ -190,7 +184,6 @@ mod tests {
             "{lines:?}"
         );
         assert_eq!(lines.last().map(String::as_str), Some("    5 x others, not told apart"));
-        assert!(counts_flag(&record, "much") && !counts_flag(&record, "little"));
     }
 
     #[test]

@@ -3,7 +3,10 @@
 use std::io::IsTerminal as _;
 
 use clap::{Args, ValueEnum};
-use flagraft_client::admin::{Call, File};
+use flagraft_client::admin::{
+    AdminError,
+    audit::{self, ExportFormat},
+};
 use flagraft_core::audit_file::Header;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Deserialize;
@@ -58,11 +61,11 @@ enum Format {
     Csv,
 }
 
-impl Format {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Ndjson => "ndjson",
-            Self::Csv => "csv",
+impl From<Format> for ExportFormat {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Ndjson => Self::Ndjson,
+            Format::Csv => Self::Csv,
         }
     }
 }
@@ -76,18 +79,17 @@ struct Trailer {
 /// Exports.
 pub async fn run(session: &Session, args: &ExportArgs) -> Result<(), Failure> {
     let mut target = Target::open(&args.file)?;
-    let call = Call::get(["api", "v1", "audit", "export"])
-        .query("from", args.from.map(|from| from.to_string()))
-        .query("to", args.to.map(|to| to.to_string()))
-        .query("project", args.project.clone())
-        .query("environment", args.environment.clone())
-        .query("format", Some(args.format.word()))
-        .query("checkpoint", args.without_checkpoint.then_some("none"))
-        .answering::<File>();
-    let mut answer = session.client.download(&args.filters.on(call)).await?;
+    let selection = args.filters.asked(args.project.clone(), args.environment.clone());
+    let stretch = audit::Export {
+        from: args.from,
+        to: args.to,
+        format: args.format.into(),
+        proved: !args.without_checkpoint,
+    };
+    let mut answer = session.client.download(&audit::export(selection, stretch)).await?;
     let mut ends = Ends::default();
     let bar = bar();
-    while let Some(piece) = answer.piece().await.map_err(cut_off)? {
+    while let Some(piece) = answer.piece().await.map_err(|error: AdminError| cut_off(error.into()))? {
         let piece = piece.as_ref();
         target
             .write(piece)

@@ -363,7 +363,11 @@ async fn what_became_of_a_request() {
 #[tokio::test]
 async fn the_audit_log() {
     let node = Fake::answering(|_| Response::new(RECORDS.to_owned())).await;
-    let selection = audit::Selection { project: Some("demo".to_owned()), kind: Some(RecordKind::Rejected) };
+    let selection = audit::Selection {
+        project: Some("demo".to_owned()),
+        kinds: vec![RecordKind::Rejected],
+        ..Default::default()
+    };
     let admin = client([&node.url]);
     let page = admin.send(&audit::page(selection.clone(), 4, 2)).await.expect("an answer");
     assert_eq!(node.seen()[0].uri, "/api/v1/audit?from=4&limit=2&project=demo&kind=rejected");

@@ -131,7 +131,7 @@ async fn records_are_a_stream_that_goes_on_where_it_failed() {
     })
     .await;
     let admin = client([&node.url]);
-    let selection = audit::Selection { project: Some("demo".to_owned()), kind: None };
+    let selection = audit::Selection { project: Some("demo".to_owned()), ..Default::default() };
     let mut records = admin.records(selection, 0);
     let mut read = Vec::new();
     let mut failed = 0;
