@@ -13,8 +13,11 @@ use flagraft_core::{
     record::row_leaf_hash,
 };
 
-use super::{BLOCK, Filter, Search, tree::Tree};
-use crate::storage::{Storage, StorageError};
+use super::{BLOCK, Filter, Search};
+use crate::{
+    raft::AuditTree,
+    storage::{Storage, StorageError},
+};
 
 /// Bytes that are gathered before they are handed on.
 const GATHERED_BYTES: usize = 64 * 1024;
@@ -34,17 +37,23 @@ pub(crate) struct Export {
     pub(crate) keys: Vec<VerifierKey>,
 }
 
-/// Writes an export. Records that a published state counts stay what they are however long this takes. This blocks.
+/// Writes an export of a log that has at least the records of the checkpoint, whose tree this is. Records that a published
+/// state counts stay what they are however long this takes. This blocks.
 ///
 /// # Errors
 /// When the disk fails, a record on it is not the one that the tree was made of, or `to` fails.
-pub(crate) fn write(export: &Export, storage: &Storage, to: &mut impl Write) -> io::Result<()> {
+pub(crate) fn write(
+    export: &Export,
+    storage: &Storage,
+    tree: &AuditTree,
+    to: &mut impl Write,
+) -> io::Result<()> {
     let Export { header, format, filter, checkpoint, keys } = export;
     let mut out = Vec::with_capacity(2 * GATHERED_BYTES);
     let file = Writer::begin(*format, header, &mut out);
-    let mut exporter = Exporter { to, out, file, tree: Tree::new(storage, header.size), skipping: None };
+    let mut exporter = Exporter { to, out, file, tree: tree.clone(), skipping: None };
     exporter.skip(0..header.from, Why::Range)?;
-    let mut search = Search::new(storage, filter, header.size);
+    let mut search = Search::new(storage, filter, tree.clone());
     let mut next = header.from;
     while next < header.to {
         let block = next / BLOCK;
@@ -53,7 +62,7 @@ pub(crate) fn write(export: &Export, storage: &Storage, to: &mut impl Write) -> 
         if !filter.is_open() && !search.may_hold(block)? {
             exporter.skip(part, Why::Filter)?;
         } else {
-            exporter.block(block, part, storage, filter)?;
+            exporter.block(part, storage, filter)?;
         }
     }
     exporter.skip(header.to..header.size, Why::Range)?;
@@ -67,15 +76,14 @@ struct Exporter<'a, W> {
     to: &'a mut W,
     out: Vec<u8>,
     file: Writer,
-    tree: Tree<'a>,
+    tree: AuditTree,
     /// What is being left out, until it is known where that ends.
     skipping: Option<(Range<u64>, Why)>,
 }
 
 impl<W: Write> Exporter<'_, W> {
     /// A part of a block, record by record.
-    fn block(&mut self, block: u64, part: Range<u64>, storage: &Storage, filter: &Filter) -> io::Result<()> {
-        let leaves = self.tree.leaves_of_block(block)?;
+    fn block(&mut self, part: Range<u64>, storage: &Storage, filter: &Filter) -> io::Result<()> {
         let mut next = part.start;
         storage.scan_audit::<io::Error>(part.start, |sequence, row| {
             if sequence >= part.end {
@@ -86,7 +94,7 @@ impl<W: Write> Exporter<'_, W> {
                 self.skip(sequence..next, Why::Removed)?;
             } else if filter.takes(row) {
                 // The file would be refused at its end, with nothing to say which record is at fault.
-                if leaves.as_ref().is_some_and(|leaves| leaf(leaves, sequence) != row_leaf_hash(row)) {
+                if row_leaf_hash(row) != Some(self.tree.leaf(sequence)?) {
                     let why = format!("audit record {sequence} is not the one that the tree was made of");
                     return Err(StorageError::corrupt(why).into());
                 }
@@ -135,10 +143,4 @@ impl<W: Write> Exporter<'_, W> {
         }
         Ok(())
     }
-}
-
-/// The hash of a record, from those of its block.
-fn leaf(leaves: &[u8], sequence: u64) -> Option<Hash> {
-    let place = usize::try_from(sequence % BLOCK).ok()?;
-    leaves.as_chunks().0.get(place).copied()
 }

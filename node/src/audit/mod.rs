@@ -13,7 +13,6 @@ mod indexer;
 mod search;
 mod summary;
 mod term;
-mod tree;
 
 pub(crate) use self::{
     export::{Export, write},
@@ -21,7 +20,6 @@ pub(crate) use self::{
     indexer::Indexer,
     search::{Budget, Found, Order, Search, first_since, last_time},
     term::Term,
-    tree::Tree,
 };
 
 /// Records of a block: as many as a tile of the tree has hashes.

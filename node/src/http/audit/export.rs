@@ -137,7 +137,7 @@ async fn start(
         Proof::None => {
             let range = question.range(app, state.sequence()).await?;
             let (origin, size) = (Origin { cluster, history, group: GROUP }, state.sequence());
-            let made = app.node.unsigned_checkpoint(origin, size).await;
+            let made = app.node.unsigned_checkpoint(&view.published(), origin).await;
             let note = made.map_err(|error| ApiError::internal("reading the audit log's tree", error))?;
             (origin, range, size, note)
         }
