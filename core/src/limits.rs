@@ -101,6 +101,8 @@ pub const REPORT_BYTES_MAX: usize = 56 * 1024;
 pub const EXCEEDED_BYTES_MAX: usize = 8 * 1024;
 /// Reporters beside the nodes of which the state knows the last report. The one that was silent longest makes room.
 pub const REPORTERS_MAX: usize = 10_000;
+/// Those of them that report with one token. Of these too the one that was silent longest makes room.
+pub const REPORTERS_OF_TOKEN_MAX: usize = 1_000;
 /// Bytes of an instance's name: what tells those apart who report with one token.
 pub const INSTANCE_BYTES_MAX: usize = 64;
 /// Bytes of a change's reason.

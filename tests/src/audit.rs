@@ -25,6 +25,22 @@ pub async fn records(node: &Api) -> Vec<Value> {
     }
 }
 
+/// The records that a filter takes, as a query has it, in order.
+///
+/// # Panics
+/// The log can't be read.
+pub async fn selected(node: &Api, filter: &str) -> Vec<Value> {
+    let (mut records, mut from) = (Vec::new(), "0".to_owned());
+    loop {
+        let page = node.get(&format!("/api/v1/audit?{filter}&from={from}&limit=1000")).ok().await;
+        records.extend(lines(&page.body));
+        match page.header("flagraft-next") {
+            Some(next) => from = next.to_owned(),
+            None => return records,
+        }
+    }
+}
+
 /// The records of a page: NDJSON, of which a page with a single line is also JSON.
 fn lines(body: &Value) -> Vec<Value> {
     match body {

@@ -124,28 +124,27 @@ fn taken(
     keep: impl FnOnce(Report, &mut Verdict),
 ) -> Judged {
     let known = state.reporters.get(&report.reporter);
-    let same_life = known.filter(|known| known.boot == report.boot);
-    let last = same_life.map_or(0, |known| known.number);
-    if let Some(known) = same_life.filter(|known| report.number <= known.number) {
+    let last = known.and_then(|known| known.last_of(report.boot));
+    if let Some(known) = known.filter(|_| last.is_some_and(|last| report.number <= last)) {
         return Judged::Repeated(known.sequence);
     }
-    let missing = Missing { from: last.saturating_add(1), to: report.number.saturating_sub(1) };
-    let before = known.filter(|known| known.boot != report.boot && !known.ended);
+    let missing = Missing { from: last.unwrap_or(0).saturating_add(1), to: report.number.saturating_sub(1) };
+    // Of a life that begins: how the one before it ended.
+    let crashed = known.filter(|known| last.is_none() && !known.ended);
     let report = Report {
         missing: Some(missing).filter(|missing| missing.from <= missing.to),
-        unfinished: before.map(|known| Unfinished { boot: known.boot, number: known.number }),
+        unfinished: crashed.map(|known| Unfinished { boot: known.boot, number: known.number }),
         ..report.clone()
     };
     let mut verdict = Verdict::note(kind, state);
-    let known = KnownReporter {
-        boot: report.boot,
-        number: report.number,
-        ended: report.ends,
-        sequence: state.sequence(),
+    let sequence = state.sequence();
+    let heard = match known {
+        Some(known) => known.with(&report, sequence),
+        None => KnownReporter::new(&report, sequence),
     };
-    verdict.state.reporters.insert(report.reporter.clone(), known);
+    verdict.state.reporters.insert(report.reporter.clone(), heard);
     verdict.rows.insert(RowId::Reporter(report.reporter.clone()));
-    verdict.rows.extend(verdict.state.reporters.make_room().map(RowId::Reporter));
+    verdict.rows.extend(verdict.state.reporters.make_room(&report.reporter).map(RowId::Reporter));
     keep(report, &mut verdict);
     Judged::noted(verdict)
 }

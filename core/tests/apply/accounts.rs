@@ -10,7 +10,7 @@ use flagraft_core::{
     apply::apply,
     identity::{BootId, LogPosition},
     key::{EnvironmentKey, FlagKey, ProjectKey, VariantKey},
-    limits::{REPORT_BYTES_MAX, REPORTERS_MAX},
+    limits::{REPORT_BYTES_MAX, REPORTERS_OF_TOKEN_MAX},
     proposal::{Actor, Body, Proposal},
     record::{RECORD_VERSION, RECORD_VERSION_2, Record, RecordKind, RecordOutcome},
     rejection::Rejection,
@@ -309,10 +309,10 @@ fn the_reporters_are_bounded_and_the_one_silent_longest_makes_room() {
         evaluations
     };
     let before = state.row_count();
-    for n in 0..=REPORTERS_MAX {
+    for n in 0..=REPORTERS_OF_TOKEN_MAX {
         take(&mut state, client(n, 1), actor("service"));
     }
-    assert_eq!(state.row_count(), before + REPORTERS_MAX);
+    assert_eq!(state.row_count(), before + REPORTERS_OF_TOKEN_MAX);
     assert_eq!(state.digest(), state.recompute_digest());
     let missing = |record: Record| record.evaluations.and_then(|evaluations| evaluations.report.missing);
     assert_eq!(missing(take(&mut state, client(1, 2), actor("service"))), None, "it is known");
@@ -320,6 +320,30 @@ fn the_reporters_are_bounded_and_the_one_silent_longest_makes_room() {
     assert_eq!(forgotten, Some(Missing { from: 1, to: 1 }));
     assert_eq!(missing(take(&mut state, evaluated(1, 2, 1), Actor::system(1))), None);
     assert!(State::from_rows(state.rows()).expect("rows of a state") == state);
+}
+
+/// A copy of a report that was on its way while the reporter stopped and started is no other report; nor is a report of
+/// the life before that was overtaken, if it never came.
+#[test]
+fn a_report_of_the_life_before_counts_once_however_late_it_comes() {
+    let mut world = world();
+    let total = |world: &World| {
+        let counted = world.records.iter().filter_map(|record| record.evaluations.as_ref());
+        counted.map(Evaluations::total).sum::<u64>()
+    };
+    world.node_reports(evaluated(1, 1, 5));
+    world.node_reports(evaluated(2, 1, 7));
+    assert_eq!(total(&world), 12);
+    assert!(world.node_reports(evaluated(1, 1, 5)).replayed, "it is here already");
+    assert_eq!(total(&world), 12);
+    world.node_reports(evaluated(1, 2, 11));
+    assert_eq!(total(&world), 23);
+    let overtaken = world.last_record().evaluations.as_ref().expect("counts").report.clone();
+    assert_eq!((overtaken.missing, overtaken.unfinished), (None, None));
+    world.node_reports(evaluated(2, 2, 13));
+    let report = world.last_record().evaluations.as_ref().expect("counts").report.clone();
+    assert_eq!((report.missing, report.unfinished), (None, None), "its own life is as it was");
+    assert_eq!(total(&world), 36);
 }
 
 /// What a reporter does with its next report.
@@ -353,7 +377,6 @@ proptest! {
             let (boot, number) = &mut lives[who];
             if matches!(step, Step::Crash) {
                 (*boot, *number) = (*boot + 1, 0);
-                late.retain(|(of, _): &(usize, Evaluations)| *of != who);
                 continue;
             }
             *number += 1;

@@ -54,9 +54,8 @@ fn summarize(storage: &Storage, mut tree: AuditTree, blocks: Range<u64>) -> Resu
         if Summary::kept(storage, &mut tree, block)?.is_some() {
             continue;
         }
-        let rows = storage.audit_range(block * BLOCK, usize::try_from(BLOCK).unwrap_or(usize::MAX))?;
         // One with a record that this version can't read is read each time: a later version may know what it is about.
-        if let Some(summary) = Summary::of(rows.iter().map(|row| row.bytes.as_slice())) {
+        if let Some(summary) = Summary::of_block(storage, block)? {
             storage.put_audit_summary(block, &summary.encode())?;
         }
     }

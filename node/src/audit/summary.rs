@@ -7,7 +7,7 @@
 //! A summary may name more terms than a block has, for two terms may share a hash, and a record may be removed; never
 //! fewer.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::ControlFlow};
 
 use flagraft_core::{
     merkle::{Frontier, Hash, tile::LEVELS},
@@ -52,21 +52,22 @@ impl Summary {
         Ok((tree.subtree(LEVELS, block)? == summary.root).then_some(summary))
     }
 
-    /// The summary of these rows. `None` where a record can't be read: nobody could say what it is about.
-    pub(super) fn of<'a>(rows: impl IntoIterator<Item = &'a [u8]>) -> Option<Self> {
-        let mut tree = Frontier::default();
-        let mut terms = BTreeSet::new();
-        for row in rows {
-            tree.push_hash(row_leaf_hash(row)?);
-            // Of a record that was removed nothing is left to be found.
-            if !row.starts_with(b"{") {
-                continue;
+    /// The summary of a complete block, from its rows. `None` where a record can't be read: nobody could say
+    /// what it is about.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(super) fn of_block(storage: &Storage, block: u64) -> Result<Option<Self>, StorageError> {
+        let (from, to) = (block * BLOCK, (block + 1).saturating_mul(BLOCK));
+        let mut made = Some(Making::default());
+        storage.scan_audit::<StorageError>(from, |sequence, row| {
+            if sequence >= to {
+                return Ok(ControlFlow::Break(()));
             }
-            Told::read(row)?.terms(true, |term| {
-                terms.insert(term.hash());
-            })?;
-        }
-        Some(Self { root: tree.root(), terms: terms.into_iter().collect() })
+            made = made.take().and_then(|making| making.with(row));
+            Ok(if made.is_some() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        })?;
+        Ok(made.map(Making::finish))
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
@@ -97,6 +98,32 @@ impl Summary {
     }
 }
 
+/// A summary in the making: one row at a time, for a record may be of several mebibytes.
+#[derive(Default)]
+struct Making {
+    tree: Frontier,
+    terms: BTreeSet<u32>,
+}
+
+impl Making {
+    /// With the next row. `None` where it can't be read.
+    fn with(mut self, row: &[u8]) -> Option<Self> {
+        self.tree.push_hash(row_leaf_hash(row)?);
+        // Of a record that was removed nothing is left to be found.
+        if row.starts_with(b"{") {
+            let Self { terms, .. } = &mut self;
+            Told::read(row)?.terms(true, |term| {
+                terms.insert(term.hash());
+            })?;
+        }
+        Some(self)
+    }
+
+    fn finish(self) -> Summary {
+        Summary { root: self.tree.root(), terms: self.terms.into_iter().collect() }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -120,7 +147,10 @@ mod tests {
                 record(&json!({"sequence": n, "operations": operations(&[operation])}))
             })
             .collect();
-        let summary = Summary::of(rows.iter().map(Vec::as_slice)).expect("readable");
+        let of = |rows: &[Vec<u8>]| {
+            rows.iter().try_fold(Making::default(), |making, row| making.with(row)).map(Making::finish)
+        };
+        let summary = of(&rows).expect("readable");
         let bytes = summary.encode();
         assert_eq!(Summary::decode(&bytes).as_ref(), Some(&summary));
         let flag = |key: String| Filter::default().any_of([Term::Flag("shop".to_owned(), key)]).wanted();
@@ -138,6 +168,6 @@ mod tests {
         for length in 0..bytes.len() {
             assert_eq!(Summary::decode(&bytes[..length]), None, "cut to {length}");
         }
-        assert_eq!(Summary::of([b"{}".as_slice()]), None, "a record that can't be read");
+        assert_eq!(of(&[b"{}".to_vec()]), None, "a record that can't be read");
     }
 }

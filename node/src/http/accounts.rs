@@ -86,10 +86,6 @@ pub(super) async fn post(
     let Some((project, environment)) = own else {
         return Err(ApiError::not_found("environment", &at.environment));
     };
-    app.report_rate.take(&token.id, Instant::now()).map_err(|wait| {
-        app.node.metrics().rate_limited("reports");
-        ApiError::too_many_requests("this token reports too often; report once a minute and instance", wait)
-    })?;
     check_times(&counted, wall_ms()).map_err(ApiError::body)?;
     let reporter = client_reporter(&token.id, &counted.instance)
         .map_err(|invalid| ApiError::body(invalid.under("instance")))?;
@@ -130,6 +126,11 @@ pub(super) async fn post(
     };
     let evaluations = evaluations.folded();
     let other = evaluations.other;
+    // By how much it makes the log grow, which keeps it: a token that got about must not fill the disks.
+    app.report_rate.take_weighed(&token.id, kibibytes(&evaluations), Instant::now()).map_err(|wait| {
+        app.node.metrics().rate_limited("reports");
+        ApiError::too_many_requests("this token reports too much; report once a minute and instance", wait)
+    })?;
     let credentials = Credentials::Token(caller.secret.clone());
     let submission = Submission::new(credentials, Body::Evaluations(evaluations), request);
     let request_id = submission.request.id.clone();
@@ -146,6 +147,12 @@ pub(super) async fn post(
             Err(ApiError::rejected(&rejection))
         }
     }
+}
+
+/// What a report weighs, in KiB of the log: 1 for the record around it, and its own.
+fn kibibytes(evaluations: &Evaluations) -> u32 {
+    let bytes = serde_json::to_vec(evaluations).map_or(0, |bytes| bytes.len());
+    u32::try_from(bytes / 1_024).unwrap_or(u32::MAX).saturating_add(1)
 }
 
 /// Checks what only a node can: it has a clock.

@@ -53,6 +53,8 @@ const LIMIT: u64 = 1_000;
 const LIMIT_MAX: u64 = 10_000;
 /// Records in memory at once.
 const CHUNK: usize = 100;
+/// Bytes of them; one record may be more.
+const CHUNK_BYTES: usize = 1 << 20;
 /// Records that one request may read to find those that it asks for.
 const SEARCHED_RECORDS_MAX: u64 = 100_000;
 /// Blocks that one request may pass over.
@@ -178,7 +180,7 @@ fn records(
     stream::try_unfold((app, filter, sequences, 0), move |(app, filter, sequences, at)| async move {
         let upto = sequences.len().min(at + CHUNK);
         let Some(chunk) = sequences.get(at..upto).filter(|chunk| !chunk.is_empty()) else { return Ok(None) };
-        let rows = app.node.audit_rows(chunk.to_vec()).await.map_err(|error| {
+        let rows = app.node.audit_rows(chunk.to_vec(), CHUNK_BYTES).await.map_err(|error| {
             tracing::error!(%error, from = chunk.first(), "the audit log could not be read");
             error.to_string()
         })?;
@@ -187,6 +189,6 @@ fn records(
             lines.extend_from_slice(row);
             lines.push(b'\n');
         }
-        Ok(Some((Bytes::from(lines), (app, filter, sequences, upto))))
+        Ok(Some((Bytes::from(lines), (app, filter, sequences, at + rows.len()))))
     })
 }

@@ -35,8 +35,8 @@ pub struct Options {
     /// Evaluation requests per client token on this node; beyond it 429. One token serves all browsers of a site.
     /// Default 2,000 per second and as many at once.
     pub client_rate: Rate,
-    /// Reports of evaluations per service token on this node; beyond it 429. One token serves all instances of a program.
-    /// Default 50 per second and 500 at once.
+    /// KiB of reports of evaluations per service token on this node; beyond it 429. One token serves all instances of a program.
+    /// Default 64 per second and 4,096 at once.
     pub report_rate: Rate,
     /// Callers whose rates are told apart; beyond it they share one. Default 10,000.
     pub limited_callers_max: usize,
@@ -68,7 +68,7 @@ impl Options {
             admin_age_max: Duration::from_secs(60),
             requests_max: 10_000,
             client_rate: Rate { per_second: 2_000, burst: 2_000 },
-            report_rate: Rate { per_second: 50, burst: 500 },
+            report_rate: Rate { per_second: 64, burst: 4_096 },
             limited_callers_max: 10_000,
             unknown_tokens_max: 64,
             searches_max: 2,

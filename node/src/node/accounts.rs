@@ -85,14 +85,27 @@ impl Accountant {
             if timeout_at(next, stopped.wait_for(|stopped| *stopped)).await.is_ok() {
                 return self.finish().await;
             }
-            self.send(self.config.timeout).await;
+            if self.stops_while_sending(&mut stopped).await {
+                return self.finish().await;
+            }
             if Instant::now() >= due {
                 due = Instant::now() + self.config.interval;
                 if self.pending.is_empty() {
                     self.take(false);
-                    self.send(self.config.timeout).await;
+                    if self.stops_while_sending(&mut stopped).await {
+                        return self.finish().await;
+                    }
                 }
             }
+        }
+    }
+
+    /// Sends what is pending. A stop does not wait for a report that is held up: the last ones have a time of their own, in
+    /// which it is sent again.
+    async fn stops_while_sending(&mut self, stopped: &mut watch::Receiver<bool>) -> bool {
+        tokio::select! {
+            () = self.send(self.config.timeout) => false,
+            _ = stopped.wait_for(|stopped| *stopped) => true,
         }
     }
 

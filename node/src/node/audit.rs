@@ -39,12 +39,17 @@ impl Node {
         self.with_storage(move |storage| storage.audit_range(from, limit)).await
     }
 
-    /// The rows with these sequences, which a published state counts.
+    /// The rows with the first of these sequences, which a published state counts: as many as it takes to have `bytes`, or
+    /// all.
     ///
     /// # Errors
     /// When the disk fails, or one is missing.
-    pub(crate) async fn audit_rows(&self, sequences: Vec<u64>) -> Result<Vec<Vec<u8>>, StorageError> {
-        self.with_storage(move |storage| storage.audit_rows(&sequences)).await
+    pub(crate) async fn audit_rows(
+        &self,
+        sequences: Vec<u64>,
+        bytes: usize,
+    ) -> Result<Vec<Vec<u8>>, StorageError> {
+        self.with_storage(move |storage| storage.audit_rows(&sequences, bytes)).await
     }
 
     /// At most `limit` of the records of `range` that are asked for, in the log of a published state.

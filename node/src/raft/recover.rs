@@ -26,8 +26,6 @@ use crate::storage::{MetaKey, Storage, StorageError};
 
 /// Bytes of one hash of a tile.
 const HASH_BYTES: usize = size_of::<Hash>();
-/// Audit records read at a time.
-const PAGE_RECORDS: usize = 1_000;
 
 /// What the disk holds.
 pub(super) struct Recovered {
@@ -180,21 +178,20 @@ fn check_state(storage: &Storage) -> Result<(State, OpenTiles), io::Error> {
     }
     let mut tiles = StoredTiles::of(storage)?;
     let mut tree = OpenTiles::default();
-    while tree.size() < counted {
+    if counted > 0 {
         // Beyond those that are counted some may be staged. A gap is an error of its own.
-        let left = usize::try_from(counted - tree.size()).unwrap_or(PAGE_RECORDS);
-        let page = storage.audit_range(tree.size(), PAGE_RECORDS.min(left))?;
-        for row in &page {
-            let Some(leaf) = row_leaf_hash(&row.bytes) else {
-                return corrupt(format!("audit record {} is none", row.sequence));
+        storage.scan_audit::<io::Error>(0, |sequence, row| {
+            let Some(leaf) = row_leaf_hash(row) else {
+                return corrupt(format!("audit record {sequence} is none"));
             };
             for (tile, bytes) in tree.push(leaf) {
                 tiles.settle(tile, bytes)?;
             }
-        }
-        if page.is_empty() {
-            return corrupt(format!("audit record {} is missing", tree.size()));
-        }
+            Ok(if tree.size() < counted { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        })?;
+    }
+    if tree.size() < counted {
+        return corrupt(format!("audit record {} is missing", tree.size()));
     }
     if tree.frontier().as_ref() != Some(state.audit_frontier()) {
         return corrupt(format!(

@@ -39,26 +39,40 @@ impl Storage {
         Ok(found)
     }
 
-    /// The rows with these sequences. This blocks.
+    /// The rows with the first of these sequences: as many as it takes to have `bytes`, or all. This blocks.
     ///
     /// # Errors
     /// When the database fails, or one is missing.
-    pub fn audit_rows(&self, sequences: &[u64]) -> Result<Vec<Vec<u8>>, StorageError> {
-        let (Some(first), Some(last)) = (sequences.first(), sequences.last()) else { return Ok(Vec::new()) };
-        let is_run = sequences.windows(2).all(|pair| matches!(pair, [a, b] if a.checked_add(1) == Some(*b)));
-        let missing = |sequence: &u64| StorageError::corrupt(format!("audit record {sequence} is missing"));
-        if is_run {
-            let rows = self.audit_range(*first, sequences.len())?;
-            return match rows.len() == sequences.len() {
-                true => Ok(rows.into_iter().map(|row| row.bytes).collect()),
-                false => Err(missing(last)),
-            };
-        }
-        let read = |sequence: &u64| {
+    pub fn audit_rows(&self, sequences: &[u64], bytes: usize) -> Result<Vec<Vec<u8>>, StorageError> {
+        let (mut rows, mut size) = (Vec::new(), 0_usize);
+        for sequence in sequences {
             let row = self.db.get_cf(self.family(AUDIT), numbered(self.group, *sequence))?;
-            row.ok_or_else(|| missing(sequence))
-        };
-        sequences.iter().map(read).collect()
+            let missing = || StorageError::corrupt(format!("audit record {sequence} is missing"));
+            let row = row.ok_or_else(missing)?;
+            size = size.saturating_add(row.len());
+            rows.push(row);
+            if size >= bytes {
+                break;
+            }
+        }
+        Ok(rows)
+    }
+
+    /// The rows from sequence `from` to before `to`, in order: as many as it takes to have `bytes`, or all. This blocks.
+    ///
+    /// # Errors
+    /// When the database fails, or the records have a gap.
+    pub fn audit_page(&self, from: u64, to: u64, bytes: usize) -> Result<Vec<AuditRow>, StorageError> {
+        let (mut rows, mut size) = (Vec::new(), 0_usize);
+        self.scan_audit::<StorageError>(from, |sequence, row| {
+            if sequence < to && size < bytes {
+                size = size.saturating_add(row.len());
+                rows.push(AuditRow { sequence, bytes: row.to_vec() });
+                return Ok(ControlFlow::Continue(()));
+            }
+            Ok(ControlFlow::Break(()))
+        })?;
+        Ok(rows)
     }
 
     /// Visits the records from sequence `from` on, in order, until `visit` breaks: for those who need not have them
