@@ -34,7 +34,8 @@ pub(crate) struct Export {
     pub(crate) keys: Vec<VerifierKey>,
 }
 
-/// Writes an export. Records that a published state counts stay what they are however long this takes. This blocks.
+/// Writes an export. Records that a published state counts keep their hashes however long this takes: they stay what they are,
+/// or are removed. This blocks.
 ///
 /// # Errors
 /// When the disk fails, a record on it is not the one that the tree was made of, or `to` fails.

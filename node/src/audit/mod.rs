@@ -18,7 +18,7 @@ mod tree;
 pub(crate) use self::{
     export::{Export, write},
     filter::Filter,
-    indexer::Indexer,
+    indexer::{Indexer, renew_summaries},
     search::{Budget, Found, Order, Search, first_since, last_time},
     term::Term,
     tree::Tree,

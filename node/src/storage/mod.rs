@@ -15,6 +15,7 @@ mod floor;
 mod identity;
 mod log;
 mod metrics;
+mod removed;
 mod room;
 mod schema;
 mod staging;
