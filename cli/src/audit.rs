@@ -7,6 +7,7 @@ mod checkpoint;
 mod export;
 mod keys;
 mod proof;
+mod retention;
 mod verify;
 mod witness;
 
@@ -59,6 +60,11 @@ pub enum AuditCommand {
     Keys {
         #[command(subcommand)]
         command: Option<keys::KeysCommand>,
+    },
+    /// Show for how long records are kept and what is held; or change that
+    Retention {
+        #[command(subcommand)]
+        command: Option<retention::RetentionCommand>,
     },
     /// Watch that the log only grows: exits with 8 if it was rewritten, has shrunk, or is signed by too few
     ///
@@ -176,6 +182,7 @@ pub async fn run(command: AuditCommand, global: &Global) -> Result<(), Failure> 
         }
         AuditCommand::Proof(args) => proof::run(&session()?, &args).await,
         AuditCommand::Keys { command } => keys::run(&session()?, command).await,
+        AuditCommand::Retention { command } => retention::run(&session()?, command).await,
         AuditCommand::Witness(args) => witness::run(&session()?, &args).await,
         // Asks nobody either.
         AuditCommand::HashKey(args) => accounts::hash_keys(&args),

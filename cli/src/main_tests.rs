@@ -243,6 +243,33 @@ async fn each_command_asks_its_route() {
             "POST /api/v1/audit/keys/rotate",
             json!({"reason": "why", "ticket": "OPS-1"}),
         ),
+        ("audit retention".to_owned(), "GET /api/v1/audit/retention", Value::Null),
+        ("audit retention show".to_owned(), "GET /api/v1/audit/retention", Value::Null),
+        (
+            "audit retention set access=30 denied=365 -r why -t OPS-1".to_owned(),
+            "PUT /api/v1/audit/retention",
+            with("keep_days", json!({"access": 30, "denied": 365})),
+        ),
+        (
+            "audit retention set -r why -t OPS-1".to_owned(),
+            "PUT /api/v1/audit/retention",
+            with("keep_days", json!({})),
+        ),
+        (
+            "audit retention hold put case-7 --from 3 --to 9 -r why -t OPS-1".to_owned(),
+            "PUT /api/v1/audit/holds/case-7",
+            json!({"from": 3, "to": 9, "reason": "why", "ticket": "OPS-1"}),
+        ),
+        (
+            "audit retention hold put case-7 --since 2027-03-01T00:00:00Z -r why -t OPS-1".to_owned(),
+            "PUT /api/v1/audit/holds/case-7",
+            json!({"since": "2027-03-01T00:00:00Z", "reason": "why", "ticket": "OPS-1"}),
+        ),
+        (
+            "audit retention hold delete case-7 -r why -t OPS-1".to_owned(),
+            "DELETE /api/v1/audit/holds/case-7?reason=why&ticket=OPS-1",
+            Value::Null,
+        ),
         (
             "audit keys retire --node 2 a2V5 -r why -t OPS-1".to_owned(),
             "POST /api/v1/audit/keys/retire",

@@ -12,6 +12,7 @@ mod draft;
 mod flags;
 mod members;
 mod references;
+mod retention;
 mod segments;
 mod signature;
 mod signing_keys;
@@ -34,6 +35,7 @@ use crate::{
     },
     rejection::Rejection,
     reply::{Outcome, Reply},
+    retention::SequenceRange,
     rows::{Row, RowId},
     state::{RememberedRequest, State},
 };
@@ -55,6 +57,9 @@ pub struct Applied {
     /// The audit record; `None` for an entry that another one with the same request id had decided, and for one
     /// that is refused without a record.
     pub record: Option<RecordBytes>,
+    /// The records that are removed from the audit log by it. To be replaced, in the same batch, by what stands for a
+    /// removed record: see [`crate::record::tombstone`].
+    pub removed: Vec<SequenceRange>,
     /// The answer.
     pub reply: Reply,
 }
@@ -234,7 +239,7 @@ pub fn apply(state: &State, proposal: &Proposal, at: LogPosition) -> Applied {
         replayed: false,
         promotes_critical: verdict.promotes_critical,
     };
-    Applied { state: next, writes, record: Some(record), reply }
+    Applied { state: next, writes, record: Some(record), removed: verdict.removed, reply }
 }
 
 fn refused(state: &State, proposal: &Proposal, rejection: Rejection) -> Applied {
@@ -243,7 +248,7 @@ fn refused(state: &State, proposal: &Proposal, rejection: Rejection) -> Applied 
 }
 
 fn without_record(state: &State, reply: Reply) -> Applied {
-    Applied { state: state.clone(), writes: Vec::new(), record: None, reply }
+    Applied { state: state.clone(), writes: Vec::new(), record: None, removed: Vec::new(), reply }
 }
 
 fn forget_requests(state: &mut State, rows: &mut BTreeSet<RowId>, before_ms: i64) {
@@ -265,6 +270,8 @@ struct Verdict {
     denials: Option<Denials>,
     evaluations: Option<Evaluations>,
     access: Option<Access>,
+    /// The records that go from the audit log.
+    removed: Vec<SequenceRange>,
     promotes_critical: bool,
 }
 
@@ -279,6 +286,7 @@ impl Verdict {
             denials: None,
             evaluations: None,
             access: None,
+            removed: Vec::new(),
             promotes_critical: false,
         }
     }

@@ -53,6 +53,7 @@ pub mod audit_key;
 pub mod environment;
 pub mod project;
 mod reporters;
+pub mod retention;
 pub mod rows;
 pub mod seat;
 pub mod signing;

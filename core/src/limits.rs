@@ -141,5 +141,11 @@ pub const SEATS_MAX: usize = 4_096;
 pub const AUDIT_KEYS_ACTIVE_MAX: usize = 4;
 /// Audit keys of one node that are listed, those that were retired among them.
 pub const AUDIT_KEYS_MAX: usize = 100;
+/// Legal holds on the audit log at once.
+pub const AUDIT_HOLDS_MAX: usize = 1_000;
+/// Audit records that one change removes.
+pub const AUDIT_REMOVED_MAX: u64 = 10_000;
+/// Days for which records may be kept that are not kept for ever: a hundred years.
+pub const RETENTION_DAYS_MAX: u32 = 36_500;
 /// Greatest time that a join token is good for, in milliseconds: one week.
 pub const JOIN_TOKEN_MS_MAX: u64 = 7 * 24 * 60 * 60 * 1_000;

@@ -21,6 +21,7 @@ use crate::{
     invalid::Invalid,
     limits::SHORT_TEXT_BYTES_MAX,
     parse::{self, TakeFields, Without},
+    retention::check_removal,
     seat,
     segment::{Segment, check_members},
     signing::check_signing_key_id,
@@ -198,6 +199,14 @@ operations! {
     "signing_key.put" => SigningKeyPut,
     /// Revokes a signing key, for good.
     "signing_key.revoke" => SigningKeyRevoke,
+    /// Says for how long records of the audit log are kept.
+    "audit.retention.put" => AuditRetentionPut,
+    /// Puts a legal hold on a stretch of the audit log, or changes one.
+    "audit.hold.put" => AuditHoldPut,
+    /// Lifts a legal hold.
+    "audit.hold.delete" => AuditHoldDelete,
+    /// Removes records from the audit log: their leaves stay.
+    "audit.remove" => AuditRemove,
 }
 
 impl Serialize for Operation {
@@ -247,6 +256,9 @@ impl Operation {
             Self::SystemRecover(fields) => return check_way_back(&fields.operator, &fields.members),
             Self::SigningKeyPut(fields) => ("signing_key", fields.signing_key.validate()),
             Self::SigningKeyRevoke(fields) => ("signing_key", check_signing_key_id(&fields.signing_key)),
+            Self::AuditRetentionPut(fields) => ("keep_days", fields.keep_days.validate()),
+            Self::AuditHoldPut(fields) => ("hold", fields.hold.validate()),
+            Self::AuditRemove(fields) => return check_removal(&fields.ranges, fields.records),
             // These are made of keys and numbers, which were checked when they were read.
             Self::ProjectDelete(_)
             | Self::EnvironmentDelete(_)
@@ -262,7 +274,8 @@ impl Operation {
             | Self::MemberPromote(_)
             | Self::MemberRemove(_)
             | Self::AuditKeyAdd(_)
-            | Self::AuditKeyRetire(_) => return Ok(()),
+            | Self::AuditKeyRetire(_)
+            | Self::AuditHoldDelete(_) => return Ok(()),
         };
         checked.map_err(|invalid| invalid.under(field))
     }
@@ -275,7 +288,11 @@ impl Operation {
             Self::AuditKeyAdd(_)
             | Self::AuditKeyRetire(_)
             | Self::SigningKeyPut(_)
-            | Self::SigningKeyRevoke(_) => 2,
+            | Self::SigningKeyRevoke(_)
+            | Self::AuditRetentionPut(_)
+            | Self::AuditHoldPut(_)
+            | Self::AuditHoldDelete(_)
+            | Self::AuditRemove(_) => 2,
             // The first release knew them; and whoever restores or recovers a cluster begins one that has no older members.
             _ => 1,
         }

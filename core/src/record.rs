@@ -4,6 +4,7 @@
 //! the order of the fields below is part of the format: it never changes, and new fields need a new version.
 
 mod link;
+mod removal;
 
 use std::collections::BTreeSet;
 
@@ -24,7 +25,10 @@ use crate::{
 };
 
 pub(crate) use self::link::Performed;
-pub use self::link::{Broken, Chain, Link};
+pub use self::{
+    link::{Broken, Chain, Link},
+    removal::{Age, removed_by},
+};
 
 /// The version of [`Record`]'s format, for records of what version 1 had already: these stay as they were, byte for byte.
 pub const RECORD_VERSION: u32 = 1;
@@ -47,6 +51,24 @@ pub enum RecordKind {
     Evaluations,
     /// The cluster itself changed: it was founded, or its members, leader or version were.
     System,
+}
+
+impl RecordKind {
+    /// All kinds.
+    pub const ALL: [Self; 6] =
+        [Self::Change, Self::Rejected, Self::Denied, Self::Access, Self::Evaluations, Self::System];
+
+    /// Its name, as JSON has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Change => "change",
+            Self::Rejected => "rejected",
+            Self::Denied => "denied",
+            Self::Access => "access",
+            Self::Evaluations => "evaluations",
+            Self::System => "system",
+        }
+    }
 }
 
 /// What became of a change.
@@ -219,6 +241,11 @@ pub fn tombstone(leaf: &Hash) -> [u8; TOMBSTONE_BYTES] {
     row
 }
 
+/// Whether a stored row of the audit log stands for a record that was removed.
+pub fn is_removed(row: &[u8]) -> bool {
+    row.len() == TOMBSTONE_BYTES && row.first() == Some(&TOMBSTONE)
+}
+
 /// The leaf hash of a stored row of the audit log, be it a record's JSON or a tombstone. `None` when it is neither.
 pub fn row_leaf_hash(row: &[u8]) -> Option<Hash> {
     match row.split_first()? {
@@ -251,8 +278,10 @@ mod tests {
         assert_eq!(row_leaf_hash(record), Some(leaf_hash(record)));
         let removed = tombstone(&leaf_hash(record));
         assert_eq!(row_leaf_hash(&removed), Some(leaf_hash(record)), "a removed record keeps its leaf");
+        assert!(is_removed(&removed) && !is_removed(record));
         for neither in [&removed[1..], &removed[..32], b"", b"[]", b" {}", &[0], &[0; 34], &[1; 33]] {
             assert_eq!(row_leaf_hash(neither), None, "{neither:?}");
+            assert!(!is_removed(neither), "{neither:?}");
         }
     }
 }

@@ -12,10 +12,11 @@ use crate::{
     audit_key::AuditKeys,
     digest::Digest,
     environment::ProjectSpec,
-    key::{EnvironmentKey, FlagKey, ProjectKey, SegmentKey},
+    key::{EnvironmentKey, FlagKey, HoldId, ProjectKey, SegmentKey},
     merkle::Frontier,
     project::{Flag, Project, StoredEnvironment, StoredSegment},
     reporters::KnownReporter,
+    retention::{Edge, Hold, Retention},
     seat::Seat,
     segment::{MemberList, Segment, SegmentSpec},
     signing::{SigningKey, SigningKeyId},
@@ -51,6 +52,9 @@ pub(crate) enum RowId {
     AuditKeys(u64),
     SigningKey(SigningKeyId),
     Reporter(Arc<str>),
+    Retention,
+    Hold(HoldId),
+    Edge,
 }
 
 /// The kind bytes. They sort the rows so that each comes after the rows that it needs.
@@ -68,6 +72,9 @@ mod kind {
     pub const AUDIT_KEYS: u8 = 0x23;
     pub const SIGNING_KEY: u8 = 0x24;
     pub const REPORTER: u8 = 0x25;
+    pub const RETENTION: u8 = 0x26;
+    pub const HOLD: u8 = 0x27;
+    pub const EDGE: u8 = 0x28;
 }
 
 /// The key of the one row that the digest leaves out, for it holds the digest.
@@ -104,6 +111,9 @@ impl RowId {
             }
             Self::SigningKey(id) => (kind::SIGNING_KEY, vec![id]),
             Self::Reporter(name) => (kind::REPORTER, vec![name]),
+            Self::Retention => (kind::RETENTION, Vec::new()),
+            Self::Hold(id) => (kind::HOLD, vec![id]),
+            Self::Edge => (kind::EDGE, Vec::new()),
         };
         let mut key = vec![kind];
         key.extend_from_slice(parts.join("\0").as_bytes());
@@ -191,6 +201,9 @@ impl State {
             RowId::AuditKeys(node_id) => self.audit_keys.get(node_id).map(|keys| encode(keys.as_ref())),
             RowId::SigningKey(id) => self.signing_keys.get(id).map(|key| encode(key.as_ref())),
             RowId::Reporter(name) => self.reporters.get(name).map(|known| encode(known.as_ref())),
+            RowId::Retention => self.retention.as_ref().map(|retention| encode(retention.as_ref())),
+            RowId::Hold(id) => self.holds.get(id).map(|hold| encode(hold.as_ref())),
+            RowId::Edge => self.edge.as_ref().map(|edge| encode(edge.as_ref())),
         }
     }
 
@@ -246,6 +259,9 @@ impl State {
             .chain(self.audit_keys.keys().copied().map(RowId::AuditKeys))
             .chain(self.signing_keys.keys().cloned().map(RowId::SigningKey))
             .chain(self.reporters.names().cloned().map(RowId::Reporter))
+            .chain(self.retention.as_ref().map(|_| RowId::Retention))
+            .chain(self.holds.keys().cloned().map(RowId::Hold))
+            .chain(self.edge.as_ref().map(|_| RowId::Edge))
     }
 
     /// How many rows [`State::rows`] gives.
@@ -353,6 +369,21 @@ impl State {
             kind::REPORTER => {
                 let known: KnownReporter = decode(json)?;
                 self.reporters.insert(names.into(), known);
+            }
+            kind::RETENTION if names.is_empty() => {
+                let retention: Retention = decode(json)?;
+                self.retention = Some(Arc::new(retention));
+            }
+            kind::HOLD => {
+                let hold: Hold = decode(json)?;
+                if *names != *hold.spec.id {
+                    return None;
+                }
+                self.holds.insert(hold.spec.id.clone(), Arc::new(hold));
+            }
+            kind::EDGE if names.is_empty() => {
+                let edge: Edge = decode(json)?;
+                self.edge = Some(Arc::new(edge));
             }
             _ => return None,
         }

@@ -13,13 +13,14 @@ use crate::{
     audit_key::AuditKeys,
     digest::Digest,
     identity::{ClusterId, History},
-    key::ProjectKey,
+    key::{HoldId, ProjectKey},
     limits::REQUESTS_REMEMBERED_MS,
     merkle::{Frontier, Hash},
     operation::Member,
     project::Project,
     reply::{Outcome, Reply},
     reporters::Reporters,
+    retention::{Edge, Hold, Retention},
     seat::Seat,
     signing::{SigningKey, SigningKeyId},
     token::{SecretHash, Token, TokenId},
@@ -40,6 +41,9 @@ pub struct State {
     pub(crate) audit_keys: OrdMap<u64, Arc<AuditKeys>>,
     pub(crate) signing_keys: OrdMap<SigningKeyId, Arc<SigningKey>>,
     pub(crate) reporters: Reporters,
+    pub(crate) retention: Option<Arc<Retention>>,
+    pub(crate) holds: OrdMap<HoldId, Arc<Hold>>,
+    pub(crate) edge: Option<Arc<Edge>>,
 }
 
 /// What the state holds beside its objects.
@@ -278,6 +282,26 @@ impl State {
     /// All signing keys that were ever registered, in the order of their ids.
     pub fn signing_keys(&self) -> impl Iterator<Item = &Arc<SigningKey>> {
         self.signing_keys.values()
+    }
+
+    /// For how long records of the audit log are kept: all for ever, unless somebody said otherwise.
+    pub fn retention(&self) -> Retention {
+        self.retention.as_deref().copied().unwrap_or_default()
+    }
+
+    /// The legal hold with this id.
+    pub fn hold(&self, id: &str) -> Option<&Arc<Hold>> {
+        self.holds.get(id)
+    }
+
+    /// All legal holds on the audit log, in the order of their ids.
+    pub fn holds(&self) -> impl Iterator<Item = &Arc<Hold>> {
+        self.holds.values()
+    }
+
+    /// Where the accepted changes begin that the audit log still has; `None`: it has all of them.
+    pub fn edge(&self) -> Option<&Edge> {
+        self.edge.as_deref()
     }
 
     pub(crate) fn put_token(&mut self, token: Arc<Token>) {

@@ -34,9 +34,11 @@ pub struct NodeConfig {
     pub checkpoints: CheckpointConfig,
     /// How evaluations and reads are accounted for.
     pub accounts: AccountConfig,
+    /// How audit records are removed whose time is over.
+    pub retention: RetentionConfig,
     /// How much of the disk is kept free.
     pub disk: DiskConfig,
-    /// The wall clock that this node tells the others. No flag, default the machine's.
+    /// The wall clock that this node stamps records with and tells the others. No flag, default the machine's.
     pub clock: WallClock,
     /// How many connections there may be, and how long one may be silent.
     pub connections: ConnectionConfig,
@@ -66,6 +68,7 @@ impl NodeConfig {
             writes: WriteConfig::default(),
             checkpoints: CheckpointConfig::default(),
             accounts: AccountConfig::default(),
+            retention: RetentionConfig::default(),
             disk: DiskConfig::default(),
             clock: WallClock::default(),
             connections: ConnectionConfig::default(),
@@ -417,6 +420,19 @@ impl Default for CheckpointConfig {
             timeout: Duration::from_secs(2),
             poll: Duration::from_millis(250),
         }
+    }
+}
+
+/// How audit records are removed whose time is over.
+#[derive(Clone, Debug)]
+pub struct RetentionConfig {
+    /// How often a leader looks for them. With 0 it removes none. `--audit-retention-interval-ms`, default 1 h.
+    pub interval: Duration,
+}
+
+impl Default for RetentionConfig {
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(60 * 60) }
     }
 }
 

@@ -54,12 +54,15 @@ pub async fn listed(session: &Session) -> Result<TrustedKeys, Failure> {
 
 /// The hashes of a proof.
 pub fn hashes(proof: &Value) -> Result<Vec<Hash>, Failure> {
-    let hashes = proof["proof"].as_array().map(|hashes| hashes.iter().map(hash).collect::<Option<Vec<_>>>());
-    hashes
-        .flatten()
-        .ok_or_else(|| Failure::new(Exit::Other, "the node's answer is no proof; is this a Flagraft node?"))
+    proof["proof"].as_array().ok_or_else(no_proof)?.iter().map(hash).collect()
 }
 
-fn hash(text: &Value) -> Option<Hash> {
-    STANDARD.decode(text.as_str()?).ok()?.try_into().ok()
+/// A hash of a proof.
+pub fn hash(text: &Value) -> Result<Hash, Failure> {
+    let bytes = text.as_str().and_then(|text| STANDARD.decode(text).ok());
+    bytes.and_then(|bytes| bytes.try_into().ok()).ok_or_else(no_proof)
+}
+
+fn no_proof() -> Failure {
+    Failure::new(Exit::Other, "the node's answer is no proof; is this a Flagraft node?")
 }

@@ -44,20 +44,27 @@ pub async fn run(session: &Session, args: &ProofArgs) -> Result<(), Failure> {
         Call::get(["api", "v1", "audit"]).query("from", Some(sequence.to_string())).query("limit", Some("1"));
     let answer = session.client.send(&call).await?;
     let record = answer.text().strip_suffix('\n').unwrap_or(answer.text());
-    let read: Value = serde_json::from_str(record).map_err(|error| {
-        Failure::new(Exit::Other, format!("the node sent a record that is not JSON: {error}"))
-    })?;
-    if read["sequence"].as_u64() != Some(sequence) {
-        return Err(failed(format!(
-            "the node sent record {} for record {sequence}",
-            cell(&read["sequence"])
-        )));
-    }
     let call = Call::get(["api", "v1", "audit", "proof"])
         .query("sequence", Some(sequence.to_string()))
         .query("size", Some(size.to_string()));
-    let proof = checkpoint::hashes(session.client.send(&call).await?.json())?;
-    let leaf = leaf_hash(record.as_bytes());
+    let answer = session.client.send(&call).await?;
+    // Of one that retention removed the node has the hash, which is still where it was.
+    let removed = record.is_empty() && answer.json()["removed"] == true;
+    let (leaf, read) = if removed {
+        (checkpoint::hash(&answer.json()["leaf"])?, Value::Null)
+    } else {
+        let read: Value = serde_json::from_str(record).map_err(|error| {
+            Failure::new(Exit::Other, format!("the node sent a record that is not JSON: {error}"))
+        })?;
+        if read["sequence"].as_u64() != Some(sequence) {
+            return Err(failed(format!(
+                "the node sent record {} for record {sequence}",
+                cell(&read["sequence"])
+            )));
+        }
+        (leaf_hash(record.as_bytes()), read)
+    };
+    let proof = checkpoint::hashes(answer.json())?;
     if !verify_inclusion(&leaf, sequence, size, &proof, &newest.checkpoint.root) {
         return Err(failed(format!(
             "record {sequence} is not in the log of the checkpoint of {size} records: it was altered, or the node's log is \
@@ -73,6 +80,7 @@ pub async fn run(session: &Session, args: &ProofArgs) -> Result<(), Failure> {
         "origin": newest.checkpoint.origin.to_string(),
         "signers": newest.signers,
         "trusted": args.trust.is_some(),
+        "removed": removed,
         "record": read,
     });
     session.output.show(&said, |_| {
@@ -80,8 +88,10 @@ pub async fn run(session: &Session, args: &ProofArgs) -> Result<(), Failure> {
             Some(path) => format!("keys of {}", path.display()),
             None => "keys that the cluster lists itself; give --trust for a proof against it".to_owned(),
         };
+        let said =
+            if removed { "retention removed it; its hash says only that there was one" } else { record };
         format!(
-            "record {sequence} is in the audit log of {size} records that {} signed ({whom})\n{record}",
+            "record {sequence} is in the audit log of {size} records that {} signed ({whom})\n{said}",
             newest.signers.join(", ")
         )
     })

@@ -4,10 +4,11 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 
 use clap::Args;
 use flagraft_node::{
+    clock::WallClock,
     config::{
         AccountConfig, BootstrapConfig, CheckpointConfig, ConfigError, ConnectionConfig, DiskConfig,
-        HttpConfig, JoinConfig, NodeConfig, PeerConfig, Placement, ReadConfig, ShutdownConfig, StreamConfig,
-        TravelConfig, WriteConfig,
+        HttpConfig, JoinConfig, NodeConfig, PeerConfig, Placement, ReadConfig, RetentionConfig,
+        ShutdownConfig, StreamConfig, TravelConfig, WriteConfig,
     },
     raft::RaftTuning,
 };
@@ -194,9 +195,9 @@ struct Writes {
     accounts_interval_ms: u64,
 }
 
-/// What the members sign of the audit log.
+/// What the members sign of the audit log, and what goes from it.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Checkpoints")]
+#[command(next_help_heading = "Audit log")]
 struct Checkpoints {
     /// How long new audit records wait for a checkpoint at most; with 0 the node makes none
     #[arg(long, env = "FLAGRAFT_CHECKPOINT_INTERVAL_MS", value_name = "MS", default_value_t = 10_000)]
@@ -204,6 +205,14 @@ struct Checkpoints {
     /// New audit records that make one sooner
     #[arg(long, env = "FLAGRAFT_CHECKPOINT_RECORDS", value_name = "COUNT", default_value_t = 1_000)]
     checkpoint_records: u64,
+    /// How often a leader looks for audit records whose time is over; with 0 it removes none
+    #[arg(
+        long,
+        env = "FLAGRAFT_AUDIT_RETENTION_INTERVAL_MS",
+        value_name = "MS",
+        default_value_t = 3_600_000
+    )]
+    audit_retention_interval_ms: u64,
 }
 
 /// How much of Raft's log is kept.
@@ -362,6 +371,8 @@ impl ServeArgs {
                 records: self.checkpoints.checkpoint_records,
                 ..base.checkpoints
             },
+            clock: WallClock::of_the_process(),
+            retention: RetentionConfig { interval: ms(self.checkpoints.audit_retention_interval_ms) },
             accounts: AccountConfig { interval: ms(writes.accounts_interval_ms), ..base.accounts },
             raft: RaftTuning {
                 snapshot_after_entries: self.log.snapshot_after_entries,
@@ -446,7 +457,7 @@ mod tests {
         let line = format!(
             "{MEMBER} --disk-reserve-bytes 14 --bootstrap --region eu --label rack=7,row=2 --cors-origin https://a.example,https://b.example \
              --read-deadline-ms 7 --writes-max 9 --drain-delay-ms 11 --snapshot-after-entries 12 --keep-entries 13 \
-             --checkpoint-interval-ms 19 --checkpoint-records 20 --streams-max 15 --stream-heartbeat-ms 16 --notice-streams-max 17 --client-token-streams-max 18"
+             --checkpoint-interval-ms 19 --checkpoint-records 20 --audit-retention-interval-ms 21 --streams-max 15 --stream-heartbeat-ms 16 --notice-streams-max 17 --client-token-streams-max 18"
         );
         let config = parse(&line).expect("parsed").config().expect("a config");
         assert_eq!(config.bootstrap.expect("founding").token_file, PathBuf::from("d/bootstrap-token"));
@@ -458,6 +469,7 @@ mod tests {
         assert_eq!(config.disk.reserve_bytes, 14);
         let checkpoints = config.checkpoints;
         assert_eq!((checkpoints.interval, checkpoints.records), (Duration::from_millis(19), 20));
+        assert_eq!(config.retention.interval, Duration::from_millis(21));
         assert_eq!((config.streams.streams_max, config.streams.heartbeat), (15, Duration::from_millis(16)));
         assert_eq!((config.streams.notices_max, config.streams.client_token_max), (Some(17), 18));
         assert!(parse(&MEMBER.replace("1=127", "0=127")).expect("parsed").config().is_err(), "no node 0");

@@ -5,6 +5,7 @@ use flagraft_core::{
     environment::{EnvironmentSpec, ProjectSpec},
     flag::FlagEnvironmentSpec,
     operation::Operation,
+    retention::KeepDays,
     segment::SegmentSpec,
 };
 use serde::Serialize;
@@ -28,4 +29,4 @@ macro_rules! known {
     ($($type:ty),* $(,)?) => { $(impl sealed::Known for $type {})* };
 }
 
-known! { Operation, FlagDocument, ProjectSpec, EnvironmentSpec, FlagEnvironmentSpec, SegmentSpec, NewToken }
+known! { Operation, FlagDocument, ProjectSpec, EnvironmentSpec, FlagEnvironmentSpec, SegmentSpec, NewToken, KeepDays }

@@ -62,6 +62,7 @@ pub mod explanations;
 pub mod flags;
 pub mod projects;
 pub mod requests;
+pub mod retention;
 pub mod segments;
 pub mod tokens;
 

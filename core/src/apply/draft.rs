@@ -11,6 +11,7 @@ use crate::{
     proposal::{Change, Proposal},
     record::{RecordKind, RecordTouches, Room},
     rejection::Rejection,
+    retention::SequenceRange,
     rows::RowId,
     state::State,
     token::TokenActor,
@@ -47,6 +48,8 @@ pub(super) struct Draft {
     /// Of each operation so far, what is recorded of what it wrote.
     recorded: Vec<BeforeAfter>,
     room: Room,
+    /// The records that go from the audit log.
+    removed: Vec<SequenceRange>,
     /// Whether anything was written that takes a revision.
     changed: bool,
     /// Whether it concerns the cluster itself.
@@ -86,6 +89,7 @@ impl Draft {
             written_segments: BTreeSet::new(),
             recorded: Vec::new(),
             room: Room::new(),
+            removed: Vec::new(),
             changed: false,
             system: false,
         }
@@ -146,6 +150,10 @@ impl Draft {
             Operation::AuditKeyRetire(fields) => self.audit_key_retire(authority, fields)?,
             Operation::SigningKeyPut(fields) => self.signing_key_put(authority, fields)?,
             Operation::SigningKeyRevoke(fields) => self.signing_key_revoke(authority, fields)?,
+            Operation::AuditRetentionPut(fields) => self.audit_retention_put(authority, fields)?,
+            Operation::AuditHoldPut(fields) => self.audit_hold_put(authority, fields)?,
+            Operation::AuditHoldDelete(fields) => self.audit_hold_delete(authority, fields)?,
+            Operation::AuditRemove(fields) => self.audit_remove(authority, fields)?,
         };
         self.recorded.push((self.room.keep(before), self.room.keep(after)));
         Ok(())
@@ -246,6 +254,11 @@ impl Draft {
         self.changed = true;
     }
 
+    /// Notes that these records go from the audit log.
+    pub fn remove(&mut self, ranges: &[SequenceRange]) {
+        self.removed.extend_from_slice(ranges);
+    }
+
     /// Notes that the cluster itself was changed. That is recorded, and takes a revision like every change.
     pub fn changed_the_cluster(&mut self) {
         self.system = true;
@@ -329,6 +342,7 @@ impl Draft {
             denials: None,
             evaluations: None,
             access: None,
+            removed: self.removed,
             rows: self.rows,
             state: self.state,
         }

@@ -41,6 +41,11 @@ impl Tile {
         })
     }
 
+    /// The tile that holds the hash of this leaf.
+    pub fn of_leaf(leaf: u64) -> Self {
+        Self { level: 0, index: leaf >> LEVELS }
+    }
+
     /// The leaves under it.
     pub fn leaves(self) -> Range<u64> {
         let below = u32::from(self.level).saturating_add(1).saturating_mul(u32::from(LEVELS));
@@ -171,6 +176,11 @@ mod tests {
             for tile in Tile::completed_at(size) {
                 assert!(tile.is_complete_in(size) && !tile.is_complete_in(size - 1), "{tile:?}");
                 assert_eq!(tile.leaves().end, size);
+                let own = Tile { level: 0, index: (size - 1) / 256 };
+                assert_eq!(
+                    (Tile::of_leaf(size - 1), Tile::of_leaf(size)),
+                    (own, Tile { level: 0, index: own.index + 1 })
+                );
             }
         }
     }

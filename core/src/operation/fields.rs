@@ -11,8 +11,9 @@ use crate::{
     flag::{FlagEnvironmentSpec, Rule, Serve, WeightedVariant},
     identity::{ClusterId, History, LogPosition},
     invalid::Invalid,
-    key::{EnvironmentKey, FlagKey, RuleId, SegmentKey, VariantKey},
+    key::{EnvironmentKey, FlagKey, HoldId, RuleId, SegmentKey, VariantKey},
     limits::SHORT_TEXT_BYTES_MAX,
+    retention::{Edge, HoldSpec, KeepDays, SequenceRange},
     seat::SeatRole,
     segment::{MemberList, SegmentSpec},
     signing::{SigningKeyId, SigningKeySpec},
@@ -331,6 +332,33 @@ fields! {
     SigningKeyRevoke {
         /// The key.
         signing_key: SigningKeyId,
+    }
+    /// Fields of `audit.retention.put`.
+    AuditRetentionPut {
+        /// For how many days records of each kind are kept. A kind that is left out is kept for ever.
+        keep_days: KeepDays,
+    }
+    /// Fields of `audit.hold.put`.
+    AuditHoldPut {
+        /// The hold.
+        hold: HoldSpec,
+    }
+    /// Fields of `audit.hold.delete`.
+    AuditHoldDelete {
+        /// The hold.
+        hold: HoldId,
+    }
+    /// Fields of `audit.remove`. Its `if_revision` is the revision of the rule by which the records were picked.
+    AuditRemove {
+        /// The records, in order.
+        ranges: Vec<SequenceRange>,
+        /// How many those are.
+        records: u64,
+        /// All of them are older than this, in milliseconds since 1970 UTC.
+        before_ms: i64,
+        /// Where the changes begin that are kept, where this removes accepted ones. Default: where they began before.
+        #[serde(default)]
+        edge: Option<Edge>,
     }
 }
 

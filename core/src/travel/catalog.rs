@@ -210,7 +210,7 @@ enum Subject {
     Catalog,
     /// The cluster version.
     ClusterVersion,
-    /// What is not brought back: tokens, keys, members, and whose history it is, which every record says.
+    /// What is not brought back: tokens, keys, members, what the log keeps, and whose history it is, which every record says.
     Others,
 }
 
@@ -228,7 +228,7 @@ impl Subject {
             "project" | "environment" | "flag" | "rule" | "rollout" | "default" | "targets" | "segment" => {
                 Some(Self::Catalog)
             }
-            "token" | "signing_key" | "system" => Some(Self::Others),
+            "token" | "signing_key" | "system" | "audit" => Some(Self::Others),
             _ => None,
         }
     }

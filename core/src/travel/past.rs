@@ -6,13 +6,14 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::error::NotReplayed;
-use crate::{identity::History, key::ProjectKey, record::RecordOutcome};
+use crate::{
+    identity::History,
+    key::ProjectKey,
+    record::{RecordOutcome, is_removed},
+};
 
 /// The newest form of records in which operations are where they are looked for.
 const RECORD_VERSION_MAX: u32 = 2;
-
-/// Bytes of the row that stands for a record that was removed: a zero byte, and the hash of the leaf.
-const REMOVED_BYTES: usize = 33;
 
 /// Where a record stands, and when it was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,11 +52,6 @@ pub fn moment(sequence: u64, row: &[u8]) -> Result<Option<Moment>, NotReplayed> 
     }
     let Head { history, time_ms, revision_before, revision_after, .. } = head;
     Ok(Some(Moment { sequence, history, time_ms, revision_before, revision: revision_after }))
-}
-
-/// Whether the row stands for a record that was removed.
-fn is_removed(row: &[u8]) -> bool {
-    row.len() == REMOVED_BYTES && row.first() == Some(&0)
 }
 
 /// A record, with the operations still text.

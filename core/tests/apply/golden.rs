@@ -64,6 +64,7 @@ fn every_required_field_is_required() {
                 ("rollout.set", "rule"),
                 ("system.member.invite", "role"),
                 ("system.member.remove", "successor"),
+                ("audit.remove", "edge"),
             ];
             let is_optional =
                 optional.contains(&field.as_str()) || of_its_own.contains(&(name, field.as_str()));
@@ -190,7 +191,7 @@ fn a_log_makes_what_it_always_made() {
     compare("rows", &made.rows(), include_str!("../fixtures/rows.txt"));
     assert_eq!(made.root(), include_str!("../fixtures/audit_root.txt").trim_end());
     // Each operation that changes the state has been through it, or through one of those below.
-    let logs = [LOG, WAY_BACK_LOG, VERSION_2_LOG, SIGNED_LOG].concat();
+    let logs = [LOG, WAY_BACK_LOG, VERSION_2_LOG, SIGNED_LOG, RETENTION_LOG].concat();
     let seen: BTreeSet<&str> = Operation::NAMES
         .iter()
         .copied()
@@ -232,6 +233,19 @@ fn signed_changes_make_what_they_always_made() {
     assert_eq!((signed, made.records.lines().count()), (3, 9));
 }
 
+/// A log whose records are kept for a time, and some of them held.
+#[test]
+fn a_log_with_retention_makes_what_it_always_made() {
+    let made = replay(State::empty(), RETENTION_LOG, 1);
+    compare("records", &made.records, include_str!("../fixtures/retention_records.jsonl"));
+    compare("rows", &made.rows(), include_str!("../fixtures/retention_rows.txt"));
+    assert_eq!(made.root(), include_str!("../fixtures/retention_audit_root.txt").trim_end());
+    let removals = made.records.lines().filter(|record| {
+        record.contains("\"op\":\"audit.remove\"") && record.contains("\"outcome\":\"accepted\"")
+    });
+    assert_eq!((removals.count(), made.records.lines().count()), (2, 12));
+}
+
 /// Where the entry begins that restores.
 fn restored_at() -> usize {
     let before = WAY_BACK_LOG.lines().take_while(|entry| !entry.contains("system.restore"));
@@ -242,6 +256,7 @@ const LOG: &str = include_str!("../fixtures/log.jsonl");
 const VERSION_2_LOG: &str = include_str!("../fixtures/version_2_log.jsonl");
 const WAY_BACK_LOG: &str = include_str!("../fixtures/way_back_log.jsonl");
 const SIGNED_LOG: &str = include_str!("../fixtures/signed_log.jsonl");
+const RETENTION_LOG: &str = include_str!("../fixtures/retention_log.jsonl");
 
 /// What a log made.
 pub struct Made {

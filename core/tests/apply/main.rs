@@ -16,6 +16,7 @@ mod random;
 mod records;
 mod references;
 mod rejections;
+mod retention;
 mod rows;
 mod signed;
 mod signed_records;

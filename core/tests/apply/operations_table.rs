@@ -343,6 +343,34 @@ fn on_keys() -> Vec<Row> {
     ]
 }
 
+fn on_retention() -> Vec<Row> {
+    let hold =
+        json!({"op": "audit.hold.put", "hold": {"id": "case-7", "reason": "Case 7", "from": 2, "to": 5}});
+    vec![
+        Row {
+            before: vec![],
+            operation: json!({"op": "audit.retention.put", "keep_days": {"access": 30, "denied": 365}}),
+            after: vec![("/access", json!(30)), ("/denied", json!(365))],
+            again: "unchanged",
+            wrong: (json!({"keep_days": {"access": 0}}), "invalid"),
+        },
+        Row {
+            before: vec![],
+            operation: hold.clone(),
+            after: vec![("/from", json!(2)), ("/to", json!(5))],
+            again: "unchanged",
+            wrong: (json!({"hold": {"id": "case-7", "reason": "Case 7", "from": 5, "to": 5}}), "invalid"),
+        },
+        Row {
+            before: vec![hold],
+            operation: json!({"op": "audit.hold.delete", "hold": "case-7"}),
+            after: vec![("", json!(null))],
+            again: "not_found",
+            wrong: (json!({"hold": "case-8"}), "not_found"),
+        },
+    ]
+}
+
 fn outcome(world: &mut World, ask: Ask) -> String {
     match world.ask(ask).reply.outcome {
         Outcome::Accepted { .. } => "accepted".to_owned(),
@@ -354,13 +382,14 @@ fn outcome(world: &mut World, ask: Ask) -> String {
 #[test]
 fn each_does_what_it_says_and_refuses_what_it_must() {
     // The founding and the cluster version have rows of their own below, and the way back has a file of its own. To let
-    // a node in is asked by the cluster itself: see `members`.
+    // a node in, and to remove records, is asked by the cluster itself: see `members` and `retention`.
     let mut seen: BTreeSet<String> = [
         "system.bootstrap",
         "system.cluster_version",
         "system.restore",
         "system.recover",
         "system.member.admit",
+        "audit.remove",
     ]
     .map(str::to_owned)
     .into();
@@ -373,6 +402,7 @@ fn each_does_what_it_says_and_refuses_what_it_must() {
         on_the_members(),
         on_audit_keys(),
         on_keys(),
+        on_retention(),
     ];
     for Row { before, operation, after, again, wrong } in rows.into_iter().flatten() {
         let shown = operation.to_string();

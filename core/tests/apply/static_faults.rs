@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Operations that are made of keys, numbers and switches: whatever can be read is right in itself.
-const NOTHING_TO_CHECK: [&str; 15] = [
+const NOTHING_TO_CHECK: [&str; 16] = [
     "project.delete",
     "environment.delete",
     "flag.enable",
@@ -28,6 +28,7 @@ const NOTHING_TO_CHECK: [&str; 15] = [
     "system.member.remove",
     "system.audit_key.add",
     "system.audit_key.retire",
+    "audit.hold.delete",
 ];
 
 fn long(bytes: usize) -> Value {
@@ -212,7 +213,33 @@ fn rows() -> Vec<(Value, &'static str, &'static str)> {
             "signs no changes",
         ),
         (json!({"op": "signing_key.revoke", "signing_key": "tok_owner000"}), "/signing_key", "key_ and 32"),
+        (
+            json!({"op": "audit.retention.put", "keep_days": {"access": 36_501}}),
+            "/keep_days/access",
+            "1 to 36500 days",
+        ),
+        (held(json!({"reason": " "})), "/hold/reason", "1 to 1024 bytes"),
+        (held(json!({"to": 3})), "/hold/to", "at least one"),
+        (removed(json!([])), "/ranges", "at least one"),
+        (removed(json!([{"from": 1, "to": 3}, {"from": 3, "to": 4}])), "/ranges/1", "join"),
+        (removed(json!([{"from": 1, "to": 4}])), "/records", "3 records, not 2"),
+        (removed(json!([{"from": 1, "to": 10_002}])), "/ranges", "at most 10000"),
     ]
+}
+
+/// A hold from record 3 on with other fields.
+fn held(fields: Value) -> Value {
+    let mut operation =
+        json!({"op": "audit.hold.put", "hold": {"id": "case", "reason": "A case", "from": 3}});
+    for (field, value) in fields.as_object().expect("fields") {
+        operation["hold"][field] = value.clone();
+    }
+    operation
+}
+
+/// A removal of two records that names these.
+fn removed(ranges: Value) -> Value {
+    json!({"op": "audit.remove", "ranges": ranges, "records": 2, "before_ms": 0})
 }
 
 /// The registration of a key with other fields.

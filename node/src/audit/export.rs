@@ -38,7 +38,7 @@ pub(crate) struct Export {
 }
 
 /// Writes an export of a log that has at least the records of the checkpoint, whose tree this is. Records that a published
-/// state counts stay what they are however long this takes. This blocks.
+/// state counts keep their hashes however long this takes: they stay what they are, or are removed. This blocks.
 ///
 /// # Errors
 /// When the disk fails, a record on it is not the one that the tree was made of, or `to` fails.

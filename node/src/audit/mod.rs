@@ -17,7 +17,7 @@ mod term;
 pub(crate) use self::{
     export::{Export, write},
     filter::Filter,
-    indexer::Indexer,
+    indexer::{Indexer, renew_summaries},
     search::{Budget, Found, Order, Search, first_since, last_time},
     term::Term,
 };

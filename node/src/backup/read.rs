@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use flagraft_core::{
     digest::Digest,
     merkle::Frontier,
-    record::{Chain, Link},
+    record::{Chain, Link, is_removed, row_leaf_hash},
     rows::is_in_digest,
     state::State,
     version::ClusterVersion,
@@ -184,18 +184,32 @@ impl<R: Read> Checker<R> {
             let sequence = tree.size();
             let length = self.length(VALUE_BYTES_MAX, "an audit record")?;
             let bytes = self.bytes(length, "an audit record")?;
-            let link =
-                Link::read(bytes).ok_or_else(|| bad(format!("audit record {sequence} is not a record")))?;
-            chain.follow(&link).map_err(|broken| {
-                bad(format!("audit record {sequence} does not go on where the one before it ended: {broken}"))
-            })?;
-            tree.push(bytes);
+            let leaf = row_leaf_hash(bytes)
+                .ok_or_else(|| bad(format!("audit record {sequence} is not a record")))?;
+            // Of one that retention removed only the hash is left.
+            if !is_removed(bytes) {
+                let link = Link::read(bytes)
+                    .ok_or_else(|| bad(format!("audit record {sequence} is not a record")))?;
+                chain.pass_over_to(sequence);
+                chain.follow(&link).map_err(|broken| {
+                    bad(format!(
+                        "audit record {sequence} does not go on where the one before it ended: {broken}"
+                    ))
+                })?;
+            }
+            tree.push_hash(leaf);
             take(Part::Record { sequence, bytes }).map_err(BackupError::Taken)?;
         }
         if tree.root() != header.audit_root {
             return Err(bad("its audit records do not have the root that it states"));
         }
         match chain.last() {
+            Some(last)
+                // A backup that was made while records were removed may lack its last one. The root is of it all the same.
+                if chain.next() < header.audit_size && last.revision_after <= header.revision =>
+            {
+                Ok(())
+            }
             Some(last)
                 if last.revision_after == header.revision
                     && last.history == header.history

@@ -6,6 +6,7 @@ use flagraft_core::{
     apply::apply,
     identity::{ClusterId, History, LogPosition},
     proposal::{Proposal, RequestId},
+    record::{is_removed, row_leaf_hash},
     state::State,
 };
 use futures_util::{StreamExt as _, TryStreamExt as _};
@@ -160,6 +161,36 @@ fn a_backup_holds_the_state_and_every_record_byte_for_byte() {
     let stored = made.storage.audit_range(0, usize::MAX).expect("reads");
     assert!(stored.iter().map(|row| &row.bytes).eq(&records));
     assert_eq!(records.len() as u64, state.sequence());
+}
+
+/// Of a removed record its hash is in the backup, and comes back from it.
+#[test]
+fn a_backup_holds_what_is_left_of_removed_records() {
+    let made = made();
+    let size = made.published.state.sequence();
+    // The last one too: a backup may be made while records are removed.
+    for removed in [vec![0, 7], (2..size - 1).collect(), vec![size - 1]] {
+        let mut batch = made.storage.batch();
+        for sequence in &removed {
+            let row = made.storage.audit_range(*sequence, 1).expect("reads").remove(0);
+            batch.remove_record(*sequence, &row_leaf_hash(&row.bytes).expect("a row"));
+        }
+        batch.commit().expect("writes");
+        let mut rows = Vec::new();
+        let (_, state) = load(
+            Cursor::new(made.backup()),
+            |_, bytes| {
+                rows.push(bytes.to_vec());
+                Ok(())
+            },
+            |_| (),
+        )
+        .unwrap_or_else(|error| panic!("{error} without {removed:?}"));
+        assert!(state == made.published.state);
+        assert!(removed.iter().all(|sequence| is_removed(&rows[usize::try_from(*sequence).expect("small")])));
+        let stored = made.storage.audit_range(0, usize::MAX).expect("reads");
+        assert!(stored.iter().map(|row| &row.bytes).eq(&rows));
+    }
 }
 
 /// Every byte of a backup is one that a change of is noticed, and so is every place to cut it off.

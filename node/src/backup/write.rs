@@ -45,8 +45,8 @@ impl Header {
     }
 }
 
-/// Writes a backup of `published`, whose audit records are in `storage`. Records are only ever appended there, so
-/// those that this state counts stay what they are however long this takes. This blocks.
+/// Writes a backup of `published`, whose audit records are in `storage`. Records are only ever appended there, or removed with
+/// their hash left, so those that this state counts keep their root however long this takes. This blocks.
 ///
 /// # Errors
 /// When the disk fails, or `to` does.

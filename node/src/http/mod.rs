@@ -32,6 +32,7 @@ mod projects;
 mod proofs;
 mod recorded;
 mod requests;
+mod retention;
 mod route;
 mod segments;
 mod serve;
@@ -332,6 +333,18 @@ pub fn table() -> Vec<Route> {
         post("/api/v1/audit/keys/retire", audit_keys::retire, "retireAuditKey")
             .says("Let a node sign no more with one of its keys")
             .takes("RetireAuditKey"),
+        get("/api/v1/audit/retention", retention::get, "getAuditRetention")
+            .says("Read for how long records of the audit log are kept, and which are under a legal hold")
+            .gives("AuditRetention"),
+        put("/api/v1/audit/retention", retention::put, "putAuditRetention")
+            .says("Say for how many days records of each kind are kept; a kind that is not named is kept for ever")
+            .takes("PutAuditRetention"),
+        put("/api/v1/audit/holds/{id}", retention::put_hold, "putAuditHold")
+            .says("Put a legal hold on a stretch of the audit log: nothing in it is removed")
+            .takes("PutAuditHold"),
+        delete("/api/v1/audit/holds/{id}", retention::delete_hold, "deleteAuditHold")
+            .says("Lift a legal hold")
+            .query(WHY),
         get("/api/v1/backup", backup::get, "backup")
             .says("A backup: the catalog at one revision and the whole audit log, for `flagraft restore`")
             .gives("Backup"),

@@ -104,12 +104,17 @@ pub(super) async fn prove(
     let wanted = Wanted::of(asked, view.state().sequence()).map_err(stamped)?;
     let published = view.published();
     let made = app.node.audit_tree(&published, move |mut tree| {
+        let is_removed = match wanted {
+            Wanted::Inclusion { sequence, .. } => tree.is_removed(sequence)?,
+            Wanted::Consistency { .. } => false,
+        };
         let mut subtree = |level, index| tree.subtree(level, index);
         match wanted {
             Wanted::Inclusion { sequence, size } => Ok(json!({
                 "sequence": sequence,
                 "size": size,
                 "leaf": text(&subtree(0, sequence)?),
+                "removed": is_removed,
                 "root": text(&root_at(size, &mut subtree)?),
                 "proof": texts(inclusion_proof(sequence, size, &mut subtree)?),
             })),

@@ -13,6 +13,7 @@ mod members;
 mod past;
 mod proofs;
 mod reads;
+mod retention;
 mod schema;
 mod serving;
 mod signed;

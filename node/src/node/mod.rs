@@ -15,6 +15,7 @@ mod founding;
 mod joining;
 mod listener;
 mod membership;
+mod retention;
 mod room;
 mod secrets;
 mod start;

@@ -23,6 +23,7 @@ use super::{
     joining::{Joiner, announce},
     listener::{self, PeerListener},
     membership::{Steward, StewardParts},
+    retention::{Remover, RemoverParts},
     room::{Room, RoomKeeper},
     secrets,
     submit::{Writes, WritesParts},
@@ -176,6 +177,7 @@ impl Node {
             storage: Arc::clone(&storage),
             reads: Arc::clone(&reads),
             room: Arc::clone(&room),
+            clock: config.clock,
             config: config.writes.clone(),
             metrics: metrics.clone(),
         }));
@@ -258,6 +260,14 @@ impl Node {
             writes: Arc::clone(&writes),
             config: config.checkpoints.clone(),
         });
+        let remover = Remover::new(RemoverParts {
+            node_id,
+            storage: Arc::clone(&storage),
+            replica: replica.clone(),
+            writes: Arc::clone(&writes),
+            clock: config.clock,
+            config: config.retention.clone(),
+        });
         let catalogs = travel::Keeper::new(Arc::clone(&traveller), replica.clone(), Arc::clone(&disk));
         let tasks = vec![
             tokio::spawn(async move {
@@ -271,6 +281,7 @@ impl Node {
             tokio::spawn(indexer.run()).abort_handle(),
             tokio::spawn(checkpointer.run()).abort_handle(),
             tokio::spawn(catalogs.run()).abort_handle(),
+            tokio::spawn(remover.run()).abort_handle(),
             spawn_steward(&steward),
             spawn_announcer(meta.clone(), node_id, &replica, &peers, &steward, &config),
         ];

@@ -7,6 +7,7 @@ use flagraft_core::record::row_leaf_hash;
 use super::{
     applied,
     catalog_file::{self, Catalog},
+    removal,
     snapshot::{self, CatalogFile, SnapshotData},
     tiles::OpenTiles,
     types::SnapshotMeta,
@@ -131,6 +132,10 @@ pub(super) fn install(
 
     // Gone before the state moves on: after a crash an older snapshot would not reach up to where the log starts.
     snapshot::remove_all(storage)?;
+
+    // Before anybody can read here what the others have removed. What the entries of these removals did on other nodes is
+    // done here by their records; a crash after it leaves records that are removed a little early, which changes no hash.
+    removal::catch_up(storage, counted.size(), &tiles)?;
 
     let last_log_id = catalog.meta.last_log_id.as_ref().map(encode_log_id).transpose()?;
     let mut batch = storage.batch();

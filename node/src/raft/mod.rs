@@ -32,6 +32,7 @@ mod recent;
 mod recover;
 #[cfg(test)]
 mod recover_tests;
+mod removal;
 mod restore;
 mod revisions;
 mod snapshot;

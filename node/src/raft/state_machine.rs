@@ -1,6 +1,6 @@
 //! Where committed entries take effect: apply, then persist, then publish, then answer.
 
-use std::{io, sync::Arc};
+use std::{collections::BTreeMap, io, sync::Arc};
 
 use flagraft_core::{apply::apply, proposal::Proposal, state::State};
 use futures_util::{Stream, StreamExt};
@@ -15,6 +15,7 @@ use super::{
     log_size::LogSize,
     publish::Publisher,
     recover::Recovered,
+    removal::Leaves,
     revisions::Revision,
     snapshot::{self, SnapshotBuilder, SnapshotData, blocking},
     tiles::OpenTiles,
@@ -58,6 +59,7 @@ impl StateMachine {
         let mut answers: Vec<(ApplyResponder<TypeConfig>, Answer)> = Vec::new();
         let mut revisions = Vec::new();
         let mut tiles = Arc::clone(&self.tiles);
+        let mut completed = BTreeMap::new();
         let mut batch = self.storage.batch();
 
         for (entry, responder) in entries {
@@ -87,8 +89,11 @@ impl StateMachine {
                         batch.record(record.sequence, &record.bytes);
                         for (tile, bytes) in Arc::make_mut(&mut tiles).push(record.leaf) {
                             batch.tile(tile, &bytes);
+                            completed.insert(tile, bytes);
                         }
                     }
+                    let leaves = Leaves { storage: &self.storage, open: &tiles, unwritten: &completed };
+                    leaves.remove(&applied.removed, &mut batch)?;
                     if applied.state.revision() != state.revision() {
                         let entry_bytes = command.0.len();
                         revisions.push(Revision { state: applied.state.clone(), entry_bytes });

@@ -112,6 +112,56 @@ pub(super) fn entry(term: u64, index: u64) -> Entry {
     Entry { log_id: log_id(term, index), payload: EntryPayload::Normal(command) }
 }
 
+/// The days between the records of before and the removals of [`with_removals`], in milliseconds.
+const REMOVED_AFTER_MS: i64 = 3 * 24 * 60 * 60 * 1_000;
+
+/// The entry of a proposal of the cluster itself: these operations, so long after the first proposals.
+fn change_entry(index: u64, operations: serde_json::Value, later_ms: i64) -> Entry {
+    let change = json!({"operations": operations, "reason": "test"});
+    let body = Body::Change(serde_json::from_value(change).expect("a change"));
+    let plain = proposal(index);
+    let proposal = Proposal { body, proposed_at_ms: plain.proposed_at_ms + later_ms, ..plain };
+    let command = Command(proposal.encode().expect("small enough"));
+    Entry { log_id: log_id(1, index), payload: EntryPayload::Normal(command) }
+}
+
+/// A log whose entries 1 and 2 found a cluster and set a rule, and of which entry `at` and the one after it remove the records of
+/// `ranges`, one each; all others count denials. The record of entry `n` has the sequence `n - 1`.
+pub(super) fn with_removals(entries: u64, at: u64, ranges: [Vec<(u64, u64)>; 2]) -> Vec<Entry> {
+    let removal = |index: u64, ranges: &[(u64, u64)]| {
+        let records: u64 = ranges.iter().map(|(from, to)| to - from).sum();
+        let ranges: Vec<_> = ranges.iter().map(|(from, to)| json!({"from": from, "to": to})).collect();
+        let remove = json!({"op": "audit.remove", "ranges": ranges, "records": records, "before_ms": 0});
+        change_entry(index, json!([remove]), REMOVED_AFTER_MS)
+    };
+    let of = |index: u64| match index {
+        0 => membership_entry(1, 0),
+        1 => change_entry(
+            1,
+            json!([{"op": "system.bootstrap", "cluster": "0".repeat(32), "history": "0".repeat(16),
+                    "cluster_version": 2, "members": {}}]),
+            0,
+        ),
+        2 => change_entry(2, json!([{"op": "audit.retention.put", "keep_days": {"denied": 1}}]), 0),
+        index if index == at => removal(index, &ranges[0]),
+        index if index == at + 1 => removal(index, &ranges[1]),
+        index => entry(1, index),
+    };
+    (0..=entries).map(of).collect()
+}
+
+/// A folder on which these entries were appended and applied, in batches of so many.
+pub(super) async fn applied_in_batches(dir: &Path, entries: &[Entry], batch: usize) -> Arc<Storage> {
+    let storage = open(dir);
+    append(&storage, entries.to_vec()).await.expect("appended");
+    let mut machine = state_machine(&storage);
+    for some in entries.chunks(batch) {
+        apply(&mut machine, some.to_vec()).await.expect("applied");
+    }
+    storage.sync().await.expect("synced");
+    storage
+}
+
 pub(super) fn membership_entry(term: u64, index: u64) -> Entry {
     membership_of(term, index, &[1])
 }

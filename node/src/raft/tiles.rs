@@ -6,9 +6,12 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use flagraft_core::merkle::{
-    Frontier, Hash,
-    tile::{HASHES, LEVELS, Tile},
+use flagraft_core::{
+    merkle::{
+        Frontier, Hash,
+        tile::{HASHES, LEVELS, Tile},
+    },
+    record::is_removed,
 };
 
 use super::types::Published;
@@ -69,6 +72,13 @@ impl OpenTiles {
         Frontier::from_parts(self.size, subtrees)
     }
 
+    /// The leaf hash of a record of the growing tile, if it is in that.
+    pub(super) fn leaf(&self, sequence: u64) -> Option<Hash> {
+        let tile = Tile::of_leaf(sequence);
+        let place = sequence.checked_sub(tile.leaves().start)?;
+        self.open(tile)?.get(usize::try_from(place).ok()?).copied()
+    }
+
     /// The hashes of the open tile, if it is this one.
     fn open(&self, tile: Tile) -> Option<&[Hash]> {
         let open = self.levels.get(usize::from(tile.level))?;
@@ -124,6 +134,14 @@ impl AuditTree {
     /// How many records the log has.
     pub(crate) fn size(&self) -> u64 {
         self.open.size
+    }
+
+    /// Whether retention removed the record at a sequence of the log. This blocks.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) fn is_removed(&self, sequence: u64) -> Result<bool, StorageError> {
+        Ok(self.storage.audit_range(sequence, 1)?.first().is_some_and(|row| is_removed(&row.bytes)))
     }
 
     /// The root of the perfect subtree `(level, index)`, as `flagraft_core::merkle` names it. This blocks.

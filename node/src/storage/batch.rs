@@ -2,13 +2,17 @@
 
 use std::ops::Range;
 
-use flagraft_core::merkle::tile::Tile;
+use flagraft_core::{
+    merkle::{Hash, tile::Tile},
+    record::tombstone,
+};
 use rocksdb::WriteBatch;
 
 use super::{
     Storage,
     error::StorageError,
     identity::{self, Identity},
+    removed::RemovedIn,
     schema::{AUDIT, AUDIT_TILES, MetaKey, RAFT_LOG, RAFT_META, STATE, end_of, numbered, prefixed, tile_key},
 };
 
@@ -20,11 +24,13 @@ pub struct Batch<'a> {
     counted: Option<u64>,
     /// Whether staged records beyond that go.
     takes_in: bool,
+    /// Where records are removed: the first sequence, and the one after the last.
+    removed: Option<(u64, u64)>,
 }
 
 impl<'a> Batch<'a> {
     pub(super) fn new(storage: &'a Storage) -> Self {
-        Self { storage, writes: WriteBatch::default(), counted: None, takes_in: false }
+        Self { storage, writes: WriteBatch::default(), counted: None, takes_in: false, removed: None }
     }
 
     /// Puts a row of the state, or removes it when there is no value.
@@ -50,6 +56,13 @@ impl<'a> Batch<'a> {
     pub fn record(&mut self, sequence: u64, bytes: &[u8]) {
         self.staged_record(sequence, bytes);
         self.counted = Some(sequence.saturating_add(1));
+    }
+
+    /// Puts what stands for a removed audit record in the record's place: its leaf hash. Done twice it is the same.
+    pub fn remove_record(&mut self, sequence: u64, leaf: &Hash) {
+        self.staged_record(sequence, &tombstone(leaf));
+        let (from, to) = self.removed.unwrap_or((sequence, sequence));
+        self.removed = Some((from.min(sequence), to.max(sequence.saturating_add(1))));
     }
 
     /// The state of this batch counts the audit records up to `end`, staged ones among them; those beyond go.
@@ -123,10 +136,18 @@ impl<'a> Batch<'a> {
     ///
     /// # Errors
     /// When the database fails; nothing is written then.
-    pub fn commit(self) -> Result<(), StorageError> {
-        let Some(counted) = self.counted else { return self.storage.write(self.writes) };
+    pub fn commit(mut self) -> Result<(), StorageError> {
+        if self.counted.is_none() && self.removed.is_none() {
+            return self.storage.write(self.writes);
+        }
         let mut tail = self.storage.tail();
+        if let Some((from, to)) = self.removed {
+            let by = self.counted.unwrap_or(tail.counted);
+            let notes = self.storage.with_removed_note(RemovedIn { from, to, by })?;
+            self.meta(MetaKey::AuditRemoved, Some(&notes));
+        }
         self.storage.write(self.writes)?;
+        let Some(counted) = self.counted else { return Ok(()) };
         tail.end = if self.takes_in { counted } else { tail.end.max(counted) };
         tail.marked &= !self.takes_in;
         tail.counted = counted;

@@ -16,6 +16,7 @@ mod identity;
 mod log;
 mod metrics;
 mod recycled;
+mod removed;
 mod room;
 mod schema;
 mod staging;

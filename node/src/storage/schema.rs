@@ -60,6 +60,8 @@ pub enum MetaKey {
     AuditSigned,
     /// The newest checkpoint of the audit log that a majority signed: a signed note.
     AuditCheckpoint,
+    /// The stretches of the audit log in which records were removed and whose files were not rewritten since.
+    AuditRemoved,
 }
 
 impl MetaKey {
@@ -76,6 +78,7 @@ impl MetaKey {
             Self::AuditTiles => "audit_tiles",
             Self::AuditSigned => "audit_signed",
             Self::AuditCheckpoint => "audit_checkpoint",
+            Self::AuditRemoved => "audit_removed",
         }
     }
 
@@ -186,6 +189,7 @@ mod tests {
             (MetaKey::AuditTiles, "audit_tiles"),
             (MetaKey::AuditSigned, "audit_signed"),
             (MetaKey::AuditCheckpoint, "audit_checkpoint"),
+            (MetaKey::AuditRemoved, "audit_removed"),
         ];
         for (key, name) in names {
             assert_eq!(key.key(1), prefixed(1, name.as_bytes()));

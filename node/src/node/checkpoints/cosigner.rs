@@ -13,6 +13,7 @@ use flagraft_core::{
     identity::History,
     merkle::{Hash, root_at},
     note::{Note, Signer},
+    record::is_removed,
     state::State,
 };
 use serde::{Deserialize, Serialize};
@@ -121,7 +122,8 @@ impl Cosigner {
         if let Some(newest) = &newest
             && newest.checkpoint.size <= published.state.sequence()
         {
-            let own = own_checkpoint(&storage, &published, newest.checkpoint.size).await?;
+            let own = own_checkpoint(&storage, &published, newest.checkpoint.size, Some(&newest.checkpoint))
+                .await?;
             if own != newest.checkpoint {
                 return Err(StorageError::corrupt(differs(&own, newest)).into());
             }
@@ -236,7 +238,7 @@ impl Cosigner {
                 )));
             }
         }
-        let checkpoint = own_checkpoint(&self.storage, &published, size).await?;
+        let checkpoint = own_checkpoint(&self.storage, &published, size, None).await?;
         if last.is_none_or(|last| last.size < size) {
             LastSigned { size, root: checkpoint.root }.keep(&self.storage).await?;
         }
@@ -279,7 +281,9 @@ impl Cosigner {
                 keys.nodes()
             ));
         }
-        let own = own_checkpoint(&self.storage, &published, size).await.map_err(|error| error.to_string())?;
+        let own = own_checkpoint(&self.storage, &published, size, Some(&taken.checkpoint))
+            .await
+            .map_err(|error| error.to_string())?;
         let is_ours = own == taken.checkpoint;
         if is_ours && !self.is_news(&taken) {
             return Ok(());
@@ -364,11 +368,13 @@ struct Head {
     time_ms: i64,
 }
 
-/// What this node's log is, up to `size` records, at least one and no more than are published.
+/// What this node's log is, up to `size` records, at least one and no more than are published. Where retention has removed the
+/// last of them, what that one said, its history and time, is as the checkpoint `said` has it that this one is compared with.
 async fn own_checkpoint(
     storage: &Arc<Storage>,
     published: &Published,
     size: u64,
+    said: Option<&Checkpoint>,
 ) -> Result<Checkpoint, StorageError> {
     let root = own_root(storage, published, size).await?;
     let missing = |what: &str| {
@@ -378,6 +384,9 @@ async fn own_checkpoint(
     let storage = Arc::clone(storage);
     let last = blocking(move || storage.audit_range(size.saturating_sub(1), 1)).await?;
     let row = last.first().ok_or_else(|| missing("the last"))?;
+    if let Some(said) = said.filter(|_| is_removed(&row.bytes)) {
+        return Ok(Checkpoint { size, root, ..*said });
+    }
     let Head { history, group, time_ms } =
         serde_json::from_slice(&row.bytes).map_err(|_| missing("the head of the last"))?;
     Ok(Checkpoint { origin: Origin { cluster, history, group }, size, root, time_ms })

@@ -25,7 +25,7 @@ use super::{
     yields,
 };
 use crate::{
-    clock::wall_ms,
+    clock::{WallClock, wall_ms},
     config::WriteConfig,
     leadership::{known_leader, leader_other_than},
     node::room::Room,
@@ -42,6 +42,7 @@ pub(super) struct Lead {
     telling: Arc<Telling>,
     reads: Arc<Reads>,
     room: Arc<Room>,
+    clock: WallClock,
     config: WriteConfig,
     limiter: RejectionLimiter,
     permits: Semaphore,
@@ -54,11 +55,12 @@ impl Lead {
         telling: Arc<Telling>,
         reads: Arc<Reads>,
         room: Arc<Room>,
+        clock: WallClock,
         config: WriteConfig,
     ) -> Self {
         let limiter = RejectionLimiter::new(config.recorded_rejections_per_second);
         let permits = Semaphore::new(config.in_flight_max);
-        Self { node_id, replica, telling, reads, room, config, limiter, permits }
+        Self { node_id, replica, telling, reads, room, clock, config, limiter, permits }
     }
 
     /// Takes a write through, if this node leads. Answers by the deadline.
@@ -105,7 +107,7 @@ impl Lead {
             signature: submission.signature.clone(),
             actor,
             caused_by: submission.caused_by.clone(),
-            proposed_at_ms: wall_ms(),
+            proposed_at_ms: self.clock.now_ms(),
             salt: random(),
             node: self.node_id,
         };

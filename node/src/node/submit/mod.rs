@@ -26,6 +26,7 @@ use self::{
     telling::Telling,
 };
 use crate::{
+    clock::WallClock,
     config::WriteConfig,
     leadership::{known_leader, leader_other_than},
     metrics::Metrics,
@@ -57,13 +58,14 @@ pub(crate) struct WritesParts {
     pub(crate) storage: Arc<Storage>,
     pub(crate) reads: Arc<Reads>,
     pub(crate) room: Arc<Room>,
+    pub(crate) clock: WallClock,
     pub(crate) config: WriteConfig,
     pub(crate) metrics: Metrics,
 }
 
 impl Writes {
     pub(crate) fn new(parts: WritesParts) -> Self {
-        let WritesParts { node_id, replica, peers, storage, reads, room, config, metrics } = parts;
+        let WritesParts { node_id, replica, peers, storage, reads, room, clock, config, metrics } = parts;
         let telling = Arc::new(Telling {
             node_id,
             replica: replica.clone(),
@@ -77,6 +79,7 @@ impl Writes {
             Arc::clone(&telling),
             reads,
             Arc::clone(&room),
+            clock,
             config.clone(),
         );
         let permits = Semaphore::new(config.in_flight_max);

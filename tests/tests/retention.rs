@@ -1,0 +1,301 @@
+//! Retention: what is old enough goes on every node alike, what is held stays, and everything that proves the log goes on
+//! proving it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use flagraft_tests::{
+    api::Api,
+    catalog::{ENVIRONMENT, PROJECT, counter},
+    cluster::{Cluster, Setup},
+    settings::binary,
+    wait,
+};
+use serde_json::{Value, json};
+
+mod common;
+use common::{
+    cli::{Cli, Ran},
+    shop::Shop,
+};
+
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Sets a node's clock back, so that what it records is old by the true one.
+const CLOCK: &str = "FLAGRAFT_CLOCK_AHEAD_MS";
+const THREE_DAYS_AGO: &str = "-259200000";
+
+/// A cluster that lives three days ago, and keeps little of the Raft log.
+async fn three_days_ago() -> Shop {
+    let setup = Setup::of(3)
+        .with_checkpoints()
+        .with_arg("--audit-retention-interval-ms", 300)
+        .with_arg("--accounts-interval-ms", 200)
+        .with_arg("--snapshot-after-entries", 40)
+        .with_arg("--keep-entries", 10);
+    let mut cluster = setup.prepare();
+    for id in cluster.ids() {
+        cluster.set_env(id, CLOCK, Some(THREE_DAYS_AGO));
+    }
+    cluster.launch_all();
+    for id in cluster.ids() {
+        cluster.ready(id).await;
+    }
+    cluster.learn_admin();
+    Shop::of(cluster, &[counter("probe", 7, false)]).await
+}
+
+/// The records that a node lists, by sequence: exactly their lines.
+async fn listed(node: &Api) -> BTreeMap<u64, String> {
+    let mut records = BTreeMap::new();
+    let mut from = 0;
+    loop {
+        let answer = node.get(&format!("/api/v1/audit?from={from}&limit=100")).ok().await;
+        let lines: Vec<Value> = match &answer.body {
+            Value::Null => Vec::new(),
+            Value::String(text) => {
+                text.lines().map(|line| serde_json::from_str(line).expect("a record")).collect()
+            }
+            record => vec![record.clone()],
+        };
+        for record in lines {
+            records.insert(record["sequence"].as_u64().expect("a number"), record.to_string());
+        }
+        match answer.headers.get("flagraft-next") {
+            Some(next) => from = next.to_str().expect("a number").parse().expect("a number"),
+            None => return records,
+        }
+    }
+}
+
+fn of_kind(records: &BTreeMap<u64, String>, kind: &str) -> Vec<u64> {
+    let wanted = format!("\"kind\":\"{kind}\"");
+    records.iter().filter(|(_, record)| record.contains(&wanted)).map(|(sequence, _)| *sequence).collect()
+}
+
+/// What a node proves of a record: whether it was removed, and its hash.
+async fn proved(node: &Api, sequence: u64) -> (bool, String) {
+    let proof = node.get(&format!("/api/v1/audit/proof?sequence={sequence}")).ok().await.body;
+    let leaf = proof["leaf"].as_str().expect("a hash").to_owned();
+    (proof["removed"].as_bool().expect("it is said"), leaf)
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("temporary folders have plain names")
+}
+
+/// A command that needs no cluster.
+fn offline(arguments: &[&str]) -> Ran {
+    let output = Command::new(binary()).args(arguments).output().expect("the binary starts");
+    Ran {
+        command: arguments.join(" "),
+        exit: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// Waits until a majority has signed all that there is now, as every node knows.
+async fn signed(cluster: &Cluster) {
+    let size = cluster.fingerprint(cluster.living()[0]).await.audit_size;
+    wait::until("a checkpoint", PATIENCE, || async {
+        let status = cluster.status(cluster.living()[0]).await.body;
+        let mut of =
+            status["members"].as_array().expect("members").iter().map(|m| m["checkpoint"]["size"].as_u64());
+        if of.all(|of| of >= Some(size)) { Ok(()) } else { Err(status.to_string()) }
+    })
+    .await;
+}
+
+/// All of the log in a file, through one node.
+async fn export(cluster: &Cluster, id: u64, name: &str) -> PathBuf {
+    let file = cluster.folder().join(name);
+    let endpoint = cluster.admin(id).base().to_owned();
+    let arguments = ["audit", "export", "--endpoint", &endpoint, "--file", text(&file)];
+    Cli::of(cluster).run(&arguments).await.expect_exit(0);
+    file
+}
+
+/// What a file says of the log's first `size` records and of what was removed among them: all its lines but the first and the last.
+fn body(file: &Path) -> Vec<String> {
+    let text = fs::read_to_string(file).expect("it was made");
+    let lines: Vec<&str> = text.lines().collect();
+    lines[1..lines.len() - 1].iter().map(|line| (*line).to_owned()).collect()
+}
+
+/// Waits until none of these records is left on a node.
+async fn gone(node: &Api, sequences: &BTreeSet<u64>) {
+    wait::until("old records to be removed", PATIENCE, || async {
+        let left: Vec<u64> =
+            listed(node).await.into_keys().filter(|sequence| sequences.contains(sequence)).collect();
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:?} are left")) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_old_goes_everywhere_what_is_held_stays_and_the_log_proves_itself() {
+    let mut shop = three_days_ago().await;
+    let cluster = &mut shop.cluster;
+    let node = cluster.admin(1);
+    for count in 0..6 {
+        let unknown =
+            json!({"op": "flag.disable", "flag": format!("nothing-{count}"), "environment": ENVIRONMENT});
+        assert_eq!(node.change(PROJECT, "a mistake", vec![unknown]).answer().await.status, 404);
+        let put = json!({"op": "flag.put", "flag": counter("probe", count, false)});
+        node.change(PROJECT, "a change", vec![put]).ok().await;
+    }
+    wait::until("reads to be accounted for", PATIENCE, || async {
+        let records = listed(&node).await;
+        if of_kind(&records, "access").len() >= 3 {
+            Ok(())
+        } else {
+            Err(format!("{} records", records.len()))
+        }
+    })
+    .await;
+    let before = listed(&node).await;
+    let rejected = of_kind(&before, "rejected");
+    assert_eq!(rejected.len(), 6);
+    let hashes = {
+        let mut hashes = BTreeMap::new();
+        for sequence in before.keys() {
+            hashes.insert(*sequence, proved(&node, *sequence).await);
+        }
+        hashes
+    };
+    assert!(hashes.values().all(|(removed, _)| !removed));
+    let keys = cluster.folder().join("keys");
+    fs::write(&keys, Cli::of(cluster).run(&["audit", "keys"]).await.expect_exit(0).stdout).expect("written");
+    signed(cluster).await;
+    let witnessed = cluster.folder().join("witnessed");
+    let checkpoint = Cli::of(cluster).run(&["audit", "checkpoint"]).await.expect_exit(0);
+    fs::write(&witnessed, checkpoint.stdout).expect("written");
+
+    // Three days pass at once. Node 3 is away while records are removed.
+    cluster.kill_all();
+    for id in cluster.ids() {
+        cluster.set_env(id, CLOCK, None);
+    }
+    cluster.launch(1);
+    cluster.launch(2);
+    cluster.ready(1).await;
+    cluster.ready(2).await;
+    let held = rejected[2].to_string();
+    let after_held = (rejected[2] + 1).to_string();
+    let cli = Cli::of_living(cluster);
+    cli.run(&[
+        "audit",
+        "retention",
+        "hold",
+        "put",
+        "case-7",
+        "--from",
+        &held,
+        "--to",
+        &after_held,
+        "-r",
+        "Case 7",
+    ])
+    .await
+    .expect_exit(0);
+    cli.run(&["audit", "retention", "set", "rejected=1", "access=2", "-r", "our policy"])
+        .await
+        .expect_exit(0);
+    let going: BTreeSet<u64> = of_kind(&before, "access")
+        .into_iter()
+        .chain(rejected.iter().copied())
+        .filter(|sequence| *sequence != rejected[2])
+        .collect();
+    // Whoever leads is killed in the middle of it, and the other can't go on alone: it comes back, and one of both does.
+    let leader = cluster.leader().await;
+    cluster.kill(leader);
+    cluster.restart(leader).await;
+    for id in [1, 2] {
+        gone(&cluster.admin(id), &going).await;
+        let left = listed(&cluster.admin(id)).await;
+        for (sequence, record) in &before {
+            let expected = (!going.contains(sequence)).then_some(record);
+            assert_eq!(left.get(sequence), expected, "record {sequence} on node {id}");
+        }
+    }
+
+    // Node 3 is so far behind that it is sent a snapshot: entries that removed records never come to it.
+    for count in 100..220 {
+        let put = json!({"op": "flag.put", "flag": counter("probe", count, false)});
+        cluster.admin(1).change(PROJECT, "a change", vec![put]).ok().await;
+    }
+    cluster.restart(3).await;
+    gone(&cluster.admin(3), &going).await;
+    assert!(cluster.log(3).contains("a snapshot is installed"), "or it came by entries");
+    for sequence in before.keys() {
+        for id in cluster.ids() {
+            let (removed, leaf) = proved(&cluster.admin(id), *sequence).await;
+            assert_eq!(removed, going.contains(sequence), "record {sequence} on node {id}");
+            assert_eq!(leaf, hashes[sequence].1, "record {sequence} on node {id}");
+        }
+    }
+
+    // Whoever has the keys and no cluster: the log is the one that was signed before, with holes where records were removed.
+    signed(cluster).await;
+    let bodies: Vec<Vec<String>> = {
+        let mut bodies = Vec::new();
+        for id in cluster.ids() {
+            let file = export(cluster, id, &format!("export-{id}")).await;
+            let arguments = [
+                "audit",
+                "verify",
+                text(&file),
+                "--trust",
+                text(&keys),
+                "--witnessed",
+                text(&witnessed),
+                "--output",
+                "json",
+            ];
+            let summary = offline(&arguments).expect_exit(0).json();
+            let removed = summary["skipped"]["removed"].as_u64().expect("a number");
+            assert!(removed >= going.len() as u64, "{summary}");
+            bodies.push(body(&file));
+        }
+        bodies
+    };
+    let shortest = bodies.iter().map(Vec::len).min().expect("three");
+    assert!(shortest > 20);
+    let first_lines: BTreeSet<&[String]> = bodies.iter().map(|lines| &lines[..shortest / 2]).collect();
+    assert_eq!(first_lines.len(), 1, "the nodes have the same rows");
+    let proof =
+        Cli::of(cluster).run(&["audit", "proof", &rejected[0].to_string(), "--trust", text(&keys)]).await;
+    assert!(proof.expect_exit(0).stdout.contains("retention removed it"));
+
+    // The past is still there, for changes are kept.
+    let path = format!("/api/v1/projects/{PROJECT}/flags/probe");
+    let history = cluster.admin(3).get(&format!("{path}/history?limit=500")).ok().await;
+    assert!(history.body.to_string().matches("a change").count() >= 126);
+    cluster.admin(3).get(&format!("{path}?at_revision=6")).ok().await;
+
+    // A backup brings the holes and the hold back, and the log goes on from there.
+    let backup = cluster.folder().join("backup");
+    Cli::of(cluster).run(&["backup", "--to", text(&backup)]).await.expect_exit(0);
+    let restored = Setup::of(1).on_backup(&backup).start().await;
+    let again = listed(&restored.admin(1)).await;
+    for (sequence, record) in &before {
+        assert_eq!(again.get(sequence), (!going.contains(sequence)).then_some(record), "record {sequence}");
+    }
+    let kept = restored.admin(1).get("/api/v1/audit/retention").ok().await.body;
+    assert_eq!(kept["holds"][0]["id"], "case-7");
+    assert_eq!((&kept["keep_days"]["rejected"], &kept["keep_days"]["change"]), (&json!(1), &json!(null)));
+
+    // The hold is lifted, and what it kept goes.
+    Cli::of(cluster)
+        .run(&["audit", "retention", "hold", "delete", "case-7", "-r", "the case is closed"])
+        .await
+        .expect_exit(0);
+    for id in cluster.ids() {
+        gone(&cluster.admin(id), &BTreeSet::from([rejected[2]])).await;
+    }
+}
