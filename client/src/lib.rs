@@ -67,6 +67,11 @@ mod decide;
 mod held;
 mod remote;
 
+// What is told of it.
+mod books;
+mod reporter;
+mod tally;
+
 // How the copy is kept up.
 mod disk;
 mod endpoints;

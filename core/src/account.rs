@@ -4,6 +4,9 @@
 //! boots, so that the log can tell a repeated one from a new one, and shows one that is missing. A report is of bounded
 //! size: what finds no room in it is counted in [`Folded`], the lowest counts first. Nothing is lost of a sum by that.
 
+mod counters;
+mod own;
+
 use std::{cmp::Reverse, sync::Arc};
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +19,11 @@ use crate::{
     resolution::Reason,
     size::json_bytes,
     token::{ActorType, TokenId},
+};
+
+pub use self::{
+    counters::{Counters, How},
+    own::{OwnCount, OwnReport},
 };
 
 /// What a report needs beside its entries as long as the counts of what was folded are not known: their digits.
@@ -240,6 +248,14 @@ impl Counted for EvaluationCount {
     }
 }
 
+impl EvaluationCount {
+    /// How often a flag was evaluated in one way with a token.
+    pub fn of(how: How, token: &TokenId, count: u64) -> Self {
+        let How { flag, variant, reason, revision } = how;
+        Self { flag, variant, reason, revision, token: token.clone(), count }
+    }
+}
+
 impl Counted for AccessCount {
     fn count(&self) -> u64 {
         self.count
@@ -260,15 +276,24 @@ pub fn node_reporter(node_id: u64) -> Arc<str> {
 /// The name under which a program reports that holds this token; `instance` is its own name among all that hold it.
 ///
 /// # Errors
-/// [`Invalid`], with an empty path, when the instance's name is not as it must be.
+/// Those of [`check_instance`].
 pub fn client_reporter(token: &str, instance: &str) -> Result<Arc<str>, Invalid> {
+    check_instance(instance)?;
+    Ok(format!("client/{token}/{instance}").into())
+}
+
+/// Checks the name that tells a program apart from others that report with the same token.
+///
+/// # Errors
+/// [`Invalid`], with an empty path, when the name is not as it must be.
+pub fn check_instance(instance: &str) -> Result<(), Invalid> {
     let is_good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     if instance.is_empty() || instance.len() > INSTANCE_BYTES_MAX || !instance.bytes().all(is_good) {
         return Err(Invalid::here(format!(
             "an instance's name is 1 to {INSTANCE_BYTES_MAX} letters, digits, -, _ and ."
         )));
     }
-    Ok(format!("client/{token}/{instance}").into())
+    Ok(())
 }
 
 impl Report {

@@ -78,5 +78,6 @@ pub mod key;
 pub mod limits;
 mod operand;
 pub mod parse;
+pub mod shards;
 mod size;
 mod text;

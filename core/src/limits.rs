@@ -99,6 +99,8 @@ pub const RECORD_SMALL_VALUE_BYTES_MAX: usize = 256;
 pub const REPORT_BYTES_MAX: usize = 56 * 1024;
 /// Bytes of the list of flags in one report that had more evaluations than are listed singly, as compact JSON.
 pub const EXCEEDED_BYTES_MAX: usize = 8 * 1024;
+/// The longest time that one report of a program counts, in milliseconds.
+pub const REPORT_SPAN_MS_MAX: i64 = 24 * 60 * 60 * 1_000;
 /// Reporters beside the nodes of which the state knows the last report. The one that was silent longest makes room.
 pub const REPORTERS_MAX: usize = 10_000;
 /// Those of them that report with one token. Of these too the one that was silent longest makes room.

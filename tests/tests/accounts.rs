@@ -3,9 +3,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
+use flagraft_client::{Client, Context, Status};
 use flagraft_tests::{
     audit,
     catalog::{put, switch},
@@ -90,22 +95,28 @@ async fn counts_add_up_while_leaders_change() {
     until_total(&shop, made).await;
     shop.cluster.agreed().await;
     let counts = counts(&shop).await;
-    for counted in &counts {
-        let report = &counted["report"];
-        assert!(report["missing"].is_null() && report["unfinished"].is_null(), "{report}");
-    }
-    let numbers: BTreeSet<String> = counts.iter().map(|counted| name(&counted["report"])).collect();
-    assert_eq!(numbers.len(), counts.len(), "each report is there once");
+    assert_each_once(&counts);
     // Nothing is counted once more when the nodes report anew.
-    let again = evaluate(&shop, 1).await;
-    until_total(&shop, made + again).await;
+    made += evaluate(&shop, 1).await;
+    until_total(&shop, made).await;
     for id in shop.cluster.ids() {
         let seen = reports(&shop, id).await.len();
         shop.cluster.status(id).await;
         wait::until_true("another report", WITHIN, || async { reports(&shop, id).await.len() > seen }).await;
     }
-    assert_eq!(total(&self::counts(&shop).await), made + again);
-    measured("evaluations made, and in the log", format!("{made}, {}", total(&counts)));
+    let counted = total(&self::counts(&shop).await);
+    assert_eq!(counted, made);
+    measured("evaluations made, and in the log", format!("{made}, {counted}"));
+}
+
+/// Each report is there once, and none is missing.
+fn assert_each_once(counts: &[Value]) {
+    for counted in counts {
+        let report = &counted["report"];
+        assert!(report["missing"].is_null() && report["unfinished"].is_null(), "{report}");
+    }
+    let numbers: BTreeSet<String> = counts.iter().map(|counted| name(&counted["report"])).collect();
+    assert_eq!(numbers.len(), counts.len(), "each report is there once");
 }
 
 fn name(report: &Value) -> String {
@@ -198,4 +209,62 @@ async fn reports(shop: &Shop, node: u64) -> Vec<Value> {
         reports.extend(report.into_iter().find(|report| report["reporter"] == *reporter).cloned());
     }
     reports
+}
+
+/// A program that evaluates in its own process, all the while, and reports what it counted.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_evaluates_itself_adds_up_while_leaders_are_killed() {
+    let mut shop = open().await;
+    let urls: Vec<String> =
+        shop.cluster.ids().into_iter().map(|id| shop.reader(id).base().to_owned()).collect();
+    let client =
+        Client::builder().endpoints(urls).token(&shop.token).instance("shop-1").report_every(INTERVAL);
+    let client = client.start().await.expect("well set up");
+    assert_eq!(client.ready(WITHIN).await, Status::Ready);
+    let stop = Arc::new(AtomicBool::new(false));
+    let (of, stopped) = (client.clone(), stop.clone());
+    let service = std::thread::spawn(move || {
+        let (user, mut made) = (Context::of("anyone"), 0);
+        while !stopped.load(Ordering::Relaxed) {
+            assert!(of.bool_value("one", &user, false) && of.bool_value("unasked", &user, false));
+            assert!(of.bool_details("two", &user, false).error.is_none());
+            made += 2;
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        made
+    });
+    let kills = rounds(3, 10);
+    for _ in 0..kills {
+        let (leader, before) = (shop.cluster.leader().await, total(&counts(&shop).await));
+        shop.cluster.kill(leader);
+        // It is reported on to those that are left.
+        wait::until_true("reports after the leader was killed", WITHIN, || async {
+            total(&counts(&shop).await) > before
+        })
+        .await;
+        shop.cluster.restart(leader).await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    let made: u64 = service.join().expect("every evaluation returned, and was right");
+    client.shutdown().await;
+    // The client has heard that the log has its last report; this node may still have to apply it.
+    until_total(&shop, made).await;
+    shop.cluster.agreed().await;
+    let counts = counts(&shop).await;
+    assert_each_once(&counts);
+    for counted in &counts {
+        let reporter = counted["report"]["reporter"].as_str().expect("a reporter");
+        assert!(counted["self_reported"] == true && reporter.ends_with("/shop-1"), "{counted}");
+        assert_eq!(counted["report"]["boot"], counts[0]["report"]["boot"]);
+    }
+    let ends: Vec<bool> = counts.iter().map(|counted| counted["report"]["ends"] == true).collect();
+    assert_eq!(
+        ends.iter().position(|ends| *ends),
+        Some(ends.len() - 1),
+        "the last one, and no other: {ends:?}"
+    );
+    measured(
+        "a client's own evaluations, leaders killed, evaluations in the log, reports",
+        format!("{made}, {kills}, {}, {}", total(&counts), counts.len()),
+    );
 }

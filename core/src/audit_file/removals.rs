@@ -2,12 +2,7 @@
 
 use std::ops::Range;
 
-use serde::Deserialize;
-
-use crate::record::{Record, RecordOutcome, RecordedOperation};
-
-/// The operation that removes records.
-const REMOVE: &str = "audit.remove";
+use crate::retention::SequenceRange;
 
 /// What a file says of removed records. It grows with the number of runs that were removed, not of records.
 #[derive(Debug, Default)]
@@ -18,32 +13,11 @@ pub(super) struct Removals {
     named: Vec<Range<u64>>,
 }
 
-/// What a removal names.
-#[derive(Deserialize)]
-struct Named {
-    ranges: Vec<Run>,
-}
-
-#[derive(Deserialize)]
-struct Run {
-    from: u64,
-    to: u64,
-}
-
 impl Removals {
-    /// Takes note of what a record says was removed.
-    pub(super) fn observe(&mut self, record: &Record) {
-        if record.outcome != RecordOutcome::Accepted {
-            return;
-        }
-        let removes =
-            |recorded: &&RecordedOperation| recorded.operation.get("op").is_some_and(|op| op == REMOVE);
-        for recorded in record.operations.iter().filter(removes) {
-            let named = Named::deserialize(&recorded.operation).map(|named| named.ranges).unwrap_or_default();
-            // What it removes stands before it.
-            let before = named.into_iter().filter(|run| run.to <= record.sequence);
-            self.named.extend(before.map(|run| run.from..run.to));
-        }
+    /// Takes note of what the record with this sequence says was removed: what stands before it.
+    pub(super) fn observe(&mut self, sequence: u64, ranges: Vec<SequenceRange>) {
+        let before = ranges.into_iter().filter(|range| range.to <= sequence);
+        self.named.extend(before.map(|range| range.from..range.to));
     }
 
     /// Takes note of a run that is left out as removed; runs come in order.

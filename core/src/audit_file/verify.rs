@@ -21,7 +21,7 @@ use crate::{
     checkpoint::{Checkpoint, Origin, SignedCheckpoint},
     merkle::{Frontier, Hash, cover, empty_root, leaf_hash},
     note::{TrustedKeys, VerifierKey},
-    record::{Chain, Link, Record, RecordKind},
+    record::{Chain, Link, Record, RecordKind, removed_by},
     signing::{KnownKeys, verify_signature},
 };
 
@@ -344,12 +344,14 @@ impl Verifier {
     fn record(&mut self, json: &[u8], columns: bool) {
         let Some(link) = Link::read(json) else { return self.strange(json) };
         let mut signer = None;
+        if link.of_cluster {
+            self.removals.observe(link.sequence, removed_by(json).unwrap_or_default());
+        }
         if link.signed || link.of_cluster {
             match serde_json::from_slice::<Record>(json) {
                 Ok(record) => {
                     signer = verify_signature(&record, &self.authors).transpose();
                     self.authors.observe(&record);
-                    self.removals.observe(&record);
                 }
                 // Of a later version: it can't be said whether it is signed well.
                 Err(_) if link.signed => return self.strange(json),

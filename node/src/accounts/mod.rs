@@ -15,13 +15,13 @@ mod tally;
 use std::collections::BTreeMap;
 
 use flagraft_core::{
-    account::{AccessCount, EvaluationCount, Exceeded, FlagCount, Folded, ListedEvaluation},
+    account::{AccessCount, EvaluationCount, Exceeded, FlagCount, Folded, How, ListedEvaluation},
     compiled::CompiledEnvironment,
     context::EvaluationContext,
     flag::AuditEvaluations,
     identity::ClusterId,
-    key::{EnvironmentKey, FlagKey, ProjectKey, VariantKey},
-    resolution::{Reason, Resolution},
+    key::{EnvironmentKey, FlagKey, ProjectKey},
+    resolution::Resolution,
     token::TokenId,
 };
 
@@ -77,10 +77,7 @@ impl Accounts {
         of: &Evaluated<'_>,
         resolutions: impl IntoIterator<Item = &'a Resolution<'a>>,
     ) {
-        let asks = |resolution: &&Resolution<'_>| {
-            resolution.flag.definition.audit_evaluations != AuditEvaluations::None
-        };
-        let mut counted = resolutions.into_iter().filter(asks).peekable();
+        let mut counted = resolutions.into_iter().filter(|resolution| resolution.is_audited).peekable();
         if counted.peek().is_none() {
             return;
         }
@@ -123,13 +120,10 @@ pub(crate) struct Taken {
     pub(crate) reads_beyond: u64,
 }
 
-/// How a flag was evaluated.
-type How = (FlagKey, Option<VariantKey>, Reason, u64, TokenId);
-
 /// What was counted in an environment.
 #[derive(Debug, Default)]
 pub(crate) struct Counted {
-    counts: BTreeMap<How, u64>,
+    counts: BTreeMap<(How, TokenId), u64>,
     /// Evaluations that were not told apart.
     beyond: u64,
     listed: Vec<ListedEvaluation>,
@@ -139,15 +133,8 @@ pub(crate) struct Counted {
 
 impl Counted {
     pub(crate) fn entries(&self) -> Vec<EvaluationCount> {
-        let entry = |((flag, variant, reason, revision, token), count): (&How, &u64)| EvaluationCount {
-            flag: flag.clone(),
-            variant: variant.clone(),
-            reason: *reason,
-            revision: *revision,
-            token: token.clone(),
-            count: *count,
-        };
-        self.counts.iter().map(entry).collect()
+        let counts = self.counts.iter();
+        counts.map(|((how, token), count)| EvaluationCount::of(how.clone(), token, *count)).collect()
     }
 
     pub(crate) fn other(&self) -> Folded {

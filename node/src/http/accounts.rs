@@ -1,18 +1,16 @@
 //! Reports of programs that evaluate in their own process: what they counted, marked as their own word.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::time::Instant;
 
 use axum::{Json as Answer, extract::State, http::StatusCode, response::IntoResponse};
 use flagraft_core::{
-    account::{EvaluationCount, Evaluations, Folded, Report, client_reporter},
-    identity::BootId,
+    account::{Folded, OwnReport},
     invalid::Invalid,
-    key::{FlagKey, VariantKey},
+    limits::REPORT_SPAN_MS_MAX,
     proposal::{Body, RequestId},
     reply::Outcome,
-    resolution::Reason,
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::{
     App,
@@ -27,39 +25,8 @@ use crate::{
     node::{Credentials, Submission},
 };
 
-/// The longest time that one report counts, in milliseconds.
-const SPAN_MS_MAX: i64 = 24 * 60 * 60 * 1_000;
 /// How far a reporter's clock may be ahead of this node's, in milliseconds.
 const AHEAD_MS_MAX: i64 = 10 * 60 * 1_000;
-
-/// What a program counted.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Counted {
-    instance: String,
-    boot: BootId,
-    number: u64,
-    from_ms: i64,
-    to_ms: i64,
-    #[serde(default)]
-    ends: bool,
-    #[serde(default)]
-    entries: Vec<Entry>,
-    #[serde(default)]
-    other: Folded,
-}
-
-/// How often a flag was evaluated in one way.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Entry {
-    flag: FlagKey,
-    #[serde(default)]
-    variant: Option<VariantKey>,
-    reason: Reason,
-    revision: u64,
-    count: u64,
-}
 
 /// What became of a report.
 #[derive(Clone, Debug, Serialize)]
@@ -78,7 +45,7 @@ pub(super) async fn post(
     State(app): State<App>,
     terms: WriteTerms,
     Path(at): Path<InProject>,
-    Json(counted): Json<Counted>,
+    Json(counted): Json<OwnReport>,
 ) -> Result<impl IntoResponse, ApiError> {
     let token = &caller.token.spec;
     let own =
@@ -87,44 +54,8 @@ pub(super) async fn post(
         return Err(ApiError::not_found("environment", &at.environment));
     };
     check_times(&counted, wall_ms()).map_err(ApiError::body)?;
-    let reporter = client_reporter(&token.id, &counted.instance)
-        .map_err(|invalid| ApiError::body(invalid.under("instance")))?;
-    let mut counts: BTreeMap<_, u64> = BTreeMap::new();
-    for Entry { flag, variant, reason, revision, count } in counted.entries {
-        let sum = counts.entry((flag, variant, reason, revision)).or_default();
-        *sum = sum.saturating_add(count);
-    }
-    let entries = counts.into_iter().filter(|(_, count)| *count > 0);
-    let entry = |((flag, variant, reason, revision), count)| EvaluationCount {
-        flag,
-        variant,
-        reason,
-        revision,
-        token: token.id.clone(),
-        count,
-    };
     let request = RequestId { id: format!("report-{}-{}", counted.boot, counted.number), client_given: true };
-    let report = Report {
-        reporter,
-        boot: counted.boot,
-        number: counted.number,
-        from_ms: counted.from_ms,
-        to_ms: counted.to_ms,
-        ends: counted.ends,
-        missing: None,
-        unfinished: None,
-    };
-    let evaluations = Evaluations {
-        report,
-        self_reported: true,
-        project: project.clone(),
-        environment: environment.clone(),
-        entries: entries.map(entry).collect(),
-        other: counted.other,
-        full: Vec::new(),
-        full_exceeded: None,
-    };
-    let evaluations = evaluations.folded();
+    let evaluations = counted.of_token(&token.id, project, environment).map_err(ApiError::body)?;
     let other = evaluations.other;
     // By how much it makes the log grow, which keeps it: a token that got about must not fill the disks.
     app.report_rate.take_weighed(&token.id, kibibytes(&evaluations), Instant::now()).map_err(|wait| {
@@ -156,9 +87,9 @@ fn kibibytes(evaluations: &Evaluations) -> u32 {
 }
 
 /// Checks what only a node can: it has a clock.
-fn check_times(counted: &Counted, now_ms: i64) -> Result<(), Invalid> {
+fn check_times(counted: &OwnReport, now_ms: i64) -> Result<(), Invalid> {
     let span_ms = counted.to_ms.saturating_sub(counted.from_ms);
-    if !(0..=SPAN_MS_MAX).contains(&span_ms) {
+    if !(0..=REPORT_SPAN_MS_MAX).contains(&span_ms) {
         return Err(Invalid::new("/to_ms", "a report counts the time from from_ms to to_ms, a day at most"));
     }
     if counted.number == 0 {
