@@ -10,7 +10,7 @@ use flagraft_core::{
     audit_file::{Format, Header, Why, Writer},
     merkle::{Hash, cover},
     note::{Note, VerifierKey},
-    record::row_leaf_hash,
+    record::{is_removed, row_leaf_hash},
 };
 
 use super::{BLOCK, Filter, Search};
@@ -90,7 +90,7 @@ impl<W: Write> Exporter<'_, W> {
                 return Ok(ControlFlow::Break(()));
             }
             next = sequence + 1;
-            if !row.starts_with(b"{") {
+            if is_removed(row) {
                 self.skip(sequence..next, Why::Removed)?;
             } else if filter.takes(row) {
                 // The file would be refused at its end, with nothing to say which record is at fault.

@@ -1,5 +1,6 @@
 //! What records have to be about.
 
+use flagraft_core::record::is_removed;
 use serde_json::{Map, Value};
 
 use super::term::{Term, Told};
@@ -30,7 +31,7 @@ impl Filter {
     /// to nobody whose right to it depends on what it says.
     pub(crate) fn takes(&self, row: &[u8]) -> bool {
         if self.is_open() {
-            return row.starts_with(b"{");
+            return !is_removed(row);
         }
         let Some(told) = Told::read(row) else { return false };
         let mut missing: Vec<&[Term<String>]> = self.groups.iter().map(Vec::as_slice).collect();

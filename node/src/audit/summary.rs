@@ -11,7 +11,7 @@ use std::{collections::BTreeSet, ops::ControlFlow};
 
 use flagraft_core::{
     merkle::{Frontier, Hash, tile::LEVELS},
-    record::row_leaf_hash,
+    record::{is_removed, row_leaf_hash},
 };
 
 use super::{BLOCK, filter::Wanted, term::Told};
@@ -110,7 +110,7 @@ impl Making {
     fn with(mut self, row: &[u8]) -> Option<Self> {
         self.tree.push_hash(row_leaf_hash(row)?);
         // Of a record that was removed nothing is left to be found.
-        if row.starts_with(b"{") {
+        if !is_removed(row) {
             let Self { terms, .. } = &mut self;
             Told::read(row)?.terms(true, |term| {
                 terms.insert(term.hash());

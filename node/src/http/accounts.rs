@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use axum::{Json as Answer, extract::State, http::StatusCode, response::IntoResponse};
 use flagraft_core::{
-    account::{Folded, OwnReport},
+    account::{Evaluations, Folded, OwnReport},
     invalid::Invalid,
     limits::REPORT_SPAN_MS_MAX,
     proposal::{Body, RequestId},
