@@ -391,16 +391,23 @@ mod tests {
     async fn the_newest_records_are_asked_for_page_by_page_until_there_are_enough_or_no_more() {
         use std::time::Duration;
 
+        use axum::http::Response;
+
         use crate::{
             fake::Fake,
             output::{Format, Output},
             session::client,
         };
 
-        let node = Fake::node(|number| match number {
-            0 | 3 => (200, "flagraft-next: 5000", "{\"sequence\":9001}\n".to_owned()),
-            1 => (200, "flagraft-next: 900", String::new()),
-            _ => (200, "", "{\"sequence\":7}\n".to_owned()),
+        let node = Fake::answering(|number| {
+            let (next, body) = match number {
+                0 | 3 => ("5000", "{\"sequence\":9001}\n"),
+                1 => ("900", ""),
+                _ => ("", "{\"sequence\":7}\n"),
+            };
+            let response = Response::builder().header("content-type", "application/x-ndjson");
+            let response = if next.is_empty() { response } else { response.header(NEXT, next) };
+            response.body(body.to_owned()).expect("a response")
         })
         .await;
         let second = Duration::from_secs(1);

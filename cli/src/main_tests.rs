@@ -235,7 +235,7 @@ async fn each_command_asks_its_route() {
             with("environment", json!({"key": "live", "policy": {"signed": true}})),
         ),
         ("cluster status".to_owned(), "GET /api/v1/cluster", Value::Null),
-        ("audit list".to_owned(), "GET /api/v1/cluster", Value::Null),
+        ("audit list".to_owned(), "GET /api/v1/audit?order=newest&limit=50", Value::Null),
         ("audit checkpoint".to_owned(), "GET /api/v1/audit/checkpoint", Value::Null),
         ("audit keys".to_owned(), "GET /api/v1/audit/keys", Value::Null),
         (

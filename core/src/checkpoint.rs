@@ -8,6 +8,8 @@
 //! time <record time of the last record, in milliseconds since 1970 UTC>
 //! ```
 
+mod signed;
+
 use std::{fmt, str::FromStr};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -17,6 +19,8 @@ use crate::{
     identity::{ClusterId, History},
     merkle::{Hash, empty_root},
 };
+
+pub use self::signed::{NotBelieved, SignedCheckpoint};
 
 /// Which log a checkpoint is of. Text form: `flagraft/<cluster id>/<history>/<group>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

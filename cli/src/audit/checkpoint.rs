@@ -5,9 +5,9 @@ use std::path::Path;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use flagraft_client::admin::Call;
 use flagraft_core::{
-    checkpoint::Checkpoint,
+    checkpoint::{NotBelieved, SignedCheckpoint},
     merkle::Hash,
-    note::{Note, TrustedKeys},
+    note::TrustedKeys,
 };
 use serde_json::Value;
 
@@ -16,40 +16,18 @@ use crate::{
     session::Session,
 };
 
-/// A checkpoint and whose signatures under it are good.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verified {
-    /// What it says.
-    pub checkpoint: Checkpoint,
-    /// The note.
-    pub note: Note,
-    /// The names of the trusted keys that signed it.
-    pub signers: Vec<String>,
-}
-
 /// What was to be equal is not.
 pub fn failed(message: impl Into<String>) -> Failure {
     Failure::new(Exit::VerificationFailed, message)
 }
 
-/// Verifies a signed note by keys that the reader trusts: more than half of them have to have signed it.
-pub fn verify(text: &str, trusted: &TrustedKeys) -> Result<Verified, Failure> {
-    let note: Note = text.parse().map_err(|error| failed(format!("the checkpoint is none: {error}")))?;
-    let checkpoint: Checkpoint =
-        note.text().parse().map_err(|error| failed(format!("the checkpoint is none: {error}")))?;
-    let signers = note.signers(trusted).map_err(|error| failed(error.to_string()))?;
-    let signers: Vec<String> = signers.into_iter().map(|key| key.name().to_owned()).collect();
-    if signers.len() < trusted.majority() {
-        return Err(failed(format!(
-            "{} of the {} trusted keys signed the checkpoint of {} records, and {} have to",
-            signers.len(),
-            trusted.keys().len(),
-            checkpoint.size,
-            trusted.majority()
-        ))
-        .next("if keys were rotated, compare `flagraft audit keys` with the file of --trust, and put that right"));
-    }
-    Ok(Verified { checkpoint, note, signers })
+/// Verifies a signed note by keys that the reader trusts: more than half of the nodes that they are of have to have signed it.
+pub fn verify(text: &str, trusted: &TrustedKeys) -> Result<SignedCheckpoint, Failure> {
+    SignedCheckpoint::read(text, trusted, None).map_err(|error| {
+        let next = "if keys were rotated, compare `flagraft audit keys` with the file of --trust, and put that right";
+        let failure = failed(error.to_string());
+        if matches!(error, NotBelieved::Quorum { .. }) { failure.next(next) } else { failure }
+    })
 }
 
 /// The newest checkpoint that the node asked has, as it came.

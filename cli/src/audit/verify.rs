@@ -35,7 +35,7 @@ pub struct VerifyArgs {
     /// A file with the keys of the cluster's nodes, one a line, got from somebody whom you trust
     #[arg(long, value_name = "KEYS", required_unless_present = "untrusted")]
     trust: Option<PathBuf>,
-    /// How many of the keys must have signed. Default: more than half
+    /// How many of the nodes whose keys these are must have signed. Default: more than half
     #[arg(long, value_name = "N", requires = "trust")]
     quorum: Option<usize>,
     /// A checkpoint that was seen before: the log must be the one that it is of. May be given several times
@@ -156,11 +156,24 @@ fn describe(summary: &Summary, file: &str) -> String {
     if let Some((first, last)) = summary.times_ms {
         lines.push(format!("  of             {} to {}", time(first), time(last)));
     }
+    if summary.signed > 0 {
+        lines.push(format!(
+            "  signed changes {} by their authors, {} of them by keys that are registered in this file",
+            summary.signed, summary.signed_by_registered
+        ));
+    }
     let skipped = summary.skipped;
     lines.push(format!(
         "  not in it      {} not asked for by range, {} by the filter, {} removed by retention",
         skipped.range, skipped.filter, skipped.removed
     ));
+    if skipped.removed_unexplained > 0 {
+        lines.push(format!(
+            "                 of the removed, {} on the word of whoever made the file: an export of all records to the end of \
+             the log shows who removed them",
+            skipped.removed_unexplained
+        ));
+    }
     if let Some(filter) = &summary.filter {
         lines.push(format!("  filter         {}", cell(&Value::String(json!(filter).to_string()))));
     }

@@ -12,13 +12,14 @@ use std::{
 use clap::Args;
 use flagraft_client::admin::Call;
 use flagraft_core::{
-    checkpoint::Checkpoint,
+    checkpoint::{Checkpoint, SignedCheckpoint},
     merkle::verify_consistency,
     note::{NOTE_BYTES_MAX, Note, TrustedKeys},
 };
+use jiff::Timestamp;
 use serde_json::json;
 
-use super::checkpoint::{self, Verified, failed};
+use super::checkpoint::{self, failed};
 use crate::{
     failure::{Exit, Failure},
     session::Session,
@@ -44,17 +45,21 @@ pub struct WitnessArgs {
     /// Look once, for cron
     #[arg(long, conflicts_with = "interval")]
     once: bool,
+    /// Seconds that the last record of the newest checkpoint may be old, by this machine's clock: a log that stands still may
+    /// be kept from you. A cluster in which nothing happens writes no records, so choose it by how much happens in yours
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    max_age: Option<u32>,
 }
 
 /// Watches, until something is wrong with the log.
 pub async fn run(session: &Session, args: &WitnessArgs) -> Result<(), Failure> {
+    // A slip in the command line is told at once.
+    checkpoint::trusted(&args.trust)?;
     loop {
-        // Read anew each time: who rotates keys need not start the witness again.
-        let trusted = checkpoint::trusted(&args.trust)?;
-        match look(session, &args.state, &trusted).await {
+        match look(session, args).await {
             Ok(seen) => session.output.say(&shown(&seen), said(&seen))?,
-            // Whoever can't be asked now is asked later; only what is wrong with the log ends this.
-            Err(failure) if !args.once && failure.exit == Exit::Unavailable => {
+            // Whoever can't be asked now, or has no checkpoint yet, is asked later; only what is wrong with the log ends this.
+            Err(failure) if !args.once && failure.exit != Exit::VerificationFailed => {
                 eprintln!("flagraft: {failure}")
             }
             Err(failure) => return Err(failure),
@@ -66,54 +71,83 @@ pub async fn run(session: &Session, args: &WitnessArgs) -> Result<(), Failure> {
     }
 }
 
-fn shown(seen: &Verified) -> serde_json::Value {
+fn shown(seen: &Seen) -> serde_json::Value {
+    let Seen { checkpoint, signers } = seen;
     json!({
-        "origin": seen.checkpoint.origin.to_string(),
-        "size": seen.checkpoint.size,
-        "root": hex::encode(seen.checkpoint.root),
-        "time_ms": seen.checkpoint.time_ms,
-        "signers": seen.signers,
+        "origin": checkpoint.origin.to_string(),
+        "size": checkpoint.size,
+        "root": hex::encode(checkpoint.root),
+        "time_ms": checkpoint.time_ms,
+        "signers": signers,
     })
 }
 
-fn said(seen: &Verified) -> String {
-    format!("{} records, root {}: good", seen.checkpoint.size, hex::encode(seen.checkpoint.root))
+fn said(seen: &Seen) -> String {
+    let Checkpoint { size, root, time_ms, .. } = seen.checkpoint;
+    let until =
+        Timestamp::from_millisecond(time_ms).map_or_else(|_| time_ms.to_string(), |time| time.to_string());
+    format!("{size} records until {until}, root {}: good", hex::encode(root))
 }
 
-/// One look. Returns the newest checkpoint that was seen so far.
-async fn look(session: &Session, state: &Path, trusted: &TrustedKeys) -> Result<Verified, Failure> {
+/// The newest checkpoint that was seen so far, and who signed it, where that was just now.
+struct Seen {
+    checkpoint: Checkpoint,
+    signers: Vec<String>,
+}
+
+/// One look.
+async fn look(session: &Session, args: &WitnessArgs) -> Result<Seen, Failure> {
+    // Read anew each time: who rotates keys need not start the witness again.
+    let seen = compared(session, &args.state, &checkpoint::trusted(&args.trust)?).await?;
+    let now_ms = Timestamp::now().as_millisecond();
+    let age_ms = now_ms.saturating_sub(seen.checkpoint.time_ms);
+    match args.max_age.map(|seconds| i64::from(seconds) * 1_000).filter(|max_ms| age_ms > *max_ms) {
+        None => Ok(seen),
+        Some(max_ms) => Err(failed(format!(
+            "the audit log stands still: the last of its {} records that are signed is {} s old, and --max-age allows {} s",
+            seen.checkpoint.size,
+            age_ms / 1_000,
+            max_ms / 1_000
+        ))
+        .next("ask other nodes: if they have more records, somebody keeps them from you; if nothing happened, allow more")),
+    }
+}
+
+/// The newest checkpoint, once it is found to go on from the one that was seen last.
+async fn compared(session: &Session, state: &Path, trusted: &TrustedKeys) -> Result<Seen, Failure> {
     let last = remembered(state)?;
     let mut looks = 0;
     loop {
         let text = checkpoint::newest(session).await?;
-        let now = checkpoint::verify(&text, trusted)?;
-        let Some(last) = &last else {
+        let SignedCheckpoint { checkpoint: now, signers, .. } = checkpoint::verify(&text, trusted)?;
+        let seen = Seen { checkpoint: now, signers };
+        let Some(last) = last else {
             remember(state, &text)?;
-            return Ok(now);
+            return Ok(seen);
         };
-        if now.checkpoint.origin != last.checkpoint.origin {
+        if now.origin != last.origin {
             return Err(failed(format!(
                 "the audit log is another one: it was {} and is {}",
-                last.checkpoint.origin, now.checkpoint.origin
+                last.origin, now.origin
             ))
             .next(format!(
                 "a restore or a recovery begins another log, and is recorded in it; if that was meant, remove {}",
                 state.display()
             )));
         }
-        match compare(session, last, &now).await? {
+        match compare(session, &last, &now).await? {
             Compared::GoesOn => {
                 remember(state, &text)?;
-                return Ok(now);
+                return Ok(seen);
             }
-            Compared::Same => return Ok(now),
-            Compared::Earlier => return Ok(last.clone()),
+            Compared::Same => return Ok(seen),
+            Compared::Earlier => return Ok(Seen { checkpoint: last, signers: Vec::new() }),
             Compared::TooShort { size } => {
                 looks += 1;
                 if looks > LOOKS {
                     return Err(failed(format!(
                         "the audit log has shrunk: {} records were signed, and the node has {size}",
-                        last.checkpoint.size
+                        last.size
                     ))
                     .next("ask another node; if all say so, the log was cut back: see docs/runbooks/audit-log-differs.md"));
                 }
@@ -135,8 +169,7 @@ enum Compared {
     TooShort { size: u64 },
 }
 
-async fn compare(session: &Session, last: &Verified, now: &Verified) -> Result<Compared, Failure> {
-    let (then, now) = (&last.checkpoint, &now.checkpoint);
+async fn compare(session: &Session, then: &Checkpoint, now: &Checkpoint) -> Result<Compared, Failure> {
     let forked = || {
         failed(format!(
             "the audit log was rewritten: {} records with the root {} were signed, and {} with the root {} do not go on \
@@ -172,7 +205,7 @@ async fn compare(session: &Session, last: &Verified, now: &Verified) -> Result<C
 }
 
 /// The last checkpoint that was seen. Its signatures were checked when it was kept, by the keys of that day.
-fn remembered(path: &Path) -> Result<Option<Verified>, Failure> {
+fn remembered(path: &Path) -> Result<Option<Checkpoint>, Failure> {
     let text = match fs::read(path) {
         Ok(bytes) if bytes.len() <= NOTE_BYTES_MAX => String::from_utf8(bytes).map_err(|_| damaged(path))?,
         Ok(_) => return Err(damaged(path)),
@@ -180,8 +213,7 @@ fn remembered(path: &Path) -> Result<Option<Verified>, Failure> {
         Err(error) => return Err(Failure::usage(format!("could not read {}: {error}", path.display()))),
     };
     let note: Note = text.parse().map_err(|_| damaged(path))?;
-    let checkpoint: Checkpoint = note.text().parse().map_err(|_| damaged(path))?;
-    Ok(Some(Verified { checkpoint, note, signers: Vec::new() }))
+    note.text().parse().map(Some).map_err(|_| damaged(path))
 }
 
 fn damaged(path: &Path) -> Failure {

@@ -4,6 +4,7 @@ use super::Fault;
 use crate::{
     merkle::{Frontier, Hash},
     record::Link,
+    signing::{self, Signer},
 };
 
 /// A record as it stands in a file.
@@ -14,6 +15,8 @@ pub(super) struct Seen {
     pub link: Option<Link>,
     /// Whether the columns beside it say what it says.
     pub columns: bool,
+    /// Whose signature it holds, or what is wrong with that. `None` where it has none.
+    pub signer: Option<Result<Signer, signing::Fault>>,
 }
 
 /// The first block in which records and hashes differ. What has become of a record may only be told by blocks that follow,

@@ -74,8 +74,12 @@ pub(super) fn row(json: &str) -> String {
             record.revision_after.to_string(),
         ],
     };
-    let mut row: String = columns.iter().map(|column| shown(column) + ",").collect();
-    row.push_str(&quoted(json));
+    let mut row = String::with_capacity(json.len().saturating_mul(3) / 2);
+    for column in &columns {
+        show(column, &mut row);
+        row.push(',');
+    }
+    quote(json, &mut row);
     row.push_str("\r\n");
     row
 }
@@ -112,17 +116,31 @@ fn closed(within: &str) -> Option<&str> {
     }
 }
 
-/// A column as people see it: on one line, and no formula to a spreadsheet.
-fn shown(text: &str) -> String {
+/// Puts down a column as people see it: on one line, and no formula to a spreadsheet.
+fn show(text: &str, row: &mut String) {
+    let formula = text.starts_with(['=', '+', '-', '@']) && text.parse::<i64>().is_err();
+    // Nearly all columns are words and numbers.
+    if !formula && text.bytes().all(|b| b.is_ascii_graphic() && b != b',' && b != b'"' || b == b' ') {
+        row.push_str(text);
+        return;
+    }
     let mut text = text.replace(char::is_control, " ");
-    if text.starts_with(['=', '+', '-', '@']) && text.parse::<i64>().is_err() {
+    if formula {
         text.insert(0, '\'');
     }
-    if text.contains([',', '"']) { quoted(&text) } else { text }
+    if text.contains([',', '"']) { quote(&text, row) } else { row.push_str(&text) }
 }
 
-fn quoted(text: &str) -> String {
-    format!("\"{}\"", text.replace('"', "\"\""))
+/// Puts a text down in quotes, those within it doubled.
+fn quote(text: &str, row: &mut String) {
+    row.push('"');
+    let mut parts = text.split('"');
+    row.push_str(parts.next().unwrap_or_default());
+    for part in parts {
+        row.push_str("\"\"");
+        row.push_str(part);
+    }
+    row.push('"');
 }
 
 #[cfg(test)]
@@ -142,7 +160,13 @@ mod tests {
 
     #[test]
     fn columns_are_one_line_and_no_formula() {
+        let shown = |text| {
+            let mut row = String::new();
+            show(text, &mut row);
+            row
+        };
         assert_eq!(shown("=1+1"), "'=1+1");
+        assert_eq!(shown("\u{e4} b"), "\u{e4} b");
         assert_eq!(shown("-5"), "-5");
         assert_eq!(shown("a\nb, \"c\""), "\"a b, \"\"c\"\"\"");
     }

@@ -4,10 +4,11 @@ use std::fmt;
 
 use super::{FORMAT, Why};
 use crate::{
-    checkpoint::{CheckpointError, Origin},
+    checkpoint::{CheckpointError, NotBelieved, Origin},
     identity::History,
     note::NoteError,
     record::Broken,
+    signing,
 };
 
 /// What is wrong with a file: the first that is found, and where. Lines are counted from 1, records by their sequence.
@@ -118,6 +119,13 @@ pub enum Fault {
         /// How.
         how: Broken,
     },
+    /// A record holds a signature of its author that is not one.
+    Signature {
+        /// The record.
+        sequence: u64,
+        /// What is wrong with it.
+        how: signing::Fault,
+    },
     /// What is no record was altered, though not so that it would mean something else.
     Altered,
     /// It has another number of records than it says.
@@ -129,7 +137,7 @@ pub enum Fault {
     },
     /// The checkpoint is not a signed note, or a trusted key's signature is forged.
     Note(NoteError),
-    /// Too few of the trusted keys signed the checkpoint.
+    /// Too few of the trusted nodes signed the checkpoint.
     Quorum {
         /// How many did.
         signed: usize,
@@ -182,6 +190,16 @@ pub enum Fault {
     },
 }
 
+impl From<NotBelieved> for Fault {
+    fn from(why: NotBelieved) -> Self {
+        match why {
+            NotBelieved::Note(error) => Self::Note(error),
+            NotBelieved::Checkpoint(error) => Self::Checkpoint(error),
+            NotBelieved::Quorum { signed, needed } => Self::Quorum { signed, needed },
+        }
+    }
+}
+
 impl Fault {
     /// A word for programs.
     pub fn code(&self) -> &'static str {
@@ -209,6 +227,7 @@ impl Fault {
                 Broken::Revision { .. } => "revision",
                 Broken::Time { .. } => "back_dated",
             },
+            Self::Signature { .. } => "author_signature",
             Self::Altered => "altered",
             Self::Count { .. } => "count",
             Self::Note(NoteError::BadSignature(_)) => "forged_signature",
@@ -233,6 +252,7 @@ impl Fault {
             | Self::Duplicate { sequence, .. }
             | Self::Reordered { sequence }
             | Self::Columns { sequence, .. }
+            | Self::Signature { sequence, .. }
             | Self::Broken { sequence, .. } => Some(sequence),
             Self::Inserted { before, .. } => Some(before),
             Self::Hashes { from, .. }
@@ -311,19 +331,20 @@ impl fmt::Display for Fault {
             Self::Broken { sequence, how } => {
                 write!(f, "record {sequence} does not go on from the one before it: {how}")
             }
+            Self::Signature { sequence, how } => write!(
+                f,
+                "record {sequence} was not signed by whom it names, though the nodes signed for it: {how}. Somebody who runs \
+                 nodes made it up"
+            ),
             Self::Altered => f.write_str(
                 "a part of the file that is not a record was altered, for instance what it says of its range, filter, time or keys",
             ),
             Self::Count { stated, found } => {
                 write!(f, "the file says that it has {stated} records, and it has {found}")
             }
-            Self::Note(error) => write!(f, "the checkpoint: {error}"),
-            Self::Quorum { signed, needed } => write!(
-                f,
-                "{signed} of the trusted keys signed the checkpoint, and {needed} have to: \
-                 somebody else made this file, or the keys that you trust are not those of the cluster's nodes"
-            ),
-            Self::Checkpoint(error) => write!(f, "what was signed is not a checkpoint: {error}"),
+            Self::Note(error) => NotBelieved::Note(error.clone()).fmt(f),
+            Self::Quorum { signed, needed } => NotBelieved::Quorum { signed: *signed, needed: *needed }.fmt(f),
+            Self::Checkpoint(error) => NotBelieved::Checkpoint(*error).fmt(f),
             Self::Origin { file, checkpoint } => {
                 write!(f, "the file says that it is of {file}, and its checkpoint is of {checkpoint}")
             }

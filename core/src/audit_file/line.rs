@@ -117,6 +117,7 @@ impl Trailer<'_> {
 }
 
 /// What kind of line it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Header,
     Hashes,

@@ -8,6 +8,7 @@ mod block;
 mod csv;
 mod fault;
 mod line;
+mod removals;
 mod verify;
 mod witnessed;
 mod write;

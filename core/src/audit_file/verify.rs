@@ -1,6 +1,9 @@
 //! Verifies a file, line by line.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -11,13 +14,15 @@ use super::{
     block::{self, Seen, Suspect},
     csv,
     line::{HashesLine, Kind, SkippedLine, Trailer, decode_hashes},
+    removals::Removals,
 };
 use crate::{
     base64_bytes,
-    checkpoint::{Checkpoint, Origin},
+    checkpoint::{Checkpoint, Origin, SignedCheckpoint},
     merkle::{Frontier, Hash, cover, empty_root, leaf_hash},
-    note::{Note, TrustedKeys, VerifierKey},
-    record::{Chain, Link, RecordKind},
+    note::{TrustedKeys, VerifierKey},
+    record::{Chain, Link, Record, RecordKind},
+    signing::{KnownKeys, verify_signature},
 };
 
 /// Records held at once. A block has 256; more come together only where the line between two blocks is gone.
@@ -52,7 +57,11 @@ pub struct Summary {
     pub times_ms: Option<(i64, i64)>,
     /// Records that are accounted for but not in the file, by the reason for it.
     pub skipped: Skipped,
-    /// The names of the trusted keys that signed.
+    /// How many changes are signed by their authors.
+    pub signed: u64,
+    /// Those of them by keys whose registration is in the file. Whose the other keys are stands on the records' word.
+    pub signed_by_registered: u64,
+    /// The names of the trusted nodes that signed.
     pub signers: Vec<String>,
     /// How many of them had to.
     pub quorum: usize,
@@ -71,22 +80,26 @@ pub struct Skipped {
     pub filter: u64,
     /// Retention removed them.
     pub removed: u64,
+    /// Those of them of which no record in the file says so. Only where the file has not all records behind them.
+    pub removed_unexplained: u64,
 }
 
-/// Nobody is trusted, so nothing could ever be verified: there are no keys, or the quorum is 0 or more than there are keys.
+/// Nobody is trusted, so nothing could ever be verified: there are no keys, or the quorum is 0 or more than the keys' owners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoTrust {
-    /// How many keys there are.
-    pub keys: usize,
+    /// How many there are whose keys are trusted.
+    pub signers: usize,
 }
 
 impl fmt::Display for NoTrust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.keys {
+        match self.signers {
             0 => f.write_str(
                 "no key is trusted, so nothing can be verified; name the keys of the cluster's nodes",
             ),
-            keys => write!(f, "{keys} keys are trusted, so the quorum is a number from 1 to {keys}"),
+            nodes => {
+                write!(f, "keys of {nodes} nodes are trusted, so the quorum is a number from 1 to {nodes}")
+            }
         }
     }
 }
@@ -99,7 +112,8 @@ impl std::error::Error for NoTrust {}
 /// [`finish`](Self::finish) says so, and not before.
 pub struct Verifier {
     trusted: TrustedKeys,
-    quorum: usize,
+    /// How many nodes must have signed; `None`: more than half of those that are trusted.
+    quorum: Option<usize>,
     /// Checkpoints seen before, by size, each with the root that this log has at its size.
     witnessed: Vec<(Witnessed, Option<Hash>)>,
     /// The smallest of their sizes that is still to come.
@@ -118,8 +132,13 @@ pub struct Verifier {
     suspect: Option<Suspect>,
     chain: Chain,
     sha256: Sha256,
+    /// The keys of authors, as far as the file has their registrations.
+    authors: KnownKeys,
+    removals: Removals,
 
     records: u64,
+    signed: u64,
+    signed_by_registered: u64,
     kinds: BTreeMap<RecordKind, u64>,
     times_ms: Option<(i64, i64)>,
     skipped: Skipped,
@@ -142,15 +161,15 @@ struct End {
 }
 
 impl Verifier {
-    /// A verifier that believes these keys: `quorum` of them must have signed, without a number more than half.
+    /// A verifier that believes these keys: `quorum` of the nodes whose keys they are must have signed, without a number more
+    /// than half of those of the cluster.
     ///
     /// # Errors
     /// When there is nobody to believe.
     pub fn new(trusted: TrustedKeys, quorum: Option<usize>) -> Result<Self, NoTrust> {
-        let keys = trusted.keys().len();
-        let quorum = quorum.unwrap_or_else(|| trusted.majority());
-        if quorum == 0 || quorum > keys {
-            return Err(NoTrust { keys });
+        let signers = trusted.keys().iter().map(VerifierKey::name).collect::<BTreeSet<_>>().len();
+        if !(1..=signers).contains(&quorum.unwrap_or(1)) {
+            return Err(NoTrust { signers });
         }
         Ok(Self {
             trusted,
@@ -167,7 +186,11 @@ impl Verifier {
             suspect: None,
             chain: Chain::new(0),
             sha256: Sha256::new(),
+            authors: KnownKeys::default(),
+            removals: Removals::default(),
             records: 0,
+            signed: 0,
+            signed_by_registered: 0,
             kinds: BTreeMap::new(),
             times_ms: None,
             skipped: Skipped::default(),
@@ -242,6 +265,11 @@ impl Verifier {
                     Ok(())
                 }
                 Some(content) => match content.strip_prefix(b"#") {
+                    // A record is a row: as a remark, whoever reads the table would never see it.
+                    Some(json) if Kind::of(json) == Kind::Other => {
+                        self.strange(json);
+                        Ok(())
+                    }
                     Some(json) => self.json(json, line),
                     None => {
                         self.row(content);
@@ -314,8 +342,27 @@ impl Verifier {
     }
 
     fn record(&mut self, json: &[u8], columns: bool) {
-        let link = Link::read(json);
-        self.run.push(Seen { hash: leaf_hash(json), line: self.line, link, columns });
+        let Some(link) = Link::read(json) else { return self.strange(json) };
+        let mut signer = None;
+        if link.signed || link.of_cluster {
+            match serde_json::from_slice::<Record>(json) {
+                Ok(record) => {
+                    signer = verify_signature(&record, &self.authors).transpose();
+                    self.authors.observe(&record);
+                    self.removals.observe(&record);
+                }
+                // Of a later version: it can't be said whether it is signed well.
+                Err(_) if link.signed => return self.strange(json),
+                Err(_) => {}
+            }
+        }
+        self.run.push(Seen { hash: leaf_hash(json), line: self.line, link: Some(link), columns, signer });
+    }
+
+    /// What is no record as this version knows them.
+    fn strange(&mut self, json: &[u8]) {
+        let hash = leaf_hash(json);
+        self.run.push(Seen { hash, line: self.line, link: None, columns: false, signer: None });
     }
 
     fn hashes(&mut self, json: &[u8]) -> Result<(), Fault> {
@@ -379,6 +426,15 @@ impl Verifier {
         if !seen.columns {
             return Err(Fault::Columns { sequence, line: seen.line });
         }
+        match &seen.signer {
+            Some(Err(how)) => return Err(Fault::Signature { sequence, how: how.clone() }),
+            Some(Ok(signer)) => {
+                self.signed = self.signed.saturating_add(1);
+                let registered = u64::from(signer.registered.is_some());
+                self.signed_by_registered = self.signed_by_registered.saturating_add(registered);
+            }
+            None => {}
+        }
         self.records = self.records.saturating_add(1);
         let of_kind = self.kinds.entry(link.kind).or_default();
         *of_kind = of_kind.saturating_add(1);
@@ -438,6 +494,9 @@ impl Verifier {
             Why::Removed => &mut self.skipped.removed,
         };
         *skipped = skipped.saturating_add(count);
+        if why == Why::Removed {
+            self.removals.leave_out(from..to);
+        }
         self.chain.pass_over_to(to);
         self.next = to;
         Ok(())
@@ -466,7 +525,7 @@ impl Verifier {
         if let Some(suspect) = &self.suspect {
             // If the records make the root that was signed, it is the hashes that were altered.
             if let Some(own) = &suspect.own
-                && let Ok((checkpoint, _)) = self.signed(&end)
+                && let Ok(SignedCheckpoint { checkpoint, .. }) = self.signed(&end)
                 && own.size() == checkpoint.size
                 && own.root() == checkpoint.root
             {
@@ -477,7 +536,7 @@ impl Verifier {
         if self.next != header.size {
             return Err(self.gap(header.size));
         }
-        let (checkpoint, note) = self.signed(&end)?;
+        let SignedCheckpoint { checkpoint, note, signers, quorum } = self.signed(&end)?;
         if !end.unaltered {
             return Err(Fault::Altered);
         }
@@ -494,6 +553,7 @@ impl Verifier {
             return Err(Fault::Root);
         }
         self.compare_end(&checkpoint)?;
+        self.compare_removals(&header)?;
         for (seen, root_here) in &self.witnessed {
             let Checkpoint { size, origin, .. } = *seen.checkpoint();
             match seen.agrees(root_here.as_ref(), checkpoint.size, &root) {
@@ -503,7 +563,6 @@ impl Verifier {
             }
         }
 
-        let signers = note.signers(&self.trusted).map_err(Fault::Note)?;
         let unknown = note
             .signatures()
             .iter()
@@ -521,21 +580,33 @@ impl Verifier {
             kinds: std::mem::take(&mut self.kinds),
             times_ms: self.times_ms,
             skipped: self.skipped,
-            signers: signers.iter().map(|key| key.name().to_owned()).collect(),
-            quorum: self.quorum,
+            signed: self.signed,
+            signed_by_registered: self.signed_by_registered,
+            signers,
+            quorum,
             unknown_signers: unknown.map(|signature| signature.name.clone()).collect(),
             witnessed: self.witnessed.iter().map(|(seen, _)| seen.checkpoint().size).collect(),
         })
     }
 
-    /// The checkpoint, if enough of the trusted keys signed it.
-    fn signed(&self, end: &End) -> Result<(Checkpoint, Note), Fault> {
-        let note: Note = end.checkpoint.parse().map_err(Fault::Note)?;
-        let signed = note.signers(&self.trusted).map_err(Fault::Note)?.len();
-        if signed < self.quorum {
-            return Err(Fault::Quorum { signed, needed: self.quorum });
+    /// The checkpoint, if enough of the trusted nodes signed it.
+    fn signed(&self, end: &End) -> Result<SignedCheckpoint, Fault> {
+        Ok(SignedCheckpoint::read(&end.checkpoint, &self.trusted, self.quorum)?)
+    }
+
+    /// Whether what is left out as removed was removed. The records that say so are never removed themselves, and stand
+    /// behind what they removed: a file that has all records to the end has them.
+    fn compare_removals(&mut self, header: &Header) -> Result<(), Fault> {
+        let unexplained = std::mem::take(&mut self.removals).unexplained();
+        let has_all = header.filter.is_none() && header.to == header.size;
+        match unexplained.first() {
+            Some(run) if has_all => Err(Fault::Withheld { from: run.start, to: run.end, why: Why::Removed }),
+            _ => {
+                let records = unexplained.iter().map(|run| run.end.saturating_sub(run.start));
+                self.skipped.removed_unexplained = records.fold(0, u64::saturating_add);
+                Ok(())
+            }
         }
-        Ok((note.text().parse().map_err(Fault::Checkpoint)?, note))
     }
 
     /// Whether the checkpoint says of the last record what the record says.

@@ -90,47 +90,6 @@ impl Tile {
     }
 }
 
-/// The root of the perfect subtree `(level, index)` of a log of `size` leaves of which all complete tiles are kept.
-///
-/// `tile` gives the bytes of a complete tile, `leaves` the leaf hashes of a range within the last, incomplete tile. At most
-/// 128 tiles are read, those for a subtree next to the end. `None` when the log has no such subtree, or when what was read
-/// is not a tile, or not as many hashes as there are leaves.
-///
-/// # Errors
-/// What `tile` and `leaves` fail with.
-pub fn subtree_root<E>(
-    level: u8,
-    index: u64,
-    size: u64,
-    tile: &mut impl FnMut(Tile) -> Result<Vec<u8>, E>,
-    leaves: &mut impl FnMut(Range<u64>) -> Result<Vec<Hash>, E>,
-) -> Result<Option<Hash>, E> {
-    let start = shifted(index, u32::from(level));
-    let fits = start.checked_shr(u32::from(level)) == Some(index);
-    let Some(end) = start.checked_add(shifted(1, u32::from(level))).filter(|end| fits && *end <= size) else {
-        return Ok(None);
-    };
-    // The tile in which it is one hash or few, else the 2, 4, .. 128 tiles that are under it.
-    let height = u32::from(level % LEVELS);
-    let holder = Tile { level: level / LEVELS, index: index >> u32::from(LEVELS).saturating_sub(height) };
-    if holder.is_complete_in(size) {
-        return Ok(holder.subtree_root(&tile(holder)?, level, index));
-    }
-    let Some(level_below) = holder.level.checked_sub(1) else {
-        let hashes = leaves(start..end)?;
-        let all = u64::try_from(hashes.len()).ok() == Some(end.saturating_sub(start));
-        return Ok(all.then(|| root_of(hashes.into_iter())));
-    };
-    let first = shifted(index, height);
-    let mut tree = Frontier::default();
-    for place in 0..shifted(1, height) {
-        let below = Tile { level: level_below, index: first.saturating_add(place) };
-        let Some(root) = below.root(&tile(below)?) else { return Ok(None) };
-        tree.push_hash(root);
-    }
-    Ok(Some(tree.root()))
-}
-
 /// The root over these hashes, of which there is a power of two.
 fn root_of(hashes: impl Iterator<Item = Hash>) -> Hash {
     let mut tree = Frontier::default();
@@ -151,7 +110,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::merkle::{leaf_hash, root_at};
+    use crate::merkle::leaf_hash;
 
     /// A log with its tiles, kept as the leaves come in.
     #[derive(Default)]
@@ -179,68 +138,26 @@ mod tests {
         fn size(&self) -> u64 {
             u64::try_from(self.leaves.len()).expect("small")
         }
-
-        fn subtree(&self, level: u8, index: u64) -> (Option<Hash>, usize) {
-            let mut read = 0;
-            let root = subtree_root(
-                level,
-                index,
-                self.size(),
-                &mut |tile| {
-                    read += 1;
-                    self.tiles.get(&tile).cloned().ok_or(tile)
-                },
-                &mut |range| {
-                    assert!(range.end - range.start < 256);
-                    Ok(self.leaves[usize::try_from(range.start).expect("small")
-                        ..usize::try_from(range.end).expect("small")]
-                        .to_vec())
-                },
-            );
-            (root.expect("a complete tile"), read)
-        }
     }
 
     #[test]
-    fn every_subtree_is_had_from_the_tiles() {
+    fn every_subtree_of_complete_tiles_is_had_from_one_of_them() {
         let mut log = Log::default();
         for n in 0..66_200_u32 {
             log.push(leaf_hash(&n.to_be_bytes()));
         }
         assert_eq!(log.tiles.keys().filter(|tile| tile.level == 0).count(), 258);
         assert_eq!(log.tiles.keys().filter(|tile| tile.level == 1).count(), 1);
-        for level in 0..=16 {
-            for index in (0..log.size() >> level).step_by(13).chain((log.size() >> level).checked_sub(1)) {
-                let first = usize::try_from(index << level).expect("small");
-                let naive = root_of(log.leaves[first..first + (1 << level)].iter().copied());
-                let (root, read) = log.subtree(level, index);
-                assert_eq!(root, Some(naive), "({level}, {index})");
-                assert!(read <= 1 || first >= 65_536, "{read} tiles for ({level}, {index})");
+        for (tile, bytes) in &log.tiles {
+            let lowest = tile.level * LEVELS;
+            for level in lowest..=lowest + LEVELS {
+                for index in (tile.leaves().start >> level)..(tile.leaves().end >> level) {
+                    let first = usize::try_from(index << level).expect("small");
+                    let naive = root_of(log.leaves[first..first + (1 << level)].iter().copied());
+                    assert_eq!(tile.subtree_root(bytes, level, index), Some(naive), "({level}, {index})");
+                }
             }
-            assert_eq!(log.subtree(level, log.size() >> level).0, None, "beyond the end");
         }
-        // Sizes of before are had from the tiles of today.
-        let mut frontier = Frontier::default();
-        for (size, leaf) in log.leaves.iter().enumerate() {
-            if size % 997 == 0 {
-                let root = root_at(frontier.size(), |level, index| {
-                    log.subtree(level, index).0.ok_or("there is none")
-                });
-                assert_eq!(root, Ok(frontier.root()), "size {size}");
-            }
-            frontier.push_hash(*leaf);
-        }
-    }
-
-    #[test]
-    fn a_subtree_next_to_the_end_is_had_from_the_tiles_under_it() {
-        let mut log = Log::default();
-        for n in 0..33_000_u32 {
-            log.push(leaf_hash(&n.to_be_bytes()));
-        }
-        let (root, read) = log.subtree(15, 0);
-        assert_eq!(read, 128);
-        assert_eq!(root, Some(root_of(log.leaves[..32_768].iter().copied())));
     }
 
     #[test]
@@ -281,10 +198,6 @@ mod tests {
             [(7, 1_024), (8, 511), (8, 768), (16, 1), (16, 3), (17, 1), (255, 0), (8, u64::MAX)]
         {
             assert_eq!(tile.subtree_root(&bytes, level, index), None, "({level}, {index})");
-        }
-        for (level, index) in [(64, 0), (255, 1), (63, 1), (1, u64::MAX), (0, u64::MAX)] {
-            let root = subtree_root(level, index, u64::MAX, &mut |_| Err(()), &mut |_| Err(()));
-            assert_eq!(root, Ok(None), "({level}, {index})");
         }
     }
 }

@@ -18,6 +18,14 @@ pub fn node_key_name(cluster: ClusterId, node: u64) -> String {
     format!("flagraft/{cluster}/node-{node}")
 }
 
+/// Whether a key of this name is that of a node of the cluster.
+pub fn is_node_of(name: &str, cluster: ClusterId) -> bool {
+    let node = name.strip_prefix("flagraft/").and_then(|rest| rest.strip_prefix(&cluster.to_string()));
+    let node: Option<u64> = node.and_then(|rest| rest.strip_prefix("/node-")?.parse().ok());
+    // Exactly the name, so that one node has one: a number may be written in several ways.
+    node.is_some_and(|node| node_key_name(cluster, node) == name)
+}
+
 /// A public key with its name: what a reader of notes trusts. Text form: `<name>+<key id>+<base64 of 0x01 and the key>`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct VerifierKey {
@@ -187,7 +195,7 @@ impl TrustedKeys {
     /// These keys.
     ///
     /// # Errors
-    /// When one is there twice: it would count twice for a majority.
+    /// When one is there twice: that is a slip, and hides what is missing.
     pub fn new(keys: Vec<VerifierKey>) -> Result<Self, KeyError> {
         let mut trusted = Self::default();
         keys.into_iter().try_for_each(|key| trusted.add(key))?;
@@ -226,11 +234,6 @@ impl TrustedKeys {
     /// The key of this name and id.
     pub fn find(&self, name: &str, id: [u8; 4]) -> Option<&VerifierKey> {
         self.0.iter().find(|key| key.name == name && key.id == id)
-    }
-
-    /// How many of them are more than half: 1 when there are none, so that without keys nothing is believed.
-    pub fn majority(&self) -> usize {
-        (self.0.len() / 2).saturating_add(1)
     }
 }
 

@@ -14,7 +14,7 @@ mod key;
 mod signed;
 
 pub use self::{
-    key::{KeyError, Signer, TrustedKeys, VerifierKey, node_key_name},
+    key::{KeyError, Signer, TrustedKeys, VerifierKey, is_node_of, node_key_name},
     signed::{Note, NoteError, Signature},
 };
 

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt};
 
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 
 use super::{RecordKind, RecordOutcome};
 use crate::{digest::Digest, identity::History, operation::Op};
@@ -16,6 +16,10 @@ pub struct Link {
     pub history: History,
     /// Whether it is the one that begins its history: it founds the cluster, restores or recovers it.
     pub begins_history: bool,
+    /// Whether its author signed it.
+    pub signed: bool,
+    /// Whether it is of a change of the cluster as a whole that was made: one that may be of keys, or of the log itself.
+    pub of_cluster: bool,
     /// The Raft group.
     pub group: u32,
     /// Its place.
@@ -41,6 +45,8 @@ struct Fields<'a> {
     time_ms: i64,
     revision_before: u64,
     revision_after: u64,
+    project: Option<IgnoredAny>,
+    signature: Option<IgnoredAny>,
     outcome: RecordOutcome,
     #[serde(borrow)]
     digest: Cow<'a, str>,
@@ -76,6 +82,8 @@ impl Link {
             kind: fields.kind,
             history: fields.history.parse().ok()?,
             begins_history,
+            signed: fields.signature.is_some(),
+            of_cluster: fields.project.is_none() && fields.outcome == RecordOutcome::Accepted,
             group: fields.group,
             sequence: fields.sequence,
             time_ms: fields.time_ms,

@@ -19,6 +19,7 @@ pub const CLUSTER: ClusterId = ClusterId(0xc1);
 #[derive(Clone)]
 pub struct Log {
     pub records: Vec<Vec<u8>>,
+    pub history: History,
 }
 
 /// A record by which all are made: the second of the golden ones.
@@ -36,7 +37,7 @@ fn founding() -> Record {
 impl Log {
     /// A log of records that a seed makes.
     pub fn new(size: usize, seed: u64) -> Self {
-        let mut log = Self { records: vec![founding().to_bytes().bytes] };
+        let mut log = Self { records: vec![founding().to_bytes().bytes], history: HISTORY };
         log.grow(size, &mut Sequence::new(seed));
         log
     }
@@ -83,7 +84,7 @@ impl Log {
     pub fn checkpoint(&self, size: u64) -> Checkpoint {
         let count = usize::try_from(size).expect("small");
         Checkpoint {
-            origin: Origin { cluster: CLUSTER, history: HISTORY, group: 1 },
+            origin: Origin { cluster: CLUSTER, history: self.history, group: 1 },
             size,
             root: root(&self.leaves()[..count]),
             time_ms: count.checked_sub(1).map_or(0, |last| self.record(last).time_ms),

@@ -4,9 +4,12 @@
 #[path = "../common/sequence.rs"]
 mod sequence;
 
+mod authors;
 mod faults;
 mod good;
 mod guide;
 mod log;
+mod removals;
 mod speed;
+mod table;
 mod tamper;

@@ -10,11 +10,14 @@ use flagraft_core::{
     audit_file::{Format, Header, Why, Writer},
     merkle::{Hash, cover},
     note::{Note, VerifierKey},
-    record::row_leaf_hash,
+    record::{removed_by, row_leaf_hash},
 };
 
-use super::{BLOCK, Filter, Search, tree::Tree};
-use crate::storage::{Storage, StorageError};
+use super::{BLOCK, Filter, Search};
+use crate::{
+    raft::AuditTree,
+    storage::{Storage, StorageError},
+};
 
 /// Bytes that are gathered before they are handed on.
 const GATHERED_BYTES: usize = 64 * 1024;
@@ -34,18 +37,23 @@ pub(crate) struct Export {
     pub(crate) keys: Vec<VerifierKey>,
 }
 
-/// Writes an export. Records that a published state counts keep their hashes however long this takes: they stay what they are,
-/// or are removed. This blocks.
+/// Writes an export of a log that has at least the records of the checkpoint, whose tree this is. Records that a published
+/// state counts keep their hashes however long this takes: they stay what they are, or are removed. This blocks.
 ///
 /// # Errors
 /// When the disk fails, a record on it is not the one that the tree was made of, or `to` fails.
-pub(crate) fn write(export: &Export, storage: &Storage, to: &mut impl Write) -> io::Result<()> {
+pub(crate) fn write(
+    export: &Export,
+    storage: &Storage,
+    tree: &AuditTree,
+    to: &mut impl Write,
+) -> io::Result<()> {
     let Export { header, format, filter, checkpoint, keys } = export;
     let mut out = Vec::with_capacity(2 * GATHERED_BYTES);
     let file = Writer::begin(*format, header, &mut out);
-    let mut exporter = Exporter { to, out, file, tree: Tree::new(storage, header.size), skipping: None };
+    let mut exporter = Exporter { to, out, file, tree: tree.clone(), skipping: None };
     exporter.skip(0..header.from, Why::Range)?;
-    let mut search = Search::new(storage, filter, header.size);
+    let mut search = Search::new(storage, filter, tree.clone());
     let mut next = header.from;
     while next < header.to {
         let block = next / BLOCK;
@@ -54,29 +62,58 @@ pub(crate) fn write(export: &Export, storage: &Storage, to: &mut impl Write) -> 
         if !filter.is_open() && !search.may_hold(block)? {
             exporter.skip(part, Why::Filter)?;
         } else {
-            exporter.block(block, part, storage, filter)?;
+            exporter.block(part, storage, filter)?;
         }
     }
     exporter.skip(header.to..header.size, Why::Range)?;
     exporter.end_skip()?;
+    // The file would lack records that nothing in it says were removed.
+    if let Some(sequence) = removed_since(storage, header.size..u64::MAX, header.from..header.to)? {
+        return Err(io::Error::other(format!(
+            "record {sequence}, behind the end of this export, removed records of it; export again"
+        )));
+    }
     let Exporter { to, mut out, file, .. } = exporter;
     file.finish(checkpoint, keys, &mut out);
     to.write_all(&out)
+}
+
+/// The sequence of the last of the records of `by` that removed any of `records`. This blocks.
+///
+/// # Errors
+/// When the database fails, or has no record there.
+pub(crate) fn removed_since(
+    storage: &Storage,
+    by: Range<u64>,
+    records: Range<u64>,
+) -> Result<Option<u64>, StorageError> {
+    let mut last = None;
+    storage.scan_audit::<StorageError>(by.start, |sequence, row| {
+        if sequence >= by.end {
+            return Ok(ControlFlow::Break(()));
+        }
+        let removed = removed_by(row)
+            .ok_or_else(|| StorageError::corrupt(format!("audit record {sequence} can't be read")))?;
+        if removed.iter().any(|range| range.from < records.end && records.start < range.to) {
+            last = Some(sequence);
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(last)
 }
 
 struct Exporter<'a, W> {
     to: &'a mut W,
     out: Vec<u8>,
     file: Writer,
-    tree: Tree<'a>,
+    tree: AuditTree,
     /// What is being left out, until it is known where that ends.
     skipping: Option<(Range<u64>, Why)>,
 }
 
 impl<W: Write> Exporter<'_, W> {
     /// A part of a block, record by record.
-    fn block(&mut self, block: u64, part: Range<u64>, storage: &Storage, filter: &Filter) -> io::Result<()> {
-        let leaves = self.tree.leaves_of_block(block)?;
+    fn block(&mut self, part: Range<u64>, storage: &Storage, filter: &Filter) -> io::Result<()> {
         let mut next = part.start;
         storage.scan_audit::<io::Error>(part.start, |sequence, row| {
             if sequence >= part.end {
@@ -87,7 +124,7 @@ impl<W: Write> Exporter<'_, W> {
                 self.skip(sequence..next, Why::Removed)?;
             } else if filter.takes(row) {
                 // The file would be refused at its end, with nothing to say which record is at fault.
-                if leaves.as_ref().is_some_and(|leaves| leaf(leaves, sequence) != row_leaf_hash(row)) {
+                if row_leaf_hash(row) != Some(self.tree.leaf(sequence)?) {
                     let why = format!("audit record {sequence} is not the one that the tree was made of");
                     return Err(StorageError::corrupt(why).into());
                 }
@@ -136,10 +173,4 @@ impl<W: Write> Exporter<'_, W> {
         }
         Ok(())
     }
-}
-
-/// The hash of a record, from those of its block.
-fn leaf(leaves: &[u8], sequence: u64) -> Option<Hash> {
-    let place = usize::try_from(sequence % BLOCK).ok()?;
-    leaves.as_chunks().0.get(place).copied()
 }

@@ -34,8 +34,8 @@ impl Filter {
         }
         let Some(told) = Told::read(row) else { return false };
         let mut missing: Vec<&[Term<String>]> = self.groups.iter().map(Vec::as_slice).collect();
-        let in_operations = self.groups.iter().flatten().any(Term::is_in_operations);
-        let read = told.terms(in_operations, |term| {
+        let inside = self.groups.iter().flatten().any(Term::is_inside);
+        let read = told.terms(inside, |term| {
             missing.retain(|group| !group.iter().any(|wanted| wanted.borrowed() == term));
         });
         read.is_some() && missing.is_empty()

@@ -2,9 +2,9 @@
 
 use std::{ops::Range, sync::Arc};
 
-use super::{BLOCK, summary::Summary, tree::Tree};
+use super::{BLOCK, summary::Summary};
 use crate::{
-    raft::Replica,
+    raft::{AuditTree, Replica},
     storage::{Storage, StorageError},
 };
 
@@ -23,12 +23,14 @@ impl Indexer {
     pub(crate) async fn run(self) {
         let mut next = 0;
         loop {
-            let complete = self.replica.published().state.sequence() / BLOCK;
+            let published = self.replica.published();
+            let complete = published.state.sequence() / BLOCK;
             while next < complete {
                 let blocks = next..complete.min(next + STEP_BLOCKS);
                 next = blocks.end;
                 let storage = Arc::clone(&self.storage);
-                match tokio::task::spawn_blocking(move || summarize(&storage, blocks)).await {
+                let tree = AuditTree::of(Arc::clone(&storage), &published);
+                match tokio::task::spawn_blocking(move || summarize(&storage, tree, blocks)).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => {
                         tracing::warn!(%error, "the audit log is searched without an index from now on");
@@ -69,12 +71,9 @@ fn summary_of(storage: &Storage, block: u64) -> Result<Option<Vec<u8>>, StorageE
 ///
 /// # Errors
 /// When the database fails.
-pub(super) fn summarize(storage: &Storage, blocks: Range<u64>) -> Result<(), StorageError> {
-    let mut tree = Tree::new(storage, blocks.end.saturating_mul(BLOCK));
+fn summarize(storage: &Storage, mut tree: AuditTree, blocks: Range<u64>) -> Result<(), StorageError> {
     for block in blocks {
-        let kept = storage.audit_summary(block)?.and_then(|bytes| Summary::decode(&bytes));
-        if kept.is_some_and(|summary| tree.root_of_block(block).is_ok_and(|root| root == Some(summary.root)))
-        {
+        if Summary::kept(storage, &mut tree, block)?.is_some() {
             continue;
         }
         if let Some(summary) = summary_of(storage, block)? {
@@ -86,7 +85,7 @@ pub(super) fn summarize(storage: &Storage, blocks: Range<u64>) -> Result<(), Sto
 
 #[cfg(test)]
 mod tests {
-    use flagraft_core::{merkle::tile::Tile, record::row_leaf_hash};
+    use flagraft_core::record::row_leaf_hash;
     use serde_json::json;
 
     use super::{
@@ -111,9 +110,9 @@ mod tests {
             leaves.push(row_leaf_hash(&row).expect("a row"));
             batch.record(sequence, &row);
         }
-        batch.tile(Tile { level: 0, index: 0 }, &leaves[..256].concat());
         batch.commit().expect("writes");
-        summarize(&storage, 0..1).expect("a block");
+        let tree = AuditTree::of_records(Arc::clone(&storage), 300);
+        summarize(&storage, tree, 0..1).expect("a block");
         let may_hold = |n: u64| {
             let bytes = storage.audit_summary(0).expect("reads").expect("a summary");
             let wanted =

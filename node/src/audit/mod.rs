@@ -13,15 +13,13 @@ mod indexer;
 mod search;
 mod summary;
 mod term;
-mod tree;
 
 pub(crate) use self::{
-    export::{Export, write},
+    export::{Export, removed_since, write},
     filter::Filter,
     indexer::{Indexer, renew_summaries},
     search::{Budget, Found, Order, Search, first_since, last_time},
     term::Term,
-    tree::Tree,
 };
 
 /// Records of a block: as many as a tile of the tree has hashes.

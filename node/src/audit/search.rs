@@ -5,8 +5,11 @@ use std::{
     time::Instant,
 };
 
-use super::{BLOCK, Filter, filter::Wanted, summary::Summary, term::Told, tree::Tree};
-use crate::storage::{Storage, StorageError};
+use super::{BLOCK, Filter, filter::Wanted, summary::Summary, term::Told};
+use crate::{
+    raft::AuditTree,
+    storage::{Storage, StorageError},
+};
 
 /// From which end records are looked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,13 +51,13 @@ pub(crate) struct Search<'a> {
     storage: &'a Storage,
     filter: &'a Filter,
     wanted: Wanted,
-    tree: Tree<'a>,
+    tree: AuditTree,
 }
 
 impl<'a> Search<'a> {
-    /// Of a log of `size` records, all of them counted by a published state.
-    pub(crate) fn new(storage: &'a Storage, filter: &'a Filter, size: u64) -> Self {
-        Self { storage, filter, wanted: filter.wanted(), tree: Tree::new(storage, size) }
+    /// Of the log that has this tree.
+    pub(crate) fn new(storage: &'a Storage, filter: &'a Filter, tree: AuditTree) -> Self {
+        Self { storage, filter, wanted: filter.wanted(), tree }
     }
 
     /// At most `limit` of the records of `range`. This blocks.
@@ -122,9 +125,8 @@ impl<'a> Search<'a> {
     /// # Errors
     /// When the database fails.
     pub(crate) fn may_hold(&mut self, block: u64) -> Result<bool, StorageError> {
-        let kept = self.storage.audit_summary(block)?;
-        let Some(summary) = kept.and_then(|bytes| Summary::decode(&bytes)) else { return Ok(true) };
-        Ok(summary.may_hold(&self.wanted) || self.tree.root_of_block(block)? != Some(summary.root))
+        let summary = Summary::kept(self.storage, &mut self.tree, block)?;
+        Ok(summary.is_none_or(|summary| summary.may_hold(&self.wanted)))
     }
 
     /// The sequences of this part of a block that are wanted.
@@ -193,7 +195,7 @@ pub(crate) fn last_time(storage: &Storage, size: u64) -> Result<i64, StorageErro
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{sync::Arc, time::Duration};
 
     use flagraft_core::record::tombstone;
     use serde_json::json;
@@ -205,7 +207,7 @@ mod tests {
     use crate::storage::{StorageMetrics, StorageOptions};
 
     /// Records with these times; `None` for one that was removed.
-    fn log(times_ms: &[Option<i64>]) -> (std::sync::Arc<Storage>, tempfile::TempDir) {
+    fn log(times_ms: &[Option<i64>]) -> (Arc<Storage>, tempfile::TempDir) {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let metrics = StorageMetrics::register(&prometheus::Registry::new()).expect("fresh registry");
         let storage = Storage::open(StorageOptions::new(dir.path(), 1, metrics)).expect("the folder opens");
@@ -255,8 +257,8 @@ mod tests {
         let nobody = Filter::default().any_of([Term::Ticket("none".to_owned())]);
         let spent = Budget { records: 1, blocks: 1, until: Instant::now() + Duration::from_secs(60) };
         let find = |filter: &Filter, order, budget| {
-            // Of a log that is not longer than this the one block is not complete, so that there is no tree to ask.
-            Search::new(&storage, filter, 200).find(10..190, order, 5, budget).expect("reads")
+            let tree = AuditTree::of_records(Arc::clone(&storage), 200);
+            Search::new(&storage, filter, tree).find(10..190, order, 5, budget).expect("reads")
         };
         let found = find(&nobody, Order::Oldest, spent);
         assert_eq!(

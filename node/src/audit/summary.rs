@@ -10,11 +10,15 @@
 use std::collections::BTreeSet;
 
 use flagraft_core::{
-    merkle::{Frontier, Hash},
+    merkle::{Frontier, Hash, tile::LEVELS},
     record::row_leaf_hash,
 };
 
-use super::{filter::Wanted, term::Told};
+use super::{BLOCK, filter::Wanted, term::Told};
+use crate::{
+    raft::AuditTree,
+    storage::{Storage, StorageError},
+};
 
 /// The version of the format, and of which terms a record has: a summary of another one is made anew.
 const VERSION: u8 = 1;
@@ -31,6 +35,23 @@ pub(super) struct Summary {
 }
 
 impl Summary {
+    /// The summary that is kept of a complete block, if it is surely of the records that this tree has there.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(super) fn kept(
+        storage: &Storage,
+        tree: &mut AuditTree,
+        block: u64,
+    ) -> Result<Option<Self>, StorageError> {
+        if block >= tree.size() / BLOCK {
+            return Ok(None);
+        }
+        let kept = storage.audit_summary(block)?.and_then(|bytes| Self::decode(&bytes));
+        let Some(summary) = kept else { return Ok(None) };
+        Ok((tree.subtree(LEVELS, block)? == summary.root).then_some(summary))
+    }
+
     /// The summary of these rows. `None` where a record can't be read: nobody could say what it is about.
     pub(super) fn of<'a>(rows: impl IntoIterator<Item = &'a [u8]>) -> Option<Self> {
         let mut tree = Frontier::default();

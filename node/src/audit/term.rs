@@ -14,13 +14,13 @@ use sha2::{Digest as _, Sha256};
 pub(crate) enum Term<S> {
     /// The project whose objects the operations name.
     Project(S),
-    /// A project's environment that the record touches, or that one of its operations names.
+    /// A project's environment that the record touches, that one of its operations names, or whose evaluations it counts.
     Environment(S, S),
-    /// A project's flag that an operation writes or names as the one it is about.
+    /// A project's flag that an operation writes or names as the one it is about, or whose evaluations are counted.
     Flag(S, S),
     /// A project's segment that an operation writes.
     Segment(S, S),
-    /// The type and id of who asked.
+    /// The type and id of who asked, or of whose reads are counted.
     Actor(S, S),
     /// The ticket.
     Ticket(S),
@@ -44,9 +44,9 @@ impl<S: AsRef<str>> Term<S> {
         }
     }
 
-    /// Whether only a record's operations tell that it is about this.
-    pub(super) fn is_in_operations(&self) -> bool {
-        matches!(self, Self::Environment(..) | Self::Flag(..) | Self::Segment(..))
+    /// Whether it takes a record's operations and counts to tell that it is about this.
+    pub(super) fn is_inside(&self) -> bool {
+        matches!(self, Self::Environment(..) | Self::Flag(..) | Self::Segment(..) | Self::Actor(..))
     }
 }
 
@@ -107,6 +107,10 @@ pub(super) struct Told<'a> {
     ticket: Option<Text<'a>>,
     #[serde(borrow)]
     operations: &'a RawValue,
+    #[serde(borrow, default)]
+    evaluations: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    access: Option<&'a RawValue>,
     #[serde(borrow)]
     outcome: Text<'a>,
 }
@@ -229,25 +233,80 @@ impl<'de: 'a, 'a> Deserialize<'de> for Names<'a> {
     }
 }
 
+/// What was evaluated, of a record that counts it.
+#[derive(Deserialize)]
+struct Evaluated<'a> {
+    #[serde(borrow)]
+    environment: Text<'a>,
+    #[serde(borrow)]
+    entries: Vec<OfFlag<'a>>,
+    #[serde(borrow, default)]
+    full: Vec<OfFlag<'a>>,
+    #[serde(borrow, default)]
+    full_exceeded: Option<Exceeded<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Exceeded<'a> {
+    #[serde(borrow)]
+    flags: Vec<OfFlag<'a>>,
+}
+
+#[derive(Deserialize)]
+struct OfFlag<'a> {
+    #[serde(borrow)]
+    flag: Text<'a>,
+}
+
+/// Who read, of a record that counts it.
+#[derive(Deserialize)]
+struct Accessed<'a> {
+    #[serde(borrow)]
+    entries: Vec<OfActor<'a>>,
+}
+
+#[derive(Deserialize)]
+struct OfActor<'a> {
+    #[serde(borrow)]
+    actor: ToldActor<'a>,
+}
+
 impl<'a> Told<'a> {
     /// What a row of the audit log tells. `None` where there is no record any more, or none that can be read.
     pub(super) fn read(row: &'a [u8]) -> Option<Self> {
         serde_json::from_slice(row).ok()
     }
 
-    /// Visits what the record is about; what only its operations tell, `with_operations` alone. `None` where they can't
-    /// be read.
-    pub(super) fn terms(&self, with_operations: bool, mut visit: impl FnMut(Term<&str>)) -> Option<()> {
+    /// Visits what the record is about; what its operations and counts tell, if `inside`. `None` where they can't be read.
+    ///
+    /// Reads of a project that are counted do not make the record one of that project: it counts those of others too, and
+    /// who may see a record goes by its project.
+    pub(super) fn terms(&self, inside: bool, mut visit: impl FnMut(Term<&str>)) -> Option<()> {
         visit(Term::Kind(&self.kind.0));
         visit(Term::Outcome(&self.outcome.0));
         visit(Term::Actor(&self.actor.actor_type.0, &self.actor.id.0));
         if let Some(Text(ticket)) = &self.ticket {
             visit(Term::Ticket(ticket));
         }
+        if let Some(access) = self.access.filter(|_| inside) {
+            let Accessed { entries } = serde_json::from_str(access.get()).ok()?;
+            for OfActor { actor } in &entries {
+                visit(Term::Actor(&actor.actor_type.0, &actor.id.0));
+            }
+        }
         let Some(Text(project)) = &self.project else { return Some(()) };
         visit(Term::Project(project));
-        if !with_operations {
+        if !inside {
             return Some(());
+        }
+        if let Some(evaluations) = self.evaluations {
+            let evaluated: Evaluated<'_> = serde_json::from_str(evaluations.get()).ok()?;
+            visit(Term::Environment(project, &evaluated.environment.0));
+            let exceeded = evaluated.full_exceeded.iter().flat_map(|exceeded| &exceeded.flags);
+            for OfFlag { flag: Text(flag) } in evaluated.entries.iter().chain(&evaluated.full).chain(exceeded)
+            {
+                visit(Term::Flag(project, flag));
+            }
         }
         for Text(environment) in &self.touches.environments {
             visit(Term::Environment(project, environment));
@@ -371,6 +430,24 @@ pub(super) mod tests {
                 Term::Project("shop".to_owned()),
                 in_shop(environment, "live"),
             ]
+        );
+        let counted = terms(&record(&json!({
+            "kind": "evaluations", "outcome": "noted",
+            "evaluations": {
+                "environment": "live", "entries": [{"flag": "a", "count": 2}, {"flag": "b", "count": 1}],
+                "full": [{"flag": "c"}], "full_exceeded": {"flags": [{"flag": "d", "count": 9}]},
+            },
+        })));
+        let flags = ["a", "b", "c", "d"].map(|key| in_shop(flag, key));
+        assert_eq!(counted[usual..], [[in_shop(environment, "live")].as_slice(), &flags].concat());
+        let reads = terms(&record(&json!({
+            "kind": "access", "outcome": "noted", "project": null,
+            "access": {"entries": [{"actor": {"type": "service", "id": "ci"}, "project": "shop", "count": 3}]},
+        })));
+        assert_eq!(
+            reads.last(),
+            Some(&Term::Actor("service".to_owned(), "ci".to_owned())),
+            "and no project: {reads:?}"
         );
         assert!(Told::read(b"\0thirty-two bytes of a leaf's hash").is_none());
     }

@@ -162,7 +162,7 @@ async fn page(
     let budget =
         Budget { records: SEARCHED_RECORDS_MAX, blocks: SEARCHED_BLOCKS_MAX, until: terms.deadline_at };
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    match app.node.find_audit_records(filter.clone(), state.sequence(), range, order, limit, budget).await {
+    match app.node.find_audit_records(&view.published(), filter.clone(), range, order, limit, budget).await {
         Ok(found) => Ok((filter, found)),
         Err(error) => Err(ApiError::internal("searching the audit log", error)),
     }

@@ -11,8 +11,9 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Node, SignedCheckpoint};
 use crate::{
-    audit::{Budget, Export, Filter, Found, Order, Search, Tree, first_since, last_time, write},
+    audit::{Budget, Export, Filter, Found, Order, Search, first_since, last_time, removed_since, write},
     pieces::{PieceStream, Pieces},
+    raft::{AuditTree, Published},
     storage::{AuditRow, Storage, StorageError},
 };
 
@@ -46,21 +47,22 @@ impl Node {
         self.with_storage(move |storage| storage.audit_rows(&sequences)).await
     }
 
-    /// At most `limit` of the records of `range` that are asked for, in a log of which a published state counts `size`.
+    /// At most `limit` of the records of `range` that are asked for, in the log of a published state.
     ///
     /// # Errors
     /// When the disk fails.
     pub(crate) async fn find_audit_records(
         &self,
+        published: &Published,
         filter: Filter,
-        size: u64,
         range: Range<u64>,
         order: Order,
         limit: usize,
         budget: Budget,
     ) -> Result<Found, StorageError> {
+        let tree = self.tree(published);
         self.with_storage(move |storage| {
-            Search::new(storage, &filter, size).find(range, order, limit, budget)
+            Search::new(storage, &filter, tree).find(range, order, limit, budget)
         })
         .await
     }
@@ -77,6 +79,15 @@ impl Node {
         self.with_storage(move |storage| first_since(storage, range, time_ms)).await
     }
 
+    /// The sequence of the last record of a removal, from `from` on, that is published.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(crate) async fn last_audit_removal(&self, from: u64) -> Result<Option<u64>, StorageError> {
+        let by = from..self.published().state.sequence();
+        self.with_storage(move |storage| removed_since(storage, by, 0..u64::MAX)).await
+    }
+
     /// Starts to write an export. Whoever takes nothing of it for `stall` is given up; `permit` is kept until it ends.
     pub(crate) fn export(
         &self,
@@ -85,7 +96,9 @@ impl Node {
         permit: OwnedSemaphorePermit,
     ) -> PieceStream {
         let (storage, stop) = (Arc::clone(&self.storage), self.stop.subscribe());
-        let make = move |to: &mut Pieces| write(&export, &storage, to);
+        // What is published is at least what the checkpoint is of.
+        let tree = self.tree(&self.published());
+        let make = move |to: &mut Pieces| write(&export, &storage, &tree, to);
         PieceStream::start("an export of the audit log", stall, stop, permit, make)
     }
 
@@ -107,17 +120,39 @@ impl Node {
         tokio::time::timeout(within, covering).await.ok()
     }
 
-    /// What this node's own log is up to `size`, which a published state counts: a checkpoint that nobody has signed.
+    /// What the log of a published state is: a checkpoint that nobody has signed.
     ///
     /// # Errors
     /// When the disk fails, or there is no such log.
-    pub(crate) async fn unsigned_checkpoint(&self, origin: Origin, size: u64) -> Result<Note, StorageError> {
+    pub(crate) async fn unsigned_checkpoint(
+        &self,
+        published: &Published,
+        origin: Origin,
+    ) -> Result<Note, StorageError> {
+        let (size, mut tree) = (published.state.sequence(), self.tree(published));
         let made = self.with_storage(move |storage| {
-            let mut tree = Tree::new(storage, size);
             let root = root_at(size, |level, index| tree.subtree(level, index))?;
             Ok(Checkpoint { origin, size, root, time_ms: last_time(storage, size)? })
         });
         Note::new(made.await?.to_string()).map_err(|error| StorageError::corrupt(error.to_string()))
+    }
+
+    /// Reads of the audit log's tree, as a published state has it; `read` may block.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(crate) async fn audit_tree<T: Send + 'static>(
+        &self,
+        published: &Published,
+        read: impl FnOnce(AuditTree) -> Result<T, StorageError> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        let tree = self.tree(published);
+        self.with_storage(move |_| read(tree)).await
+    }
+
+    /// The tree of a published log.
+    fn tree(&self, published: &Published) -> AuditTree {
+        AuditTree::of(Arc::clone(&self.storage), published)
     }
 
     /// The disk, to be looked at by tests.

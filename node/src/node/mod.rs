@@ -59,9 +59,9 @@ use crate::{
     metrics::Metrics,
     peer::{HandOverReply, PeerClient},
     pieces::{PieceStream, Pieces},
-    raft::{AuditTree, NodeMeta, Published, RaftStatus, Replica},
+    raft::{NodeMeta, Published, RaftStatus, Replica},
     reads::Reads,
-    storage::{Storage, StorageError},
+    storage::Storage,
     travel::Traveller,
 };
 
@@ -260,20 +260,6 @@ impl Node {
     /// When the key file can't be written.
     pub(crate) async fn make_audit_key(&self) -> std::io::Result<AuditPublicKey> {
         self.cosigner.make_key().await
-    }
-
-    /// Reads of the audit log's tree, as a published state has it; `read` may block.
-    ///
-    /// # Errors
-    /// When the disk fails.
-    pub(crate) async fn audit_tree<T: Send + 'static>(
-        &self,
-        published: &Published,
-        read: impl FnOnce(AuditTree) -> Result<T, StorageError> + Send + 'static,
-    ) -> Result<T, StorageError> {
-        let tree = AuditTree::of(Arc::clone(&self.storage), published);
-        let read = tokio::task::spawn_blocking(move || read(tree)).await;
-        read.map_err(|error| StorageError::Failed(error.to_string()))?
     }
 
     /// Starts a backup of a published state. Whoever takes nothing of it for `stall` is given up; `permit` is kept until

@@ -4,10 +4,7 @@
 //! C2SP's `tlog-tiles` has it. Complete tiles are on the disk, written in the batch that writes the record which
 //! completes them. Those that are still growing, one a level, are in memory: start-up reads all records anyway.
 
-use std::{
-    collections::{BTreeMap, btree_map::Entry},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use flagraft_core::{
     merkle::{
@@ -96,17 +93,47 @@ fn root_of(hashes: &[Hash]) -> Hash {
     tree.root()
 }
 
-/// Looks the perfect subtrees of a published audit log up. One is made for one proof: it keeps the tiles it has read.
+/// Tiles in memory: those of all levels that lie side by side, and a few more.
+const TILES_READ_MAX: usize = 16;
+
+/// Looks the perfect subtrees of a published audit log up, in bounded memory however many are looked up.
+///
+/// A subtree never changes once it is complete: what was published last answers for all smaller sizes too.
+#[derive(Clone)]
 pub(crate) struct AuditTree {
     storage: Arc<Storage>,
     open: Arc<OpenTiles>,
-    read: BTreeMap<Tile, Vec<u8>>,
+    /// Complete tiles that were read last, the newest at the end.
+    read: VecDeque<(Tile, Vec<u8>)>,
 }
 
 impl AuditTree {
     /// The log of a published state.
     pub(crate) fn of(storage: Arc<Storage>, published: &Published) -> Self {
-        Self { storage, open: Arc::clone(&published.tiles), read: BTreeMap::new() }
+        Self::over(storage, Arc::clone(&published.tiles))
+    }
+
+    fn over(storage: Arc<Storage>, open: Arc<OpenTiles>) -> Self {
+        Self { storage, open, read: VecDeque::new() }
+    }
+
+    /// The tree of the records on a disk that has no tiles.
+    #[cfg(test)]
+    pub(crate) fn of_records(storage: Arc<Storage>, size: u64) -> Self {
+        let mut open = OpenTiles::default();
+        let mut batch = storage.batch();
+        let records = usize::try_from(size).expect("few records");
+        for row in storage.audit_range(0, records).expect("the records are read") {
+            let leaf = flagraft_core::record::row_leaf_hash(&row.bytes).expect("a record");
+            open.push(leaf).iter().for_each(|(tile, bytes)| batch.tile(*tile, bytes));
+        }
+        batch.commit().expect("the tiles are written");
+        Self::over(storage, Arc::new(open))
+    }
+
+    /// How many records the log has.
+    pub(crate) fn size(&self) -> u64 {
+        self.open.size
     }
 
     /// Whether retention removed the record at a sequence of the log. This blocks.
@@ -131,11 +158,25 @@ impl AuditTree {
             let place = usize::try_from(index).map_err(|_| missing())?.wrapping_mul(width) % HASHES;
             return open.get(place..place + width).map(root_of).ok_or_else(missing);
         }
-        let bytes = match self.read.entry(tile) {
-            Entry::Occupied(read) => read.into_mut(),
-            Entry::Vacant(place) => place.insert(self.storage.tile(tile)?.ok_or_else(missing)?),
-        };
-        tile.subtree_root(bytes, level, index).ok_or_else(missing)
+        let known = self.read.iter().rev().find(|(read, _)| *read == tile);
+        if let Some((_, bytes)) = known {
+            return tile.subtree_root(bytes, level, index).ok_or_else(missing);
+        }
+        let bytes = self.storage.tile(tile)?.ok_or_else(missing)?;
+        let root = tile.subtree_root(&bytes, level, index).ok_or_else(missing)?;
+        if self.read.len() >= TILES_READ_MAX {
+            self.read.pop_front();
+        }
+        self.read.push_back((tile, bytes));
+        Ok(root)
+    }
+
+    /// The leaf hash of a record. This blocks.
+    ///
+    /// # Errors
+    /// When the log does not have it, or the disk fails.
+    pub(crate) fn leaf(&mut self, sequence: u64) -> Result<Hash, StorageError> {
+        self.subtree(0, sequence)
     }
 }
 
@@ -193,8 +234,7 @@ mod tests {
         for at in 0..400_u64 {
             let sequence = at.wrapping_mul(0x9e37_79b9_7f4a_7c15) % size;
             let begun = std::time::Instant::now();
-            let mut tree =
-                AuditTree { storage: Arc::clone(&storage), open: Arc::clone(&open), read: BTreeMap::new() };
+            let mut tree = AuditTree::over(Arc::clone(&storage), Arc::clone(&open));
             let mut subtree = |level, index| tree.subtree(level, index);
             let proof = inclusion_proof(sequence, size, &mut subtree).expect("reads").expect("a record");
             let from = consistency_proof(sequence, size, &mut subtree).expect("reads").expect("a size");

@@ -15,6 +15,7 @@ mod floor;
 mod identity;
 mod log;
 mod metrics;
+mod recycled;
 mod removed;
 mod room;
 mod schema;
@@ -44,7 +45,7 @@ pub use self::{
     staging::StageError,
     syncer::{Completion, Note},
 };
-use self::{schema::RAFT_META, staging::AuditTail, syncer::Syncer};
+use self::{recycled::require_readable, schema::RAFT_META, staging::AuditTail, syncer::Syncer};
 
 /// The Raft group of the one catalog there is today.
 pub const GROUP: u32 = 1;
@@ -152,6 +153,7 @@ impl Storage {
         // RocksDB names the newest of its manifests in `CURRENT`; without it there never was a database.
         let is_new = !dir.join("db").join("CURRENT").exists();
         let floor = Floor::open(&dir, is_new)?;
+        require_readable(&dir.join("db"))?;
         if !is_new && !floor.latest().is_empty() {
             require_all_families(&dir)?;
         }

@@ -10,7 +10,10 @@ use flagraft_core::{
 };
 use serde::{Deserialize, de::value::StrDeserializer};
 
-use super::super::{App, auth::Caller, error::ApiError, time::parse_rfc3339};
+use super::{
+    super::{App, auth::Caller, error::ApiError, time::parse_rfc3339},
+    recorded_project,
+};
 use crate::audit::{Filter, Term};
 
 /// The types that actors have.
@@ -167,25 +170,18 @@ impl Question {
 
     /// The projects whose records the caller gets. `None`: those of every project, and of none.
     fn projects(&self, caller: &Caller, state: &State) -> Result<Option<Vec<ProjectKey>>, ApiError> {
-        let readable = |project: &ProjectKey| caller.reads(project, None);
         if let Some(key) = &self.project {
-            // The records of a deleted project stay, so it need not exist.
-            let key = ProjectKey::new(key).map_err(|_| ApiError::not_found("project", key))?;
-            if !caller.token.spec.sees(&key) {
-                return Err(ApiError::not_found("project", &key));
-            }
-            if !readable(&key) {
-                return Err(ApiError::forbidden(format!(
-                    "this needs a token with the role reader on project {key} as a whole"
-                )));
-            }
-            return Ok(Some(vec![key]));
+            return Ok(Some(vec![recorded_project(caller, key)?]));
         }
         if caller.token.spec.allows_everywhere(Role::Reader) {
             return Ok(None);
         }
-        let projects: Vec<ProjectKey> =
-            state.projects().map(|project| project.key()).filter(|key| readable(key)).cloned().collect();
+        let projects: Vec<ProjectKey> = state
+            .projects()
+            .map(|project| project.key())
+            .filter(|key| caller.reads(key, None))
+            .cloned()
+            .collect();
         match projects.is_empty() {
             true => {
                 Err(ApiError::forbidden("this needs a token with the role reader on a project as a whole"))
