@@ -10,7 +10,7 @@ use flagraft_core::{
     audit_file::{Format, Header, Why, Writer},
     merkle::{Hash, cover},
     note::{Note, VerifierKey},
-    record::{is_removed, row_leaf_hash},
+    record::{is_removed, removed_by, row_leaf_hash},
 };
 
 use super::{BLOCK, Filter, Search};
@@ -67,9 +67,39 @@ pub(crate) fn write(
     }
     exporter.skip(header.to..header.size, Why::Range)?;
     exporter.end_skip()?;
+    // The file would lack records that nothing in it says were removed.
+    if let Some(sequence) = removed_since(storage, header.size..u64::MAX, header.from..header.to)? {
+        return Err(io::Error::other(format!(
+            "record {sequence}, behind the end of this export, removed records of it; export again"
+        )));
+    }
     let Exporter { to, mut out, file, .. } = exporter;
     file.finish(checkpoint, keys, &mut out);
     to.write_all(&out)
+}
+
+/// The sequence of the last of the records of `by` that removed any of `records`. This blocks.
+///
+/// # Errors
+/// When the database fails, or has no record there.
+pub(crate) fn removed_since(
+    storage: &Storage,
+    by: Range<u64>,
+    records: Range<u64>,
+) -> Result<Option<u64>, StorageError> {
+    let mut last = None;
+    storage.scan_audit::<StorageError>(by.start, |sequence, row| {
+        if sequence >= by.end {
+            return Ok(ControlFlow::Break(()));
+        }
+        let removed = removed_by(row)
+            .ok_or_else(|| StorageError::corrupt(format!("audit record {sequence} can't be read")))?;
+        if removed.iter().any(|range| range.from < records.end && records.start < range.to) {
+            last = Some(sequence);
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(last)
 }
 
 struct Exporter<'a, W> {

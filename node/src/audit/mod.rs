@@ -15,7 +15,7 @@ mod summary;
 mod term;
 
 pub(crate) use self::{
-    export::{Export, write},
+    export::{Export, removed_since, write},
     filter::Filter,
     indexer::{Indexer, renew_summaries},
     search::{Budget, Found, Order, Search, first_since, last_time},

@@ -11,7 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Node, SignedCheckpoint};
 use crate::{
-    audit::{Budget, Export, Filter, Found, Order, Search, first_since, last_time, write},
+    audit::{Budget, Export, Filter, Found, Order, Search, first_since, last_time, removed_since, write},
     pieces::{PieceStream, Pieces},
     raft::{AuditTree, Published},
     storage::{AuditRow, Storage, StorageError},
@@ -82,6 +82,15 @@ impl Node {
         time_ms: i64,
     ) -> Result<u64, StorageError> {
         self.with_storage(move |storage| first_since(storage, range, time_ms)).await
+    }
+
+    /// The sequence of the last record of a removal, from `from` on, that is published.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(crate) async fn last_audit_removal(&self, from: u64) -> Result<Option<u64>, StorageError> {
+        let by = from..self.published().state.sequence();
+        self.with_storage(move |storage| removed_since(storage, by, 0..u64::MAX)).await
     }
 
     /// Starts to write an export. Whoever takes nothing of it for `stall` is given up; `permit` is kept until it ends.

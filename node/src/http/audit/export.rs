@@ -165,7 +165,20 @@ async fn signed(
     terms: &ReadTerms,
 ) -> Result<Arc<SignedCheckpoint>, ApiError> {
     let published = app.node.published().state.sequence();
-    let size = if question.has_end() { question.range(app, published).await?.end } else { 0 };
+    let mut size = if question.has_end() { question.range(app, published).await?.end } else { 0 };
+    loop {
+        let signed = covering(app, size, terms).await?;
+        // What was removed is gone already, so the record that says so has to be in the file too.
+        let removal = app.node.last_audit_removal(signed.checkpoint.size).await;
+        match removal.map_err(|error| ApiError::internal("reading the audit log", error))? {
+            None => return Ok(signed),
+            Some(sequence) => size = sequence.saturating_add(1),
+        }
+    }
+}
+
+/// A checkpoint of at least this many records.
+async fn covering(app: &App, size: u64, terms: &ReadTerms) -> Result<Arc<SignedCheckpoint>, ApiError> {
     app.node.checkpoint_of(size, terms.left()).await.ok_or_else(|| {
         ApiError::unavailable(format!(
             "no checkpoint that a majority of the nodes signed covers the first {size} records of the audit log yet; ask \
