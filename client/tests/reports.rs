@@ -97,7 +97,7 @@ impl Working {
 #[tokio::test]
 async fn what_is_served_is_counted_by_flag_variant_reason_and_revision() {
     let mut code_default = audited("code-default", "summary");
-    code_default["environments"][ENVIRONMENT]["default"]["variant"] = json!(null);
+    code_default["environments"][ENVIRONMENT]["default"] = json!(null);
     let mut dependent = audited("dependent", "summary");
     dependent["environments"][ENVIRONMENT]["prerequisites"] = json!([{"flag": "one", "variants": ["on"]}]);
     let flags = [audited("one", "summary"), audited("every", "full"), flag("unasked", true), code_default];
@@ -277,13 +277,14 @@ async fn the_last_report_is_sent_at_the_end_and_takes_no_longer_than_it_may() {
 
     // No node takes it: the end comes all the same.
     nodes.iter().for_each(|node| node.set_reporting(Reporting::Busy(503, None)));
-    let within = Duration::from_millis(300);
+    let within = Duration::from_secs(1);
     let brief = started(builder().last_report_within(within)).await;
     assert!(brief.bool_value("one", &user(), false));
-    let (begun, asked) = (Instant::now(), nodes[1].reported().len());
+    let attempts = || nodes.iter().map(|node| node.reported().len()).sum::<usize>();
+    let (begun, asked) = (Instant::now(), attempts());
     brief.shutdown().await;
     assert!(begun.elapsed() >= within && begun.elapsed() < LONG / 4, "{:?}", begun.elapsed());
-    assert!(nodes[1].reported().len() > asked + 1, "it was tried more than once");
+    assert!(attempts() > asked + 2, "each node was tried, and one again");
     assert_eq!(truth.reported(), 1);
 
     // Where there is nothing to say there is nothing to wait for.
@@ -302,8 +303,9 @@ async fn the_last_report_is_sent_at_the_end_and_takes_no_longer_than_it_may() {
 #[tokio::test]
 async fn memory_is_bounded_while_no_node_takes_reports_and_the_sum_is_right() {
     let keys: Vec<String> = (0..6_000).map(|n| format!("flag-{n:05}")).collect();
-    let truth = Truth::audited([]);
-    for keys in keys.chunks(100) {
+    let (first, rest) = keys.split_at(100);
+    let truth = Truth::audited(first.iter().map(|key| audited(key, "summary")));
+    for keys in rest.chunks(100) {
         truth.change(put(keys.iter().map(|key| audited(key, "summary"))));
     }
     let node = Node::start(&truth, Mode::Good).await;
