@@ -291,6 +291,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_node_that_takes_no_report_for_now_is_asked_for_all_else() {
+        let endpoints = three();
+        endpoints.report_failed(0, &Fault::Busy(Some(Duration::from_secs(3))));
+        endpoints.report_failed(1, &Fault::Refused(401));
+        endpoints.report_failed(2, &Fault::Busy(None));
+        endpoints.succeeded(0);
+        assert_eq!((endpoints.order(), endpoints.stream_order()), (vec![0, 1, 2], vec![0, 1, 2]));
+        assert_eq!(endpoints.report_order(), [1, 2]);
+        endpoints.report_failed(1, &Fault::Unreachable);
+        assert_eq!(endpoints.order(), [0, 2, 1], "a node that can't be reached can't be for anything");
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert_eq!(endpoints.report_order(), [0, 2, 1]);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_node_that_refuses_the_token_is_asked_rarely() {
         let endpoints = three();
         let mut longest = Duration::ZERO;

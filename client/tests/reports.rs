@@ -19,6 +19,7 @@ use common::{
 };
 use flagraft_client::{Builder, Client, Consistency, Context, StartError, Status};
 use flagraft_core::account::OwnReport;
+use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 
 /// An interval in which nothing is reported by itself.
@@ -97,7 +98,7 @@ impl Working {
 #[tokio::test]
 async fn what_is_served_is_counted_by_flag_variant_reason_and_revision() {
     let mut code_default = audited("code-default", "summary");
-    code_default["environments"][ENVIRONMENT]["default"]["variant"] = json!(null);
+    code_default["environments"][ENVIRONMENT]["default"] = json!(null);
     let mut dependent = audited("dependent", "summary");
     dependent["environments"][ENVIRONMENT]["prerequisites"] = json!([{"flag": "one", "variants": ["on"]}]);
     let flags = [audited("one", "summary"), audited("every", "full"), flag("unasked", true), code_default];
@@ -277,13 +278,14 @@ async fn the_last_report_is_sent_at_the_end_and_takes_no_longer_than_it_may() {
 
     // No node takes it: the end comes all the same.
     nodes.iter().for_each(|node| node.set_reporting(Reporting::Busy(503, None)));
-    let within = Duration::from_millis(300);
+    let within = Duration::from_secs(1);
     let brief = started(builder().last_report_within(within)).await;
     assert!(brief.bool_value("one", &user(), false));
-    let (begun, asked) = (Instant::now(), nodes[1].reported().len());
+    let attempts = || nodes.iter().map(|node| node.reported().len()).sum::<usize>();
+    let (begun, asked) = (Instant::now(), attempts());
     brief.shutdown().await;
     assert!(begun.elapsed() >= within && begun.elapsed() < LONG / 4, "{:?}", begun.elapsed());
-    assert!(nodes[1].reported().len() > asked + 1, "it was tried more than once");
+    assert!(attempts() > asked + 2, "each node was tried, and one again");
     assert_eq!(truth.reported(), 1);
 
     // Where there is nothing to say there is nothing to wait for.
@@ -302,8 +304,9 @@ async fn the_last_report_is_sent_at_the_end_and_takes_no_longer_than_it_may() {
 #[tokio::test]
 async fn memory_is_bounded_while_no_node_takes_reports_and_the_sum_is_right() {
     let keys: Vec<String> = (0..6_000).map(|n| format!("flag-{n:05}")).collect();
-    let truth = Truth::audited([]);
-    for keys in keys.chunks(100) {
+    let (first, rest) = keys.split_at(100);
+    let truth = Truth::audited(first.iter().map(|key| audited(key, "summary")));
+    for keys in rest.chunks(100) {
         truth.change(put(keys.iter().map(|key| audited(key, "summary"))));
     }
     let node = Node::start(&truth, Mode::Good).await;
@@ -424,7 +427,7 @@ async fn a_copy_from_disk_is_counted_and_a_bootstrap_file_where_its_place_was_st
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "measures"]
 async fn what_counting_costs() {
-    const ROUNDS: u32 = 5_000_000;
+    const ROUNDS: u32 = 2_000_000;
     let ruled = |key: &str, audit: Option<&str>| {
         let mut flag: Value = audit.map_or_else(|| flag(key, true), |audit| audited(key, audit));
         flag["environments"][ENVIRONMENT]["rules"] = json!([{"id": "r",
@@ -441,14 +444,19 @@ async fn what_counting_costs() {
     let node = Node::start(&truth, Mode::Good).await;
     let on = started(client(&[&node])).await;
     let off = started(client(&[&node]).evaluation_reports(false)).await;
+    // By the time that the thread had, whatever else the machine does.
+    let spent = || {
+        let time = clock_gettime(ClockId::ThreadCPUTime);
+        Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).expect("below a second"))
+    };
     let timed = |client: &Client, key: &str| {
         let user = user().with("country", "DE");
         let mut reader = client.reader();
-        let begun = Instant::now();
+        let begun = spent();
         for _ in 0..ROUNDS {
             std::hint::black_box(reader.now().bool_value(std::hint::black_box(key), &user, false));
         }
-        begun.elapsed().as_secs_f64() * 1e9 / f64::from(ROUNDS)
+        (spent() - begun).as_secs_f64() * 1e9 / f64::from(ROUNDS)
     };
     for _ in 0..5 {
         for (plain, counted) in [("plain", "plain-counted"), ("ruled", "ruled-counted")] {
@@ -460,13 +468,11 @@ async fn what_counting_costs() {
             );
         }
     }
-    let threads = 4;
-    let begun = Instant::now();
-    thread::scope(|scope| (0..threads).for_each(|_| _ = scope.spawn(|| timed(&on, "plain-counted"))));
-    let each = begun.elapsed().as_secs_f64() * 1e9 / f64::from(ROUNDS);
-    println!(
-        "{threads} threads at once, counted: {each:.1} ns from first to last for one evaluation of each"
-    );
+    let together = thread::scope(|scope| {
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| timed(&on, "plain-counted"))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("measured")).fold(0.0, f64::max)
+    });
+    println!("plain, counted by four threads at once: {together:.1} ns at most");
     on.shutdown().await;
     off.shutdown().await;
 }
