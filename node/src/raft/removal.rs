@@ -10,7 +10,7 @@ use super::tiles::OpenTiles;
 use crate::storage::{Batch, Storage, StorageError};
 
 /// Records removed in one batch, where they are not those of one entry.
-const BATCH_RECORDS: u64 = 10_000;
+const BATCH_RECORDS: usize = 10_000;
 
 /// The leaf hashes of a log, where they are kept: in its complete tiles, and in the growing one.
 pub(super) struct Leaves<'a> {
@@ -78,26 +78,27 @@ pub(super) fn catch_up(storage: &Storage, from: u64, tiles: &OpenTiles) -> Resul
         ranges.extend(removed);
         Ok(ControlFlow::Continue(()))
     })?;
+    let mut still_here = Vec::new();
+    for range in &ranges {
+        storage.scan_audit::<StorageError>(range.from, |sequence, row| {
+            if sequence >= range.to {
+                return Ok(ControlFlow::Break(()));
+            }
+            if !is_removed(row) {
+                still_here.push(SequenceRange { from: sequence, to: sequence.saturating_add(1) });
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+    }
     let leaves = Leaves { storage, open: tiles, unwritten: &BTreeMap::new() };
-    let mut left = ranges.as_slice();
-    while !left.is_empty() {
-        let mut records = 0_u64;
-        let fits = left.iter().take_while(|range| {
-            let is_first = records == 0;
-            records = records.saturating_add(range.count());
-            is_first || records <= BATCH_RECORDS
-        });
-        let (portion, rest) = left.split_at(fits.count());
+    for portion in still_here.chunks(BATCH_RECORDS) {
         let mut batch = storage.batch();
         leaves.remove(portion, &mut batch)?;
         batch.commit()?;
-        left = rest;
     }
-    if !ranges.is_empty() {
-        tracing::info!(
-            removals = ranges.len(),
-            "audit records that were removed meanwhile are removed here too"
-        );
+    if !still_here.is_empty() {
+        let records = still_here.len();
+        tracing::info!(records, "audit records that were removed meanwhile are removed here too");
     }
     Ok(())
 }
@@ -110,11 +111,8 @@ mod tests {
     };
 
     use super::*;
-    use crate::{
-        raft::testing::{
-            append, applied_in_batches, apply, open, recover, state_machine, state_rows, with_removals,
-        },
-        storage::Storage,
+    use crate::raft::testing::{
+        append, applied_in_batches, apply, open, recover, state_machine, state_rows, with_removals,
     };
 
     fn record(sequence: u64) -> Vec<u8> {

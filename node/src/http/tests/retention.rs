@@ -56,7 +56,7 @@ async fn a_rule_is_put_whole_and_read_back() {
         (json!({"change": 365}), "/keep_days/change"),
         (json!({"system": 365}), "/keep_days/system"),
     ] {
-        let refused = put(&api, RETENTION, json!({"reason": "r", "keep_days": keep_days})).await.expect(422);
+        let refused = put(&api, RETENTION, json!({"reason": "r", "keep_days": keep_days})).await.expect(400);
         assert_eq!(refused.error().1, path);
     }
     put(&api, RETENTION, json!({"reason": "r", "keep_days": {"all": 1}})).await.expect(400);
@@ -108,7 +108,7 @@ async fn a_hold_is_put_by_sequences_or_times_and_lifted() {
         assert!(refused.status.is_client_error() && refused.text.contains(says), "{body}: {refused:?}");
     }
     assert_eq!(
-        put(&api, path, json!({"reason": "r", "from": 3, "to": 3})).await.expect(422).error().1,
+        put(&api, path, json!({"reason": "r", "from": 3, "to": 3})).await.expect(400).error().1,
         "/to"
     );
     put(&api, "/api/v1/audit/holds/No%20Id", json!({"reason": "r", "from": 3})).await.expect(404);
