@@ -208,3 +208,85 @@ impl Tally {
         signed.chain(refused).collect::<Vec<_>>().join("; ")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use flagraft_core::{
+        apply::apply,
+        audit_key::AuditPublicKey,
+        checkpoint::{Checkpoint, Origin},
+        identity::LogPosition,
+        note::{SIGNATURES_MAX, Signature, Signer, node_key_name},
+        proposal::{Actor, Body, Proposal},
+    };
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::raft::testing;
+
+    fn secret(node: u64) -> [u8; 32] {
+        [u8::try_from(node).expect("small"); 32]
+    }
+
+    fn signer(state: &State, node: u64) -> Signer {
+        let cluster = state.cluster_id().expect("founded");
+        Signer::new(node_key_name(cluster, node), &secret(node)).expect("a name")
+    }
+
+    /// A cluster whose nodes have a key each.
+    fn state(nodes: u64) -> State {
+        let member =
+            |id: u64| json!({"uid": format!("{id:032x}"), "peer_address": "127.0.0.1:1", "voter": true});
+        let members: serde_json::Map<String, Value> =
+            (1..=nodes).map(|id| (id.to_string(), member(id))).collect();
+        let bootstrap = json!({"op": "system.bootstrap", "cluster": "0".repeat(32), "history": "0".repeat(16),
+                               "cluster_version": 2, "members": members});
+        let key = |node: u64| {
+            let key = *Signer::new("key", &secret(node)).expect("a name").verifier().public_key();
+            json!({"op": "system.audit_key.add", "node": node, "public_key": AuditPublicKey(key)})
+        };
+        let founding = (1, bootstrap);
+        let all = std::iter::once(founding).chain((1..=nodes).map(|node| (node, key(node))));
+        all.zip(1..).fold(State::empty(), |state, ((node, operation), index)| {
+            let change = json!({"project": null, "operations": [operation], "reason": "test"});
+            let body = Body::Change(serde_json::from_value(change).expect("a change"));
+            let proposal = Proposal { body, actor: Actor::system(node), ..testing::proposal(index) };
+            let applied = apply(&state, &proposal, LogPosition { term: 1, index });
+            assert_eq!(applied.reply.outcome.rejection(), None);
+            applied.state
+        })
+    }
+
+    /// What one member put under its note beside its own signature was merged unread: with 98 lines of nobody's there was
+    /// no room for the third node's, and a line in the name of a key that a witness trusts spoiled the note for that.
+    #[test]
+    fn what_nobody_checked_is_not_handed_on() {
+        let state = state(3);
+        let origin = Origin {
+            cluster: state.cluster_id().expect("founded"),
+            history: state.history().expect("founded"),
+            group: 1,
+        };
+        let size = state.sequence();
+        let checkpoint = Checkpoint { origin, size, root: state.audit_root(), time_ms: 7 };
+        let by = |nodes: &[u64]| {
+            let mut note = Note::new(checkpoint.to_string()).expect("a text");
+            nodes.iter().for_each(|node| note.sign(&signer(&state, *node)).expect("room"));
+            note
+        };
+        let junk = (1..u8::try_from(SIGNATURES_MAX).expect("small")).map(|n| Signature {
+            name: node_key_name(origin.cluster, 1),
+            key_id: [n; 4],
+            bytes: vec![n; 64],
+        });
+        let padded: String =
+            std::iter::once(by(&[1]).to_string()).chain(junk.map(|line| line.to_string())).collect();
+        let mut tally = Tally::default();
+        tally.add(1, size, padded.as_bytes(), &state);
+        for node in [2, 3] {
+            tally.add(node, size, by(&[node]).to_string().as_bytes(), &state);
+        }
+        assert_eq!(tally.said().matches("does not sign").count(), 0, "{}", tally.said());
+        assert_eq!(tally.majority(&SigningKeys::of(&state, size)), Some(&by(&[1, 2, 3])));
+    }
+}
