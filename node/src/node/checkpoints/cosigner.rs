@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, time::timeout};
 
 use super::{
-    keys::KeyFile,
+    keys::{KeyFile, Standing},
     metrics::CheckpointMetrics,
     signed::{SignedCheckpoint, SigningKeys},
 };
@@ -163,8 +163,8 @@ impl Cosigner {
         lock(&self.keys).public_keys()
     }
 
-    /// Makes one more key in this node's file, and forgets those that are not listed as active. It signs once the
-    /// cluster lists it.
+    /// Makes one more key in this node's file, and forgets those that the cluster lists as retired. It signs once the
+    /// cluster lists it. What is not listed yet stays: somebody may just be having it listed.
     ///
     /// # Errors
     /// When the file can't be written.
@@ -172,8 +172,7 @@ impl Cosigner {
         let cosigner = Arc::clone(self);
         let made = tokio::task::spawn_blocking(move || {
             let state = cosigner.replica.published().state.clone();
-            let is_active = |key: &AuditPublicKey| is_active(&state, cosigner.node_id, key);
-            lock(&cosigner.keys).add(is_active)
+            lock(&cosigner.keys).add(|key| standing(&state, cosigner.node_id, key))
         });
         made.await.map_err(io::Error::other)?
     }
@@ -253,7 +252,8 @@ impl Cosigner {
         let Some(cluster) = state.cluster_id() else { return Vec::new() };
         let mut signers = lock(&self.keys).signers(cluster, self.node_id);
         signers.retain(|signer| {
-            is_active(state, self.node_id, &AuditPublicKey(*signer.verifier().public_key()))
+            let key = AuditPublicKey(*signer.verifier().public_key());
+            standing(state, self.node_id, &key) == Standing::Active
         });
         signers
     }
@@ -395,9 +395,14 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(|error| StorageError::Failed(error.to_string()))?
 }
 
-fn is_active(state: &State, node_id: u64, key: &AuditPublicKey) -> bool {
-    let keys = state.audit_keys_of(node_id);
-    keys.and_then(|keys| keys.get(key)).is_some_and(|key| key.is_active())
+/// What the state says of a key of this node.
+fn standing(state: &State, node_id: u64, key: &AuditPublicKey) -> Standing {
+    let listed = state.audit_keys().find_map(|(node, keys)| Some((node, keys.get(key)?.is_active())));
+    match listed {
+        None => Standing::Unlisted,
+        Some((node, true)) if node == node_id => Standing::Active,
+        Some(_) => Standing::Spent,
+    }
 }
 
 /// What a person is told whose node has another log than its cluster.
