@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
 };
 
 use flagraft_core::{note::Note, state::State};
@@ -12,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{
     cosigner::{Cosigner, Unsigned},
-    registration,
+    registration::Registration,
     signed::{SignedCheckpoint, SigningKeys},
 };
 use crate::{
@@ -21,9 +20,6 @@ use crate::{
     peer::{CosignReply, PeerClient},
     raft::{RaftRole, Replica},
 };
-
-/// The pause after an attempt to have this node's key listed that came to nothing.
-const REGISTRATION_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a [`Checkpointer`] works with.
 pub(crate) struct CheckpointerParts {
@@ -40,14 +36,16 @@ pub(crate) struct Checkpointer {
     parts: CheckpointerParts,
     /// When the last round began, and of which size it was.
     last: (Instant, u64),
-    register_at: Instant,
+    registration: Registration,
     /// What was said last of a round that came to nothing.
     said: Option<String>,
 }
 
 impl Checkpointer {
     pub(crate) fn new(parts: CheckpointerParts) -> Self {
-        Self { parts, last: (Instant::now(), 0), register_at: Instant::now(), said: None }
+        let (cosigner, writes) = (Arc::clone(&parts.cosigner), Arc::clone(&parts.writes));
+        let registration = Registration::new(parts.node_id, cosigner, writes);
+        Self { parts, last: (Instant::now(), 0), registration, said: None }
     }
 
     /// Goes on until it is dropped. An interval of zero turns it off.
@@ -57,21 +55,11 @@ impl Checkpointer {
         }
         loop {
             tokio::time::sleep(self.parts.config.poll).await;
-            self.register().await;
+            let published = self.parts.replica.published();
+            self.registration.look(&published.state, Instant::now()).await;
             if self.parts.replica.status().role == RaftRole::Leader {
                 self.lead().await;
             }
-        }
-    }
-
-    async fn register(&mut self) {
-        if Instant::now() < self.register_at {
-            return;
-        }
-        let CheckpointerParts { node_id, cosigner, replica, writes, .. } = &self.parts;
-        let published = replica.published();
-        if !registration::register(*node_id, &published.state, cosigner, writes).await {
-            self.register_at = Instant::now() + REGISTRATION_PAUSE;
         }
     }
 
@@ -119,12 +107,11 @@ impl Checkpointer {
         match tally.majority(&keys) {
             Some(note) => {
                 self.said = None;
-                if let Err(why) =
-                    self.parts.cosigner.take(note.to_string().as_bytes(), self.parts.config.timeout).await
-                {
+                let note = note.to_string();
+                if let Err(why) = cosigner.take(note.as_bytes(), config.timeout).await {
                     tracing::warn!(size, "a checkpoint of the audit log is not taken here: {why}");
                 }
-                if let Ok(signed) = SignedCheckpoint::of(note.to_string().as_bytes(), &state) {
+                if let Ok(signed) = SignedCheckpoint::of(note.as_bytes(), &state) {
                     self.send_round(&signed).await;
                 }
             }
