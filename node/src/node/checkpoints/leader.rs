@@ -83,10 +83,10 @@ impl Checkpointer {
         }
     }
 
-    /// Has the log's first `size` records signed.
+    /// Has the log's first `size` records signed: by all members, for those that do not vote have keys too, and count.
     async fn round(&mut self, size: u64) {
         let CheckpointerParts { node_id, cosigner, replica, peers, config, .. } = &self.parts;
-        let others: Vec<u64> = replica.status().voters().filter(|id| id != node_id).collect();
+        let others: Vec<u64> = replica.status().members.into_keys().filter(|id| id != node_id).collect();
         let asked = others.iter().map(async |id| (*id, peers.cosign(*id, size, config.timeout).await));
         let (own, answers) = tokio::join!(cosigner.sign(size, config.timeout), join_all(asked));
         let state = replica.published().state.clone();
