@@ -20,6 +20,7 @@ use tokio::{sync::watch, time::timeout};
 
 use super::{
     keys::{KeyFile, Standing},
+    last_signed::LastSigned,
     metrics::CheckpointMetrics,
     signed::{SignedCheckpoint, SigningKeys},
 };
@@ -236,9 +237,7 @@ impl Cosigner {
             }
         }
         let checkpoint = own_checkpoint(&self.storage, &published, size).await?;
-        if last.is_none_or(|last| last.size < size) {
-            LastSigned { size, root: checkpoint.root }.keep(&self.storage).await?;
-        }
+        LastSigned { size, root: checkpoint.root }.keep(last, &self.storage).await?;
         let mut note =
             Note::new(checkpoint.to_string()).map_err(|error| Unsigned::Disk(error.to_string()))?;
         for signer in &signers {
@@ -331,31 +330,6 @@ impl Cosigner {
     }
 }
 
-/// What this node signed last: 8 bytes of size, big-endian, and 32 of root.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct LastSigned {
-    size: u64,
-    root: Hash,
-}
-
-impl LastSigned {
-    fn read(storage: &Storage) -> Result<Option<Self>, StorageError> {
-        let Some(bytes) = storage.meta(MetaKey::AuditSigned)? else { return Ok(None) };
-        let read = || {
-            let (size, root) = bytes.split_first_chunk::<8>()?;
-            Some(Self { size: u64::from_be_bytes(*size), root: root.try_into().ok()? })
-        };
-        read().map(Some).ok_or_else(|| StorageError::corrupt("what this node signed last is damaged"))
-    }
-
-    /// Durable when it returns: a signature that is forgotten binds nobody.
-    async fn keep(&self, storage: &Storage) -> Result<(), StorageError> {
-        let bytes = [self.size.to_be_bytes().as_slice(), &self.root].concat();
-        storage.put_meta(MetaKey::AuditSigned, &bytes)?;
-        storage.sync().await
-    }
-}
-
 /// What of a record a checkpoint says.
 #[derive(Deserialize)]
 struct Head {
@@ -425,28 +399,4 @@ fn differs(own: &Checkpoint, signed: &SignedCheckpoint) -> String {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::raft::testing;
-
-    /// A signature that the node would not remember after a power cut must not leave it.
-    #[tokio::test]
-    async fn what_was_signed_is_kept_before_anybody_hears_of_it() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let signed = LastSigned { size: 70_000, root: [7; 32] };
-        let (failing, told) = testing::open_failing(dir.path(), Some(0));
-        assert!(signed.keep(&failing).await.is_err(), "the disk does not have it");
-        assert_eq!(told.lock().expect("unpoisoned").len(), 1, "and the node ends for that");
-        drop(failing);
-        let dir = tempfile::tempdir().expect("a folder");
-        let storage = testing::open(dir.path());
-        assert_eq!(LastSigned::read(&storage).expect("reads"), None);
-        signed.keep(&storage).await.expect("durable");
-        assert_eq!(LastSigned::read(&storage).expect("reads"), Some(signed));
-        let bytes = storage.meta(MetaKey::AuditSigned).expect("reads").expect("there");
-        assert_eq!(hex::encode(bytes), format!("0000000000011170{}", "07".repeat(32)), "frozen");
-    }
 }

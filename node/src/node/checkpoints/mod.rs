@@ -8,6 +8,7 @@
 
 mod cosigner;
 mod keys;
+mod last_signed;
 mod leader;
 mod metrics;
 mod registration;
