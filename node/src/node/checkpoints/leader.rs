@@ -19,6 +19,7 @@ use crate::{
     node::submit::Writes,
     peer::{CosignReply, PeerClient},
     raft::{RaftRole, Replica},
+    reads::Reads,
 };
 
 /// What a [`Checkpointer`] works with.
@@ -27,6 +28,7 @@ pub(crate) struct CheckpointerParts {
     pub(crate) cosigner: Arc<Cosigner>,
     pub(crate) replica: Replica,
     pub(crate) peers: PeerClient,
+    pub(crate) reads: Arc<Reads>,
     pub(crate) writes: Arc<Writes>,
     pub(crate) config: CheckpointConfig,
 }
@@ -85,7 +87,7 @@ impl Checkpointer {
 
     /// Has the log's first `size` records signed: by all members, for those that do not vote have keys too, and count.
     async fn round(&mut self, size: u64) {
-        let CheckpointerParts { node_id, cosigner, replica, peers, config, .. } = &self.parts;
+        let CheckpointerParts { node_id, cosigner, replica, peers, reads, config, .. } = &self.parts;
         let others: Vec<u64> = replica.status().members.into_keys().filter(|id| id != node_id).collect();
         let asked = others.iter().map(async |id| (*id, peers.cosign(*id, size, config.timeout).await));
         let (own, answers) = tokio::join!(cosigner.sign(size, config.timeout), join_all(asked));
@@ -108,7 +110,7 @@ impl Checkpointer {
             Some(note) => {
                 self.said = None;
                 let note = note.to_string();
-                if let Err(why) = cosigner.take(note.as_bytes(), config.timeout).await {
+                if let Err(why) = cosigner.take(note.as_bytes(), config.timeout, reads).await {
                     tracing::warn!(size, "a checkpoint of the audit log is not taken here: {why}");
                 }
                 if let Ok(signed) = SignedCheckpoint::of(note.as_bytes(), &state) {

@@ -11,6 +11,7 @@ mod keys;
 mod last_signed;
 mod leader;
 mod metrics;
+mod own_log;
 mod registration;
 mod signed;
 #[cfg(test)]

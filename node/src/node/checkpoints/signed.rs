@@ -52,6 +52,17 @@ impl SignedCheckpoint {
         let (note, signers) = SigningKeys::of(state, checkpoint.size).verify(&note)?;
         Ok(Self { note, checkpoint, signers })
     }
+
+    /// Whether a majority of the nodes that sign in this state stands by it, with keys that are active there.
+    pub(super) fn is_of_majority_now(&self, state: &State) -> bool {
+        let keys = SigningKeys::of(state, state.sequence());
+        keys.verify(&self.note).is_ok_and(|(_, signers)| keys.is_majority(&signers))
+    }
+
+    /// Who signed it, for people.
+    pub(super) fn named_signers(&self) -> String {
+        self.signers.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// The keys with which the nodes of a cluster sign checkpoints of one size.
