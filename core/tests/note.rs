@@ -119,6 +119,19 @@ fn signatures_are_merged_by_key() {
 }
 
 #[test]
+fn what_nobody_vouches_for_is_left_out() {
+    let (a, b, c) = (signer(1), signer(2), signer(3));
+    let note = signed("text\n", &[&c, &a, &b]);
+    assert_eq!(note.signed_by(&trusted(&[&b, &a])), Ok(signed("text\n", &[&a, &b])));
+    // The same line twice is one signature.
+    let line = |note: &Note| note.to_string().lines().last().expect("a line").to_owned();
+    let twice: Note = format!("{note}{}\n", line(&signed("text\n", &[&a]))).parse().expect("a note");
+    assert_eq!(twice.signed_by(&trusted(&[&a])), Ok(signed("text\n", &[&a])));
+    let forged: Note = note.to_string().replace("text", "test").parse().expect("a note");
+    assert_eq!(forged.signed_by(&trusted(&[&b])), Err(NoteError::BadSignature("key-2".to_owned())));
+}
+
+#[test]
 fn malformed_notes_are_named() {
     let good = signed("text\n", &[&signer(1), &signer(2)]).to_string();
     let wrong = |note: &str| note.parse::<Note>().expect_err(note);

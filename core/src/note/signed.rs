@@ -141,7 +141,7 @@ impl Note {
 
     /// Takes the signatures of another note of the same text over, of keys that have not signed this one.
     ///
-    /// They are not checked: check both notes first, or the result.
+    /// They are not checked: check both notes first, see [`Note::signed_by`], or the result.
     ///
     /// # Errors
     /// When the texts differ, or there is no room for the signatures: then the note stays as it is.
@@ -180,6 +180,18 @@ impl Note {
             }
         }
         Ok(signers)
+    }
+
+    /// The note with the signatures of these keys, each of which is good, and without all others.
+    ///
+    /// # Errors
+    /// As [`Note::signers`].
+    pub fn signed_by(&self, trusted: &TrustedKeys) -> Result<Self, NoteError> {
+        self.signers(trusted)?;
+        let mut note = Self { text: self.text.clone(), signatures: Vec::new() };
+        let of_these = |signature: &&Signature| trusted.find(&signature.name, signature.key_id).is_some();
+        self.signatures.iter().filter(of_these).try_for_each(|signature| note.put(signature.clone()))?;
+        Ok(note)
     }
 
     fn put(&mut self, signature: Signature) -> Result<(), NoteError> {

@@ -150,7 +150,7 @@ impl PeerHandler for Desk {
     }
 
     async fn checkpoint(&self, _from: u64, note: Vec<u8>) -> Result<Option<String>, Refusal> {
-        Ok(self.cosigner.take(&note, self.checkpoint_timeout / 2).await.err())
+        Ok(self.cosigner.take(&note, self.checkpoint_timeout / 2, &self.reads).await.err())
     }
 
     fn removed(&self, from: u64) -> Option<String> {

@@ -257,6 +257,7 @@ impl Node {
             cosigner: Arc::clone(&cosigner),
             replica: replica.clone(),
             peers: peers.clone(),
+            reads: Arc::clone(&reads),
             writes: Arc::clone(&writes),
             config: config.checkpoints.clone(),
         });

@@ -170,3 +170,23 @@ async fn a_checkpoint_is_signed_by_the_keys_that_are_listed_through_a_rotation()
     let of_member = &status["members"][0]["checkpoint"];
     assert_eq!((&of_member["signers"], &of_member["unsigned"]), (&json!([1]), &Value::Null));
 }
+
+/// The second rotation dropped the key of the first, which was just being added: it was active then, and nobody had its
+/// secret any more.
+#[tokio::test]
+async fn every_key_of_two_rotations_at_once_signs() {
+    let api = shop().await;
+    let (_, first) = checkpoint(&api, api.node.published().state.sequence(), 1).await;
+    let rotate = async |reason: &str| {
+        let body = json!({"reason": reason});
+        let made = api.owner(Method::POST, "/api/v1/audit/keys/rotate").json(&body).send().await;
+        made.expect(201).json()["vkey"].clone()
+    };
+    let (one, other) = tokio::join!(rotate("one"), rotate("other"));
+    let (note, _) = checkpoint(&api, first.size + 2, 3).await;
+    let (trusted, listed) = keys(&api).await;
+    assert_eq!((listed.len(), note.signers(&trusted).expect("good").len()), (3, 3));
+    for made in [one, other] {
+        assert!(listed.iter().any(|key| key["vkey"] == made), "{made}");
+    }
+}

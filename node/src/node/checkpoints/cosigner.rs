@@ -9,24 +9,24 @@ use std::{
 use arc_swap::ArcSwapOption;
 use flagraft_core::{
     audit_key::AuditPublicKey,
-    checkpoint::{Checkpoint, Origin},
-    identity::History,
-    merkle::{Hash, root_at},
+    checkpoint::Checkpoint,
     note::{Note, Signer},
-    record::is_removed,
     state::State,
 };
 use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, time::timeout};
 
 use super::{
-    keys::KeyFile,
+    keys::{KeyFile, Standing},
+    last_signed::LastSigned,
     metrics::CheckpointMetrics,
-    signed::{SignedCheckpoint, SigningKeys},
+    own_log::{OwnLog, own_root},
+    signed::{NotSigned, SignedCheckpoint, SigningKeys},
 };
 use crate::{
     node::failure::{Failure, StartError},
-    raft::{AuditTree, Published, Replica},
+    raft::{Published, Replica},
+    reads::Reads,
     storage::{MetaKey, Storage, StorageError},
 };
 
@@ -52,12 +52,21 @@ pub(crate) enum Unsigned {
     },
     /// The cluster knows no key of it.
     #[error(
-        "none of its keys is listed in the cluster yet; it adds one by itself once the cluster version is 2"
+        "none of its keys is listed in the cluster yet; it adds one by itself once the cluster version is 2, and its log \
+         says why if that one is not taken"
     )]
     NoKey,
     /// Its log is not the one that it signed last.
     #[error("{0}")]
     AnotherLog(String),
+    /// Retention removed what a checkpoint of that size says of the last record.
+    #[error(
+        "retention removed the last of the {size} records that it is asked to sign; it signs the next checkpoint"
+    )]
+    Removed {
+        /// The size that it is asked to sign.
+        size: u64,
+    },
     /// Its disk failed.
     #[error("its disk failed: {0}")]
     Disk(String),
@@ -69,6 +78,7 @@ impl Unsigned {
             Self::Behind { .. } => "behind",
             Self::NoKey => "no_key",
             Self::AnotherLog(_) => "another_log",
+            Self::Removed { .. } => "removed",
             Self::Disk(_) => "disk",
         }
     }
@@ -98,6 +108,8 @@ pub(crate) struct Cosigner {
     keys: Mutex<KeyFile>,
     /// One signature at a time, so that what was signed last is what is kept.
     turn: tokio::sync::Mutex<()>,
+    /// One newest checkpoint at a time, so that an older one never takes its place.
+    keeping: tokio::sync::Mutex<()>,
     newest: ArcSwapOption<SignedCheckpoint>,
     unsigned: Mutex<Option<String>>,
     metrics: CheckpointMetrics,
@@ -108,7 +120,7 @@ impl Cosigner {
     /// Reads the key file, or makes it, and holds the newest checkpoint that was kept against the log.
     ///
     /// # Errors
-    /// When the file can't be used, or the log is not the one of that checkpoint.
+    /// When the file can't be used, that checkpoint is damaged, or the log is not the one that it is of.
     pub(crate) async fn open(parts: CosignerParts) -> Result<Arc<Self>, StartError> {
         let CosignerParts { node_id, storage, replica, metrics, fail } = parts;
         let dir = storage.dir().to_owned();
@@ -116,24 +128,15 @@ impl Cosigner {
         let published = replica.published();
         let newest = match storage.meta(MetaKey::AuditCheckpoint)? {
             None => None,
-            // One of a cluster that was recovered says nothing of the one that came of it.
-            Some(note) => SignedCheckpoint::of(&note, &published.state).ok(),
+            Some(note) => kept(&note, &storage, &published).await?,
         };
-        if let Some(newest) = &newest
-            && newest.checkpoint.size <= published.state.sequence()
-        {
-            let own = own_checkpoint(&storage, &published, newest.checkpoint.size, Some(&newest.checkpoint))
-                .await?;
-            if own != newest.checkpoint {
-                return Err(StorageError::corrupt(differs(&own, newest)).into());
-            }
-        }
         let cosigner = Self {
             node_id,
             storage,
             replica,
             keys: Mutex::new(keys),
             turn: tokio::sync::Mutex::new(()),
+            keeping: tokio::sync::Mutex::new(()),
             newest: ArcSwapOption::empty(),
             unsigned: Mutex::new(None),
             metrics,
@@ -165,8 +168,8 @@ impl Cosigner {
         lock(&self.keys).public_keys()
     }
 
-    /// Makes one more key in this node's file, and forgets those that are not listed as active. It signs once the
-    /// cluster lists it.
+    /// Makes one more key in this node's file, and forgets those that the cluster lists as retired. It signs once the
+    /// cluster lists it. What is not listed yet stays: somebody may just be having it listed.
     ///
     /// # Errors
     /// When the file can't be written.
@@ -174,8 +177,7 @@ impl Cosigner {
         let cosigner = Arc::clone(self);
         let made = tokio::task::spawn_blocking(move || {
             let state = cosigner.replica.published().state.clone();
-            let is_active = |key: &AuditPublicKey| is_active(&state, cosigner.node_id, key);
-            lock(&cosigner.keys).add(is_active)
+            lock(&cosigner.keys).add(|key| standing(&state, cosigner.node_id, key))
         });
         made.await.map_err(io::Error::other)?
     }
@@ -238,10 +240,11 @@ impl Cosigner {
                 )));
             }
         }
-        let checkpoint = own_checkpoint(&self.storage, &published, size, None).await?;
-        if last.is_none_or(|last| last.size < size) {
-            LastSigned { size, root: checkpoint.root }.keep(&self.storage).await?;
-        }
+        let own = OwnLog::of(&self.storage, &published, size).await?;
+        // Of a record that was removed here, those who signed it before still say what it was.
+        let known = || Some(self.newest()?.checkpoint).filter(|newest| own.is(newest));
+        let checkpoint = own.checkpoint().or_else(known).ok_or(Unsigned::Removed { size })?;
+        LastSigned { size, root: checkpoint.root }.keep(last, &self.storage).await?;
         let mut note =
             Note::new(checkpoint.to_string()).map_err(|error| Unsigned::Disk(error.to_string()))?;
         for signer in &signers {
@@ -255,25 +258,31 @@ impl Cosigner {
         let Some(cluster) = state.cluster_id() else { return Vec::new() };
         let mut signers = lock(&self.keys).signers(cluster, self.node_id);
         signers.retain(|signer| {
-            is_active(state, self.node_id, &AuditPublicKey(*signer.verifier().public_key()))
+            let key = AuditPublicKey(*signer.verifier().public_key());
+            standing(state, self.node_id, &key) == Standing::Active
         });
         signers
     }
 
     /// Takes a checkpoint that others signed: once this node publishes its size, within `patience`, it is held against
-    /// this node's log. If a majority signed another log than this node has, this node stops.
+    /// this node's log. If a majority signed another log than this node has, this node stops; of whom it is a majority,
+    /// `reads` tells. One that is not newer than the newest one here says nothing, whoever signed it.
     ///
     /// # Errors
     /// Why it is not taken, for people.
-    pub(crate) async fn take(&self, note: &[u8], patience: Duration) -> Result<(), String> {
+    pub(crate) async fn take(&self, note: &[u8], patience: Duration, reads: &Reads) -> Result<(), String> {
         // Parsed before it is waited for: what is no checkpoint has no size.
-        let size = SignedCheckpoint::of(note, &self.replica.published().state)
+        let said = SignedCheckpoint::of(note, &self.replica.published().state)
             .map_err(|error| error.to_string())?
-            .checkpoint
-            .size;
-        let published = self.publishing(size, patience).await?;
+            .checkpoint;
+        if let Some(newest) = self.newest_beyond(&said) {
+            return Err(format!(
+                "this node has a checkpoint of {newest} records, and takes none of fewer, nor another one of as many"
+            ));
+        }
+        let published = self.publishing(said.size, patience).await?;
         let taken = SignedCheckpoint::of(note, &published.state).map_err(|error| error.to_string())?;
-        let keys = SigningKeys::of(&published.state, size);
+        let keys = SigningKeys::of(&published.state, said.size);
         if !keys.is_majority(&taken.signers) {
             return Err(format!(
                 "{} of the {} nodes that sign stand by the checkpoint, which is no majority",
@@ -281,27 +290,64 @@ impl Cosigner {
                 keys.nodes()
             ));
         }
-        let own = own_checkpoint(&self.storage, &published, size, Some(&taken.checkpoint))
-            .await
-            .map_err(|error| error.to_string())?;
-        let is_ours = own == taken.checkpoint;
-        if is_ours && !self.is_news(&taken) {
-            return Ok(());
+        let own =
+            OwnLog::of(&self.storage, &published, said.size).await.map_err(|error| error.to_string())?;
+        if !own.is(&taken.checkpoint) {
+            return Err(self.stand_against(&own, &taken, patience, reads).await);
         }
-        // Kept even if it is not ours: then this node does not start on this folder again.
-        let kept = async {
-            self.storage.put_meta(MetaKey::AuditCheckpoint, note)?;
-            self.storage.sync().await
-        };
-        kept.await.map_err(|error| error.to_string())?;
-        if !is_ours {
-            let why = differs(&own, &taken);
-            tracing::error!("{why}");
-            self.fail.send_replace(Some(Failure(why.clone())));
-            return Err(why);
+        let _turn = self.keeping.lock().await;
+        if self.is_news(&taken) {
+            self.keep(&taken).await.map_err(|error| error.to_string())?;
+            self.show(taken);
         }
-        self.show(taken);
         Ok(())
+    }
+
+    /// What follows from a checkpoint that is of another log than this node's, for people. This node stops, if those
+    /// stand by it who sign now. That those of its own size did proves little: when the log had that size, a single node
+    /// may have had a key, and some of the keys of then are retired because others know them. Nor is what is published
+    /// here enough to know who signs now, on a node that still catches up.
+    async fn stand_against(
+        &self,
+        own: &OwnLog,
+        taken: &SignedCheckpoint,
+        patience: Duration,
+        reads: &Reads,
+    ) -> String {
+        let now = match reads.confirm_patiently(patience).await {
+            Ok(now) => now.published,
+            Err(unconfirmed) => {
+                return format!(
+                    "the checkpoint is not of this node's log, and this node can't make sure who signs now: {unconfirmed}"
+                );
+            }
+        };
+        if !taken.is_of_majority_now(&now.state) {
+            let why = format!(
+                "nodes {} signed a checkpoint of {} records that is not of this node's log. No majority of the nodes that \
+                 sign now stands by it, so nothing follows; but one who has their keys signed what is not so \
+                 (docs/runbooks/audit-log-differs.md)",
+                taken.named_signers(),
+                taken.checkpoint.size
+            );
+            tracing::warn!("{why}");
+            return why;
+        }
+        let why = differs(own, taken);
+        // Kept, so that this node does not start on this folder again.
+        let _turn = self.keeping.lock().await;
+        if let Err(error) = self.keep(taken).await {
+            return error.to_string();
+        }
+        tracing::error!("{why}");
+        self.fail.send_replace(Some(Failure(why.clone())));
+        why
+    }
+
+    /// Durable when it returns.
+    async fn keep(&self, signed: &SignedCheckpoint) -> Result<(), StorageError> {
+        self.storage.put_meta(MetaKey::AuditCheckpoint, signed.note.to_string().as_bytes())?;
+        self.storage.sync().await
     }
 
     /// The state published here once it has `size` audit records.
@@ -320,11 +366,20 @@ impl Cosigner {
         timeout(patience, reached).await.map_err(|_| format!("{size} records are not published here yet"))
     }
 
+    /// The size of the newest checkpoint here, if this one is of fewer records of the same cluster's log, or is another
+    /// one of as many.
+    fn newest_beyond(&self, said: &Checkpoint) -> Option<u64> {
+        let newest = self.newest()?.checkpoint;
+        let is_beyond = newest.size > said.size || (newest.size == said.size && newest != *said);
+        (newest.origin.cluster == said.origin.cluster && is_beyond).then_some(newest.size)
+    }
+
     /// Whether it says more than the one that is here: of a longer log, or by more nodes.
     fn is_news(&self, taken: &SignedCheckpoint) -> bool {
         self.newest().is_none_or(|newest| {
+            // One of before a recovery says nothing of the cluster that came of it.
             let of = |signed: &SignedCheckpoint| (signed.checkpoint.size, signed.signers.len());
-            of(taken) > of(&newest)
+            newest.checkpoint.origin.cluster != taken.checkpoint.origin.cluster || of(taken) > of(&newest)
         })
     }
 
@@ -335,122 +390,62 @@ impl Cosigner {
     }
 }
 
-/// What this node signed last: 8 bytes of size, big-endian, and 32 of root.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct LastSigned {
-    size: u64,
-    root: Hash,
-}
-
-impl LastSigned {
-    fn read(storage: &Storage) -> Result<Option<Self>, StorageError> {
-        let Some(bytes) = storage.meta(MetaKey::AuditSigned)? else { return Ok(None) };
-        let read = || {
-            let (size, root) = bytes.split_first_chunk::<8>()?;
-            Some(Self { size: u64::from_be_bytes(*size), root: root.try_into().ok()? })
-        };
-        read().map(Some).ok_or_else(|| StorageError::corrupt("what this node signed last is damaged"))
-    }
-
-    /// Durable when it returns: a signature that is forgotten binds nobody.
-    async fn keep(&self, storage: &Storage) -> Result<(), StorageError> {
-        let bytes = [self.size.to_be_bytes().as_slice(), &self.root].concat();
-        storage.put_meta(MetaKey::AuditSigned, &bytes)?;
-        storage.sync().await
-    }
-}
-
-/// What of a record a checkpoint says.
-#[derive(Deserialize)]
-struct Head {
-    history: History,
-    group: u32,
-    time_ms: i64,
-}
-
-/// What this node's log is, up to `size` records, at least one and no more than are published. Where retention has removed the
-/// last of them, what that one said, its history and time, is as the checkpoint `said` has it that this one is compared with.
-async fn own_checkpoint(
+/// The checkpoint that this node kept as its newest one, held against its log. `None`: it says nothing of that log.
+async fn kept(
+    note: &[u8],
     storage: &Arc<Storage>,
     published: &Published,
-    size: u64,
-    said: Option<&Checkpoint>,
-) -> Result<Checkpoint, StorageError> {
-    let root = own_root(storage, published, size).await?;
-    let missing = |what: &str| {
-        StorageError::corrupt(format!("{what} of the audit log's first {size} records is missing"))
+) -> Result<Option<SignedCheckpoint>, StorageError> {
+    let damaged = |why: &dyn std::fmt::Display| {
+        StorageError::corrupt(format!(
+            "the newest checkpoint of the audit log that this node kept is damaged: {why}"
+        ))
     };
-    let cluster = published.state.cluster_id().ok_or_else(|| missing("the cluster"))?;
-    let storage = Arc::clone(storage);
-    let last = blocking(move || storage.audit_range(size.saturating_sub(1), 1)).await?;
-    let row = last.first().ok_or_else(|| missing("the last"))?;
-    if let Some(said) = said.filter(|_| is_removed(&row.bytes)) {
-        return Ok(Checkpoint { size, root, ..*said });
+    let kept = match SignedCheckpoint::of(note, &published.state) {
+        Ok(kept) => kept,
+        // One of a cluster that was recovered says nothing of the one that came of it.
+        Err(NotSigned::OtherCluster) => return Ok(None),
+        Err(why) => return Err(damaged(&why)),
+    };
+    let size = kept.checkpoint.size;
+    if size > published.state.sequence() {
+        // Nothing here says yet whether it is of this log. The others have one as new, and send it.
+        return Ok(None);
     }
-    let Head { history, group, time_ms } =
-        serde_json::from_slice(&row.bytes).map_err(|_| missing("the head of the last"))?;
-    Ok(Checkpoint { origin: Origin { cluster, history, group }, size, root, time_ms })
+    if !SigningKeys::of(&published.state, size).is_majority(&kept.signers) {
+        return Err(damaged(&"no majority of the nodes stands by it, and only then one is kept"));
+    }
+    let own = OwnLog::of(storage, published, size).await?;
+    if !own.is(&kept.checkpoint) {
+        return Err(StorageError::corrupt(differs(&own, &kept)));
+    }
+    Ok(Some(kept))
 }
 
-/// The root of this node's log when it had `size` records.
-async fn own_root(storage: &Arc<Storage>, published: &Published, size: u64) -> Result<Hash, StorageError> {
-    let mut tree = AuditTree::of(Arc::clone(storage), published);
-    blocking(move || root_at(size, |level, index| tree.subtree(level, index))).await
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
-) -> Result<T, StorageError> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| StorageError::Failed(error.to_string()))?
-}
-
-fn is_active(state: &State, node_id: u64, key: &AuditPublicKey) -> bool {
-    let keys = state.audit_keys_of(node_id);
-    keys.and_then(|keys| keys.get(key)).is_some_and(|key| key.is_active())
+/// What the state says of a key of this node.
+fn standing(state: &State, node_id: u64, key: &AuditPublicKey) -> Standing {
+    let listed = state.audit_keys().find_map(|(node, keys)| Some((node, keys.get(key)?.is_active())));
+    match listed {
+        None => Standing::Unlisted,
+        Some((node, true)) if node == node_id => Standing::Active,
+        Some(_) => Standing::Spent,
+    }
 }
 
 /// What a person is told whose node has another log than its cluster.
-fn differs(own: &Checkpoint, signed: &SignedCheckpoint) -> String {
-    let signers: Vec<String> = signed.signers.iter().map(u64::to_string).collect();
+fn differs(own: &OwnLog, signed: &SignedCheckpoint) -> String {
     format!(
         "this node's audit log differs from its cluster's: nodes {} signed that {} records have the root {} at {} ms in {}, \
-         and here they have the root {} at {} ms in {}. This node stops, for what it answers can't be trusted \
+         and here they have {own}. This node stops, for what it answers can't be trusted \
          (docs/runbooks/audit-log-differs.md)",
-        signers.join(", "),
+        signed.named_signers(),
         signed.checkpoint.size,
         hex::encode(signed.checkpoint.root),
         signed.checkpoint.time_ms,
         signed.checkpoint.origin,
-        hex::encode(own.root),
-        own.time_ms,
-        own.origin
     )
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::raft::testing;
-
-    /// A signature that the node would not remember after a power cut must not leave it.
-    #[tokio::test]
-    async fn what_was_signed_is_kept_before_anybody_hears_of_it() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let signed = LastSigned { size: 70_000, root: [7; 32] };
-        let (failing, told) = testing::open_failing(dir.path(), Some(0));
-        assert!(signed.keep(&failing).await.is_err(), "the disk does not have it");
-        assert_eq!(told.lock().expect("unpoisoned").len(), 1, "and the node ends for that");
-        drop(failing);
-        let dir = tempfile::tempdir().expect("a folder");
-        let storage = testing::open(dir.path());
-        assert_eq!(LastSigned::read(&storage).expect("reads"), None);
-        signed.keep(&storage).await.expect("durable");
-        assert_eq!(LastSigned::read(&storage).expect("reads"), Some(signed));
-        let bytes = storage.meta(MetaKey::AuditSigned).expect("reads").expect("there");
-        assert_eq!(hex::encode(bytes), format!("0000000000011170{}", "07".repeat(32)), "frozen");
-    }
 }

@@ -11,6 +11,7 @@ use std::{
 use flagraft_core::{
     audit_key::AuditPublicKey,
     identity::ClusterId,
+    limits::AUDIT_KEYS_MAX,
     note::{Signer, node_key_name},
 };
 
@@ -25,6 +26,21 @@ const FILE: &str = "audit_key";
 /// What it begins with.
 const HEAD: &str = "# The secret keys with which this node signs checkpoints of the audit log, one a line, the oldest first.\n\
                     # They are this node's alone: copy them nowhere.\n";
+
+/// Keys in the file that the cluster does not list, at most: as many as it ever lists of a node. Each attempt to add one
+/// that fails leaves one behind.
+const UNLISTED_MAX: usize = AUDIT_KEYS_MAX;
+
+/// What the cluster says of a key of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Nothing yet: it may be about to be added.
+    Unlisted,
+    /// The node signs with it.
+    Active,
+    /// It was retired, or is another node's: the node never signs with it again.
+    Spent,
+}
 
 /// A node's secret keys.
 pub(super) struct KeyFile {
@@ -71,17 +87,32 @@ impl KeyFile {
         self.secrets.iter().filter_map(|secret| Signer::new(name.clone(), secret).ok()).collect()
     }
 
-    /// Makes one more key, durably, and forgets those that are not to be kept. Returns the public half of the new one.
+    /// Makes one more key, durably, and forgets those that are spent. Returns the public half of the new one.
     ///
     /// # Errors
     /// When the file can't be written: then all is as it was.
-    pub(super) fn add(&mut self, keep: impl Fn(&AuditPublicKey) -> bool) -> io::Result<AuditPublicKey> {
+    pub(super) fn add(
+        &mut self,
+        standing: impl Fn(&AuditPublicKey) -> Standing,
+    ) -> io::Result<AuditPublicKey> {
         let secret = random();
         let new =
             public_key(&secret).ok_or_else(|| io::Error::other("a key that nothing can be signed with"))?;
-        let mut secrets = self.secrets.clone();
-        secrets.retain(|secret| public_key(secret).is_some_and(|key| keep(&key)));
-        secrets.push(secret);
+        let mut secrets: Vec<([u8; 32], Standing)> = self
+            .secrets
+            .iter()
+            .filter_map(|secret| Some((*secret, standing(&public_key(secret)?))))
+            .collect();
+        secrets.retain(|(_, standing)| *standing != Standing::Spent);
+        secrets.push((secret, Standing::Unlisted));
+        let unlisted = secrets.iter().filter(|(_, standing)| *standing == Standing::Unlisted).count();
+        let mut too_many = unlisted.saturating_sub(UNLISTED_MAX);
+        secrets.retain(|(_, standing)| {
+            let goes = too_many > 0 && *standing == Standing::Unlisted;
+            too_many -= usize::from(goes);
+            !goes
+        });
+        let secrets = secrets.into_iter().map(|(secret, _)| secret).collect();
         let next = Self { path: self.path.clone(), secrets };
         next.write()?;
         *self = next;
@@ -130,14 +161,35 @@ mod tests {
         assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
         let first = made.public_keys();
         assert_eq!(KeyFile::open(dir.path()).expect("read").public_keys(), first);
-        let second = made.add(|_| true).expect("added");
+        let second = made.add(|_| Standing::Active).expect("added");
         let both = KeyFile::open(dir.path()).expect("read").public_keys();
         assert_eq!(both, [first[0], second]);
-        let third = made.add(|key| *key == second).expect("added");
+        let is_second =
+            |key: &AuditPublicKey| if *key == second { Standing::Active } else { Standing::Spent };
+        let third = made.add(is_second).expect("added");
         assert_eq!(KeyFile::open(dir.path()).expect("read").public_keys(), [second, third]);
         let text = fs::read_to_string(&path).expect("there");
         fs::write(&path, text.replace('\n', "x\n")).expect("written");
         let error = KeyFile::open(dir.path()).map(drop).expect_err("damaged").to_string();
         assert!(error.contains("remove it") && !error.contains(&hex::encode(made.secrets[0])), "{error}");
+    }
+
+    /// Two rotations at once: the second one dropped the key that the first one was just having listed, and nobody had
+    /// its secret any more.
+    #[test]
+    fn a_key_that_is_not_listed_yet_is_not_forgotten() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut file = KeyFile::open(dir.path()).expect("made");
+        let first = file.public_keys()[0];
+        let listed = |key: &AuditPublicKey| if *key == first { Standing::Active } else { Standing::Unlisted };
+        let (second, third) = (file.add(listed).expect("added"), file.add(listed).expect("added"));
+        assert_eq!(KeyFile::open(dir.path()).expect("read").public_keys(), [first, second, third]);
+        // What comes to nothing again and again does not fill the disk, and costs no key that signs.
+        for _ in 0..UNLISTED_MAX {
+            file.add(listed).expect("added");
+        }
+        let all = KeyFile::open(dir.path()).expect("read").public_keys();
+        assert_eq!((all.len(), all[0]), (1 + UNLISTED_MAX, first));
+        assert!(!all.contains(&second) && !all.contains(&third), "the oldest go");
     }
 }

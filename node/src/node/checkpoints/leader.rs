@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
 };
 
 use flagraft_core::{note::Note, state::State};
@@ -12,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{
     cosigner::{Cosigner, Unsigned},
-    registration,
+    registration::Registration,
     signed::{SignedCheckpoint, SigningKeys},
 };
 use crate::{
@@ -20,10 +19,8 @@ use crate::{
     node::submit::Writes,
     peer::{CosignReply, PeerClient},
     raft::{RaftRole, Replica},
+    reads::Reads,
 };
-
-/// The pause after an attempt to have this node's key listed that came to nothing.
-const REGISTRATION_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a [`Checkpointer`] works with.
 pub(crate) struct CheckpointerParts {
@@ -31,6 +28,7 @@ pub(crate) struct CheckpointerParts {
     pub(crate) cosigner: Arc<Cosigner>,
     pub(crate) replica: Replica,
     pub(crate) peers: PeerClient,
+    pub(crate) reads: Arc<Reads>,
     pub(crate) writes: Arc<Writes>,
     pub(crate) config: CheckpointConfig,
 }
@@ -40,14 +38,16 @@ pub(crate) struct Checkpointer {
     parts: CheckpointerParts,
     /// When the last round began, and of which size it was.
     last: (Instant, u64),
-    register_at: Instant,
+    registration: Registration,
     /// What was said last of a round that came to nothing.
     said: Option<String>,
 }
 
 impl Checkpointer {
     pub(crate) fn new(parts: CheckpointerParts) -> Self {
-        Self { parts, last: (Instant::now(), 0), register_at: Instant::now(), said: None }
+        let (cosigner, writes) = (Arc::clone(&parts.cosigner), Arc::clone(&parts.writes));
+        let registration = Registration::new(parts.node_id, cosigner, writes);
+        Self { parts, last: (Instant::now(), 0), registration, said: None }
     }
 
     /// Goes on until it is dropped. An interval of zero turns it off.
@@ -57,21 +57,11 @@ impl Checkpointer {
         }
         loop {
             tokio::time::sleep(self.parts.config.poll).await;
-            self.register().await;
+            let published = self.parts.replica.published();
+            self.registration.look(&published.state, Instant::now()).await;
             if self.parts.replica.status().role == RaftRole::Leader {
                 self.lead().await;
             }
-        }
-    }
-
-    async fn register(&mut self) {
-        if Instant::now() < self.register_at {
-            return;
-        }
-        let CheckpointerParts { node_id, cosigner, replica, writes, .. } = &self.parts;
-        let published = replica.published();
-        if !registration::register(*node_id, &published.state, cosigner, writes).await {
-            self.register_at = Instant::now() + REGISTRATION_PAUSE;
         }
     }
 
@@ -95,10 +85,10 @@ impl Checkpointer {
         }
     }
 
-    /// Has the log's first `size` records signed.
+    /// Has the log's first `size` records signed: by all members, for those that do not vote have keys too, and count.
     async fn round(&mut self, size: u64) {
-        let CheckpointerParts { node_id, cosigner, replica, peers, config, .. } = &self.parts;
-        let others: Vec<u64> = replica.status().voters().filter(|id| id != node_id).collect();
+        let CheckpointerParts { node_id, cosigner, replica, peers, reads, config, .. } = &self.parts;
+        let others: Vec<u64> = replica.status().members.into_keys().filter(|id| id != node_id).collect();
         let asked = others.iter().map(async |id| (*id, peers.cosign(*id, size, config.timeout).await));
         let (own, answers) = tokio::join!(cosigner.sign(size, config.timeout), join_all(asked));
         let state = replica.published().state.clone();
@@ -119,12 +109,11 @@ impl Checkpointer {
         match tally.majority(&keys) {
             Some(note) => {
                 self.said = None;
-                if let Err(why) =
-                    self.parts.cosigner.take(note.to_string().as_bytes(), self.parts.config.timeout).await
-                {
+                let note = note.to_string();
+                if let Err(why) = cosigner.take(note.as_bytes(), config.timeout, reads).await {
                     tracing::warn!(size, "a checkpoint of the audit log is not taken here: {why}");
                 }
-                if let Ok(signed) = SignedCheckpoint::of(note.to_string().as_bytes(), &state) {
+                if let Ok(signed) = SignedCheckpoint::of(note.as_bytes(), &state) {
                     self.send_round(&signed).await;
                 }
             }
@@ -206,5 +195,87 @@ impl Tally {
         });
         let refused = self.refused.iter().map(|(node, why)| format!("node {node} does not sign: {why}"));
         signed.chain(refused).collect::<Vec<_>>().join("; ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use flagraft_core::{
+        apply::apply,
+        audit_key::AuditPublicKey,
+        checkpoint::{Checkpoint, Origin},
+        identity::LogPosition,
+        note::{SIGNATURES_MAX, Signature, Signer, node_key_name},
+        proposal::{Actor, Body, Proposal},
+    };
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::raft::testing;
+
+    fn secret(node: u64) -> [u8; 32] {
+        [u8::try_from(node).expect("small"); 32]
+    }
+
+    fn signer(state: &State, node: u64) -> Signer {
+        let cluster = state.cluster_id().expect("founded");
+        Signer::new(node_key_name(cluster, node), &secret(node)).expect("a name")
+    }
+
+    /// A cluster whose nodes have a key each.
+    fn state(nodes: u64) -> State {
+        let member =
+            |id: u64| json!({"uid": format!("{id:032x}"), "peer_address": "127.0.0.1:1", "voter": true});
+        let members: serde_json::Map<String, Value> =
+            (1..=nodes).map(|id| (id.to_string(), member(id))).collect();
+        let bootstrap = json!({"op": "system.bootstrap", "cluster": "0".repeat(32), "history": "0".repeat(16),
+                               "cluster_version": 2, "members": members});
+        let key = |node: u64| {
+            let key = *Signer::new("key", &secret(node)).expect("a name").verifier().public_key();
+            json!({"op": "system.audit_key.add", "node": node, "public_key": AuditPublicKey(key)})
+        };
+        let founding = (1, bootstrap);
+        let all = std::iter::once(founding).chain((1..=nodes).map(|node| (node, key(node))));
+        all.zip(1..).fold(State::empty(), |state, ((node, operation), index)| {
+            let change = json!({"project": null, "operations": [operation], "reason": "test"});
+            let body = Body::Change(serde_json::from_value(change).expect("a change"));
+            let proposal = Proposal { body, actor: Actor::system(node), ..testing::proposal(index) };
+            let applied = apply(&state, &proposal, LogPosition { term: 1, index });
+            assert_eq!(applied.reply.outcome.rejection(), None);
+            applied.state
+        })
+    }
+
+    /// What one member put under its note beside its own signature was merged unread: with 98 lines of nobody's there was
+    /// no room for the third node's, and a line in the name of a key that a witness trusts spoiled the note for that.
+    #[test]
+    fn what_nobody_checked_is_not_handed_on() {
+        let state = state(3);
+        let origin = Origin {
+            cluster: state.cluster_id().expect("founded"),
+            history: state.history().expect("founded"),
+            group: 1,
+        };
+        let size = state.sequence();
+        let checkpoint = Checkpoint { origin, size, root: state.audit_root(), time_ms: 7 };
+        let by = |nodes: &[u64]| {
+            let mut note = Note::new(checkpoint.to_string()).expect("a text");
+            nodes.iter().for_each(|node| note.sign(&signer(&state, *node)).expect("room"));
+            note
+        };
+        let junk = (1..u8::try_from(SIGNATURES_MAX).expect("small")).map(|n| Signature {
+            name: node_key_name(origin.cluster, 1),
+            key_id: [n; 4],
+            bytes: vec![n; 64],
+        });
+        let padded: String =
+            std::iter::once(by(&[1]).to_string()).chain(junk.map(|line| line.to_string())).collect();
+        let mut tally = Tally::default();
+        tally.add(1, size, padded.as_bytes(), &state);
+        for node in [2, 3] {
+            tally.add(node, size, by(&[node]).to_string().as_bytes(), &state);
+        }
+        assert_eq!(tally.said().matches("does not sign").count(), 0, "{}", tally.said());
+        assert_eq!(tally.majority(&SigningKeys::of(&state, size)), Some(&by(&[1, 2, 3])));
     }
 }

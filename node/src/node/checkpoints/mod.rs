@@ -1,6 +1,6 @@
 //! Checkpoints of the audit log: what the members sign, so that nobody can rewrite the log of one of them unseen.
 //!
-//! The way of a checkpoint: the leader's [`Checkpointer`] asks every voter for its own signed checkpoint of one size;
+//! The way of a checkpoint: the leader's [`Checkpointer`] asks every member for its own signed checkpoint of one size;
 //! [`Cosigner::sign`] gives it, if the log is still the one that the member signed last. What a majority signed alike
 //! goes to all members, and [`Cosigner::take`] holds it against the member's own log: a member that differs stops.
 //!
@@ -8,8 +8,10 @@
 
 mod cosigner;
 mod keys;
+mod last_signed;
 mod leader;
 mod metrics;
+mod own_log;
 mod registration;
 mod signed;
 #[cfg(test)]

@@ -12,7 +12,7 @@ use flagraft_core::{
 /// A checkpoint and the nodes that signed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedCheckpoint {
-    /// The note.
+    /// The note, with the signatures of the nodes and no others: what nobody checked is not handed on.
     pub note: Note,
     /// What it says.
     pub checkpoint: Checkpoint,
@@ -49,9 +49,19 @@ impl SignedCheckpoint {
         if state.cluster_id() != Some(checkpoint.origin.cluster) {
             return Err(NotSigned::OtherCluster);
         }
-        let keys = SigningKeys::of(state, checkpoint.size);
-        let signers = keys.signers(&note)?;
+        let (note, signers) = SigningKeys::of(state, checkpoint.size).verify(&note)?;
         Ok(Self { note, checkpoint, signers })
+    }
+
+    /// Whether a majority of the nodes that sign in this state stands by it, with keys that are active there.
+    pub(super) fn is_of_majority_now(&self, state: &State) -> bool {
+        let keys = SigningKeys::of(state, state.sequence());
+        keys.verify(&self.note).is_ok_and(|(_, signers)| keys.is_majority(&signers))
+    }
+
+    /// Who signed it, for people.
+    pub(super) fn named_signers(&self) -> String {
+        self.signers.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -95,8 +105,10 @@ impl SigningKeys {
         signers.len() * 2 > self.nodes()
     }
 
-    fn signers(&self, note: &Note) -> Result<BTreeSet<u64>, NotSigned> {
-        let signers = note.signers(&self.trusted).map_err(|error| NotSigned::Forged(error.to_string()))?;
-        Ok(signers.into_iter().filter_map(|key| self.by_name.get(key.name()).copied()).collect())
+    /// The note with the signatures of these keys only, all of them good, and the nodes whose keys those are.
+    fn verify(&self, note: &Note) -> Result<(Note, BTreeSet<u64>), NotSigned> {
+        let note = note.signed_by(&self.trusted).map_err(|error| NotSigned::Forged(error.to_string()))?;
+        let signers = note.signatures().iter().filter_map(|by| self.by_name.get(&by.name).copied()).collect();
+        Ok((note, signers))
     }
 }

@@ -125,8 +125,8 @@ impl Lead {
     async fn propose(&self, proposal: Proposal, deadline: Instant) -> LeaderAnswer {
         let token = proposal.actor.token.clone();
         let may_be_repeated = proposal.request.client_given;
-        // System actors are not limited: nobody outside the cluster can make them be rejected, for what a restored
-        // catalog refuses before it has a history changes nothing.
+        // System actors are not limited: nobody outside the cluster can make them be rejected. What a restored catalog
+        // refuses before it has a history changes nothing, and a node whose own key is rejected holds back by itself.
         if let Some(token) = &token
             && !self.limiter.has_room(token)
             && self.would_be_recorded_as_rejected(&proposal).await
