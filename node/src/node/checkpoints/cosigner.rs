@@ -21,7 +21,7 @@ use tokio::{sync::watch, time::timeout};
 use super::{
     keys::KeyFile,
     metrics::CheckpointMetrics,
-    signed::{SignedCheckpoint, SigningKeys},
+    signed::{NotSigned, SignedCheckpoint, SigningKeys},
 };
 use crate::{
     node::failure::{Failure, StartError},
@@ -107,25 +107,13 @@ impl Cosigner {
     /// Reads the key file, or makes it, and holds the newest checkpoint that was kept against the log.
     ///
     /// # Errors
-    /// When the file can't be used, or the log is not the one of that checkpoint.
+    /// When the file can't be used, that checkpoint is not one that was kept, or the log is not the one of it.
     pub(crate) async fn open(parts: CosignerParts) -> Result<Arc<Self>, StartError> {
         let CosignerParts { node_id, storage, replica, metrics, fail } = parts;
         let dir = storage.dir().to_owned();
         let keys = KeyFile::open(&dir)?;
         let published = replica.published();
-        let newest = match storage.meta(MetaKey::AuditCheckpoint)? {
-            None => None,
-            // One of a cluster that was recovered says nothing of the one that came of it.
-            Some(note) => SignedCheckpoint::of(&note, &published.state).ok(),
-        };
-        if let Some(newest) = &newest
-            && newest.checkpoint.size <= published.state.sequence()
-        {
-            let own = own_checkpoint(&storage, &published, newest.checkpoint.size).await?;
-            if own != newest.checkpoint {
-                return Err(StorageError::corrupt(differs(&own, newest)).into());
-            }
-        }
+        let newest = kept(&storage, &published).await?;
         let cosigner = Self {
             node_id,
             storage,
@@ -273,11 +261,7 @@ impl Cosigner {
         let taken = SignedCheckpoint::of(note, &published.state).map_err(|error| error.to_string())?;
         let keys = SigningKeys::of(&published.state, size);
         if !keys.is_majority(&taken.signers) {
-            return Err(format!(
-                "{} of the {} nodes that sign stand by the checkpoint, which is no majority",
-                taken.signers.len(),
-                keys.nodes()
-            ));
+            return Err(no_majority(&taken, &keys));
         }
         let own = own_checkpoint(&self.storage, &published, size).await.map_err(|error| error.to_string())?;
         let is_ours = own == taken.checkpoint;
@@ -354,6 +338,52 @@ impl LastSigned {
         storage.put_meta(MetaKey::AuditSigned, &bytes)?;
         storage.sync().await
     }
+}
+
+/// The newest checkpoint that was kept here. `None`: there is none of this cluster. Only what a majority signed was ever
+/// kept, so one that is not that was put there by somebody else: the log may be another one just as well.
+///
+/// # Errors
+/// When it is not what was kept, or the log is not the one of it.
+async fn kept(
+    storage: &Arc<Storage>,
+    published: &Published,
+) -> Result<Option<SignedCheckpoint>, StorageError> {
+    let Some(note) = storage.meta(MetaKey::AuditCheckpoint)? else { return Ok(None) };
+    let altered = |how: String| {
+        StorageError::corrupt(format!(
+            "the checkpoint of the audit log that is kept here is not one that this node has kept: {how}"
+        ))
+    };
+    let kept = match SignedCheckpoint::of(&note, &published.state) {
+        Ok(kept) => kept,
+        // One of a cluster that was recovered says nothing of the one that came of it.
+        Err(NotSigned::OtherCluster) => return Ok(None),
+        Err(why) => return Err(altered(why.to_string())),
+    };
+    let size = kept.checkpoint.size;
+    // The state may be behind what was kept, and then does not know all keys either.
+    if size > published.state.sequence() {
+        return Ok(Some(kept));
+    }
+    let keys = SigningKeys::of(&published.state, size);
+    if !keys.is_majority(&kept.signers) {
+        return Err(altered(no_majority(&kept, &keys)));
+    }
+    let own = own_checkpoint(storage, published, size).await?;
+    if own != kept.checkpoint {
+        return Err(StorageError::corrupt(differs(&own, &kept)));
+    }
+    Ok(Some(kept))
+}
+
+/// What is said of a checkpoint that too few signed.
+fn no_majority(signed: &SignedCheckpoint, keys: &SigningKeys) -> String {
+    format!(
+        "{} of the {} nodes that sign stand by the checkpoint, which is no majority",
+        signed.signers.len(),
+        keys.nodes()
+    )
 }
 
 /// What of a record a checkpoint says.
