@@ -82,14 +82,15 @@ impl<W: Write> Exporter<'_, W> {
                 return Ok(ControlFlow::Break(()));
             }
             next = sequence + 1;
+            // Of each, whether or not it is asked for: altered, it may look as if it were not. And the file would be
+            // refused at its end, with nothing to say which record is at fault.
+            let hash = row_leaf_hash(row).ok_or_else(|| not_exported(sequence, "none"))?;
+            if leaves.as_ref().is_some_and(|leaves| leaf(leaves, sequence) != Some(hash)) {
+                return Err(not_exported(sequence, "not the one that the tree was made of").into());
+            }
             if !row.starts_with(b"{") {
                 self.skip(sequence..next, Why::Removed)?;
             } else if filter.takes(row) {
-                // The file would be refused at its end, with nothing to say which record is at fault.
-                if leaves.as_ref().is_some_and(|leaves| leaf(leaves, sequence) != row_leaf_hash(row)) {
-                    let why = format!("audit record {sequence} is not the one that the tree was made of");
-                    return Err(StorageError::corrupt(why).into());
-                }
                 self.end_skip()?;
                 self.file.record(row, &mut self.out);
                 self.hand_on()?;
@@ -135,6 +136,10 @@ impl<W: Write> Exporter<'_, W> {
         }
         Ok(())
     }
+}
+
+fn not_exported(sequence: u64, what: &str) -> StorageError {
+    StorageError::corrupt(format!("audit record {sequence} is {what}"))
 }
 
 /// The hash of a record, from those of its block.
