@@ -19,6 +19,8 @@ mod room;
 mod schema;
 mod staging;
 mod syncer;
+#[cfg(test)]
+mod tamper;
 mod tiles;
 
 use std::{

@@ -13,6 +13,8 @@ mod metrics;
 mod registration;
 mod signed;
 #[cfg(test)]
+mod tamper;
+#[cfg(test)]
 mod tests;
 
 pub use self::{cosigner::CheckpointReport, signed::SignedCheckpoint};
