@@ -84,8 +84,8 @@ pub fn page(selection: Selection, from: u64, limit: u64) -> Call<Lines<Record>> 
 pub fn newest(selection: Selection, before: Option<u64>, limit: u64) -> Call<Lines<Record>> {
     let call = Call::get(PATH)
         .query("order", Some("newest"))
-        .query("to", before.map(|before| before.to_string()))
-        .query("limit", Some(limit.to_string()));
+        .query("limit", Some(limit.to_string()))
+        .query("to", before.map(|before| before.to_string()));
     selection.on(call).answering()
 }
 

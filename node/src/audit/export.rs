@@ -120,14 +120,15 @@ impl<W: Write> Exporter<'_, W> {
                 return Ok(ControlFlow::Break(()));
             }
             next = sequence + 1;
+            // Of each, whether or not it is asked for: altered, it may look as if it were not. And the file would be
+            // refused at its end, with nothing to say which record is at fault.
+            if row_leaf_hash(row) != Some(self.tree.leaf(sequence)?) {
+                let why = format!("audit record {sequence} is not the one that the tree was made of");
+                return Err(StorageError::corrupt(why).into());
+            }
             if is_removed(row) {
                 self.skip(sequence..next, Why::Removed)?;
             } else if filter.takes(row) {
-                // The file would be refused at its end, with nothing to say which record is at fault.
-                if row_leaf_hash(row) != Some(self.tree.leaf(sequence)?) {
-                    let why = format!("audit record {sequence} is not the one that the tree was made of");
-                    return Err(StorageError::corrupt(why).into());
-                }
                 self.end_skip()?;
                 self.file.record(row, &mut self.out);
                 self.hand_on()?;

@@ -6,7 +6,7 @@
 use std::{io, ops::ControlFlow};
 
 use flagraft_core::{
-    merkle::{Hash, tile::Tile},
+    merkle::{Frontier, Hash, cover, tile::Tile},
     record::row_leaf_hash,
     rows::Loader,
     state::State,
@@ -193,10 +193,11 @@ fn check_state(storage: &Storage) -> Result<(State, OpenTiles), io::Error> {
     if tree.size() < counted {
         return corrupt(format!("audit record {} is missing", tree.size()));
     }
-    if tree.frontier().as_ref() != Some(state.audit_frontier()) {
+    let made = tree.frontier();
+    if made.as_ref() != Some(state.audit_frontier()) {
         return corrupt(format!(
             "the audit records do not have the root that the state has of them: {}",
-            tiles.suspect()
+            tiles.suspect(made.as_ref(), state.audit_frontier())
         ));
     }
     tiles.finish()?;
@@ -211,8 +212,6 @@ struct StoredTiles<'a> {
     were_here: bool,
     /// How many were not, and are now.
     made: u64,
-    /// The records before this one have the hashes that the tiles have of them.
-    fit_to: u64,
     /// The first tile that is another than the records make.
     fault: Option<(Tile, Vec<u8>)>,
 }
@@ -220,7 +219,7 @@ struct StoredTiles<'a> {
 impl<'a> StoredTiles<'a> {
     fn of(storage: &'a Storage) -> Result<Self, io::Error> {
         let were_here = storage.meta(MetaKey::AuditTiles)?.is_some();
-        Ok(Self { storage, were_here, made: 0, fit_to: 0, fault: None })
+        Ok(Self { storage, were_here, made: 0, fault: None })
     }
 
     /// Holds what is stored against the tile that the records make.
@@ -236,23 +235,32 @@ impl<'a> StoredTiles<'a> {
             batch.commit()?;
             self.made = self.made.saturating_add(1);
         }
-        if self.fault.is_none() {
-            self.fit_to = tile.leaves().end;
-        }
         Ok(())
     }
 
     /// Which records are not what they were, in a log that has not the root that it had.
-    fn suspect(&self) -> String {
+    fn suspect(&self, made: Option<&Frontier>, kept: &Frontier) -> String {
         let of_fault = self.fault.as_ref().and_then(|(tile, made)| {
             let stored = self.storage.tile(*tile).ok()??;
             let mut hashes = made.chunks(HASH_BYTES).zip(stored.chunks(HASH_BYTES));
             let at = hashes.position(|(made, stored)| made != stored)?;
             (tile.level == 0).then_some(tile.leaves().start.saturating_add(u64::try_from(at).ok()?))
         });
-        match of_fault {
-            Some(sequence) => format!("record {sequence} is not the one that its tile has the hash of"),
-            None => format!("one from {} on was changed", self.fit_to),
+        if let Some(sequence) = of_fault {
+            return format!("record {sequence} is not the one that its tile has the hash of");
+        }
+        // Where the tiles say what the records do, or there are none yet, the state's hashes of subtrees tell more.
+        let other = made.and_then(|made| {
+            let mut subtrees = cover(0..kept.size()).zip(made.subtrees().iter().zip(kept.subtrees()));
+            subtrees.find_map(|(subtree, (made, kept))| (made != kept).then_some(subtree))
+        });
+        match other {
+            Some((level, index)) => format!(
+                "one of the records {} to {} was changed, or the hash that the state has of them",
+                index << level,
+                (index << level) + (1_u64 << level) - 1
+            ),
+            None => "the state has no hashes of as many records".to_owned(),
         }
     }
 

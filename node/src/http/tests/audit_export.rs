@@ -6,6 +6,7 @@ use axum::http::Method;
 use flagraft_core::{
     audit_file::{Summary, Verifier},
     note::TrustedKeys,
+    record::tombstone,
 };
 use serde_json::{Value, json};
 
@@ -138,22 +139,41 @@ async fn without_a_checkpoint_there_is_no_export_unless_none_is_asked_for() {
     assert!(note.contains(&format!("\n{size}\n")) && !note.contains('\u{2014}'), "nobody signed it: {note}");
 }
 
+/// Altered, a record may look as if nobody had asked for it, or as if it had been removed.
 #[tokio::test]
 async fn a_record_that_was_altered_on_the_disk_is_not_exported() {
     let api = signing_shop().await;
     let storage = api.node.storage();
-    let row = storage.audit_range(7, 1).expect("reads").remove(0).bytes;
-    let text = String::from_utf8(row).expect("UTF-8").replace("very", "VERY");
-    storage.alter_record(7, text.as_bytes());
-    let mut body = api
-        .owner(Method::GET, "/api/v1/audit/export?checkpoint=none")
-        .open()
-        .await
-        .into_body()
-        .into_data_stream();
-    let mut ended = None;
-    while let Some(piece) = futures_util::StreamExt::next(&mut body).await {
-        ended = Some(piece.map(|_| ()));
+    let row = storage.audit_range(20, 1).expect("reads").remove(0).bytes;
+    let text = String::from_utf8(row.clone()).expect("UTF-8");
+    let replaced = |from: &str, to: &str| {
+        let replaced = text.replace(from, to);
+        assert_ne!(replaced, text);
+        replaced.into_bytes()
+    };
+    let altered = [
+        ("", replaced("very", "VERY")),
+        ("&project=shop", replaced("\"project\":\"shop\"", "\"project\":\"other\"")),
+        ("", b"removed".to_vec()),
+        ("", tombstone(&[7; 32]).to_vec()),
+    ];
+    for (query, altered) in altered {
+        let ended = async || {
+            let path = format!("/api/v1/audit/export?checkpoint=none{query}");
+            let mut body = api.owner(Method::GET, &path).open().await.into_body().into_data_stream();
+            let mut ended = None;
+            while let Some(piece) = futures_util::StreamExt::next(&mut body).await {
+                ended = Some(piece.map(|_| ()));
+            }
+            ended.expect("something")
+        };
+        storage.alter_record(20, &altered);
+        assert!(
+            ended().await.is_err(),
+            "the answer is cut off: {query} {}",
+            String::from_utf8_lossy(&altered)
+        );
+        storage.alter_record(20, &row);
+        assert!(ended().await.is_ok(), "as it was, it is exported: {query}");
     }
-    assert!(ended.expect("something").is_err(), "the answer is cut off");
 }
