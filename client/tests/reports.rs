@@ -267,13 +267,17 @@ async fn the_last_report_is_sent_at_the_end_and_takes_no_longer_than_it_may() {
     let builder = || client(&[&nodes[0], &nodes[1]]).report_every(NEVER).last_report_within(LONG);
     // One node says nothing: the other one is asked before the first one's time is over.
     nodes[0].set_reporting(Reporting::Silent);
-    let patient = started(builder().request_timeout(LONG)).await;
-    assert!(patient.bool_value("one", &user(), false));
-    let begun = Instant::now();
-    soon("the end of the client", patient.shutdown()).await;
-    assert!(begun.elapsed() < LONG / 4);
-    assert_eq!(truth.reported(), 1);
-    assert_whole(&truth.reports());
+    let mut reported = 0;
+    while nodes[0].reported().is_empty() {
+        let patient = started(builder().request_timeout(LONG)).await;
+        assert!(patient.bool_value("one", &user(), false));
+        let begun = Instant::now();
+        soon("the end of the client", patient.shutdown()).await;
+        assert!(begun.elapsed() < LONG / 4);
+        reported += 1;
+        assert_eq!(truth.reported(), reported);
+        assert_whole(&truth.reports()[truth.reports().len() - 1..]);
+    }
     let lives: Vec<_> = truth.reports().iter().map(|report| report.instance.clone()).collect();
 
     // No node takes it: the end comes all the same.
@@ -286,7 +290,7 @@ async fn the_last_report_is_sent_at_the_end_and_takes_no_longer_than_it_may() {
     brief.shutdown().await;
     assert!(begun.elapsed() >= within && begun.elapsed() < LONG / 4, "{:?}", begun.elapsed());
     assert!(attempts() > asked + 2, "each node was tried, and one again");
-    assert_eq!(truth.reported(), 1);
+    assert_eq!(truth.reported(), reported);
 
     // Where there is nothing to say there is nothing to wait for.
     let idle = started(builder()).await;
@@ -297,7 +301,7 @@ async fn the_last_report_is_sent_at_the_end_and_takes_no_longer_than_it_may() {
     assert!(next.bool_value("one", &user(), false));
     next.shutdown().await;
     assert!(!lives.contains(&truth.reports().last().expect("a report").instance));
-    assert_eq!(truth.reported(), 2);
+    assert_eq!(truth.reported(), reported + 1);
 }
 
 /// Far more kinds of evaluations than a report has room for, while no node takes any.
