@@ -4,7 +4,11 @@
 
 use std::{collections::BTreeMap, io, ops::ControlFlow};
 
-use flagraft_core::{merkle::tile::Tile, record::removed_by, retention::SequenceRange};
+use flagraft_core::{
+    merkle::tile::Tile,
+    record::{is_removed, removed_by},
+    retention::SequenceRange,
+};
 
 use super::tiles::OpenTiles;
 use crate::storage::{Batch, Storage, StorageError};
