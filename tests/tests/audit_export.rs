@@ -187,7 +187,7 @@ async fn what_is_altered_in_a_file_is_named_by_the_command_line() {
         }
     }
     // Keys of somebody else, and none at all.
-    let other = Shop::open(Setup::of(1).with_checkpoints(), &[]).await;
+    let other = Shop::open(Setup::of(1).with_checkpoints(), &[switch("gate", false)]).await;
     signed(&other.cluster, 1).await;
     let others = self::trust(&other.cluster).await;
     let ran = verify(&good, &others, &[]).expect_exit(8);
