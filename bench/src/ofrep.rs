@@ -129,7 +129,11 @@ pub async fn run(mut args: HttpArgs) -> Result<(), Failure> {
     let mut answers = Vec::new();
     for case in Case::ALL {
         node.answer(case, System::Counting).await?;
-        answers.push((case, node.request(case, System::Flagraft), node.answer(case, System::Flagraft).await?));
+        answers.push((
+            case,
+            node.request(case, System::Flagraft),
+            node.answer(case, System::Flagraft).await?,
+        ));
     }
     let bare = Bare::start(&folder, &answers).await?;
     let wrk = Wrk::new(&args, &folder);
@@ -145,7 +149,8 @@ pub async fn run(mut args: HttpArgs) -> Result<(), Failure> {
         for case in Case::ALL {
             let mut systems = System::ALL;
             // Each round begins with another one.
-            systems.rotate_left(round % systems.len());
+            let first = round % systems.len();
+            systems.rotate_left(first);
             for system in systems {
                 let server = served(system, &bare, &node);
                 let before = server.cpu()?;

@@ -41,7 +41,8 @@ impl Node {
     pub async fn start(binary: &Path, folder: Folder) -> Result<Self, Failure> {
         let cluster = FlagraftCluster::start(binary, folder, 1).await?;
         let one_rule = flags::all().into_iter().filter(|flag| flag.key == ONE_RULE);
-        let single = projects(&cluster, SINGLE, &one_rule.chain(others(OTHER_FLAGS)).collect::<Vec<_>>()).await?;
+        let single =
+            projects(&cluster, SINGLE, &one_rule.chain(others(OTHER_FLAGS)).collect::<Vec<_>>()).await?;
         let bulk = projects(&cluster, BULK, &others(BULK_FLAGS)).await?;
         Ok(Self { cluster, single, bulk })
     }

@@ -76,8 +76,7 @@ pub fn table(args: &HttpArgs, samples: &[Sample]) {
     }
     println!();
     for case in Case::ALL {
-        let counting =
-            |of_sample| ratio(samples, case, System::Counting, System::Flagraft, of_sample);
+        let counting = |of_sample| ratio(samples, case, System::Counting, System::Flagraft, of_sample);
         let (Some(rate), Some(cpu)) =
             (counting(|s| s.requests_per_second), counting(|s| s.cpu.as_secs_f64()))
         else {
