@@ -10,8 +10,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use crate::{
     base64_bytes,
+    identity::ClusterId,
     invalid::Invalid,
     limits::{AUDIT_KEYS_ACTIVE_MAX, AUDIT_KEYS_MAX},
+    note::{VerifierKey, node_key_name},
 };
 
 /// An Ed25519 public key: in JSON the Base64 of its 32 bytes, with padding.
@@ -27,6 +29,12 @@ impl AuditPublicKey {
         base64_bytes::parse(text).map(Self).ok_or_else(|| {
             Invalid::here("a public key is the Base64 of 32 bytes, as `flagraft audit keys` prints it")
         })
+    }
+
+    /// The key by which notes are verified that the node signs with this one. `None` for what is no point of the curve,
+    /// which nothing was ever signed with.
+    pub fn verifier(&self, cluster: ClusterId, node: u64) -> Option<VerifierKey> {
+        VerifierKey::new(node_key_name(cluster, node), &self.0).ok()
     }
 }
 

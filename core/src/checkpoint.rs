@@ -8,7 +8,7 @@
 //! time <record time of the last record, in milliseconds since 1970 UTC>
 //! ```
 
-mod signed;
+mod trusted;
 
 use std::{fmt, str::FromStr};
 
@@ -20,7 +20,7 @@ use crate::{
     merkle::{Hash, empty_root},
 };
 
-pub use self::signed::{NotBelieved, SignedCheckpoint};
+pub use self::trusted::{NotBelieved, TrustedCheckpoint};
 
 /// Which log a checkpoint is of. Text form: `flagraft/<cluster id>/<history>/<group>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

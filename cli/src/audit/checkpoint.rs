@@ -5,7 +5,7 @@ use std::path::Path;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use flagraft_client::admin::Call;
 use flagraft_core::{
-    checkpoint::{NotBelieved, SignedCheckpoint},
+    checkpoint::{NotBelieved, TrustedCheckpoint},
     merkle::Hash,
     note::TrustedKeys,
 };
@@ -22,8 +22,8 @@ pub fn failed(message: impl Into<String>) -> Failure {
 }
 
 /// Verifies a signed note by keys that the reader trusts: more than half of the nodes that they are of have to have signed it.
-pub fn verify(text: &str, trusted: &TrustedKeys) -> Result<SignedCheckpoint, Failure> {
-    SignedCheckpoint::read(text, trusted, None).map_err(|error| {
+pub fn verify(text: &str, trusted: &TrustedKeys) -> Result<TrustedCheckpoint, Failure> {
+    TrustedCheckpoint::read(text, trusted, None).map_err(|error| {
         let next = "if keys were rotated, compare `flagraft audit keys` with the file of --trust, and put that right";
         let failure = failed(error.to_string());
         if matches!(error, NotBelieved::Quorum { .. }) { failure.next(next) } else { failure }

@@ -12,7 +12,7 @@ use std::{
 use clap::Args;
 use flagraft_client::admin::Call;
 use flagraft_core::{
-    checkpoint::{Checkpoint, SignedCheckpoint},
+    checkpoint::{Checkpoint, TrustedCheckpoint},
     merkle::verify_consistency,
     note::{NOTE_BYTES_MAX, Note, TrustedKeys},
 };
@@ -119,7 +119,7 @@ async fn compared(session: &Session, state: &Path, trusted: &TrustedKeys) -> Res
     let mut looks = 0;
     loop {
         let text = checkpoint::newest(session).await?;
-        let SignedCheckpoint { checkpoint: now, signers, .. } = checkpoint::verify(&text, trusted)?;
+        let TrustedCheckpoint { checkpoint: now, signers, .. } = checkpoint::verify(&text, trusted)?;
         let seen = Seen { checkpoint: now, signers };
         let Some(last) = last else {
             remember(state, &text)?;

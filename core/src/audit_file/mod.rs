@@ -9,6 +9,7 @@ mod csv;
 mod fault;
 mod line;
 mod removals;
+mod summary;
 mod verify;
 mod witnessed;
 mod write;
@@ -16,7 +17,8 @@ mod write;
 pub use self::{
     fault::Fault,
     line::{Header, Why},
-    verify::{NoTrust, Skipped, Summary, Verifier},
+    summary::{Skipped, Summary},
+    verify::{NoTrust, Verifier},
     witnessed::{Witnessed, WitnessedError},
     write::Writer,
 };

@@ -5,8 +5,7 @@ use std::{
     fmt,
 };
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::{
@@ -15,10 +14,11 @@ use super::{
     csv,
     line::{HashesLine, Kind, SkippedLine, Trailer, decode_hashes},
     removals::Removals,
+    summary::{Skipped, Summary},
 };
 use crate::{
     base64_bytes,
-    checkpoint::{Checkpoint, Origin, SignedCheckpoint},
+    checkpoint::{Checkpoint, TrustedCheckpoint},
     merkle::{Frontier, Hash, cover, empty_root, leaf_hash},
     note::{TrustedKeys, VerifierKey},
     record::{Chain, Link, Record, RecordKind, removed_by},
@@ -27,62 +27,6 @@ use crate::{
 
 /// Records held at once. A block has 256; more come together only where the line between two blocks is gone.
 const RUN_MAX: usize = 1_024;
-
-/// What a file that is good holds.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Summary {
-    /// The log.
-    #[serde(serialize_with = "as_text")]
-    pub origin: Origin,
-    /// The first record that was asked for.
-    pub from: u64,
-    /// The one behind the last that was asked for.
-    pub to: u64,
-    /// By what records were chosen. The exporter's own words.
-    pub filter: Option<Map<String, Value>>,
-    /// When the file was made, in milliseconds since 1970 UTC. The exporter's own words.
-    pub exported_at_ms: i64,
-    /// The size of the log that is proved.
-    pub size: u64,
-    /// Its root.
-    #[serde(with = "crate::hexadecimal")]
-    pub root: Hash,
-    /// The record time of its last record, in milliseconds since 1970 UTC.
-    pub time_ms: i64,
-    /// How many records are in the file.
-    pub records: u64,
-    /// How many of each kind.
-    pub kinds: BTreeMap<RecordKind, u64>,
-    /// The record times of the first and the last of them.
-    pub times_ms: Option<(i64, i64)>,
-    /// Records that are accounted for but not in the file, by the reason for it.
-    pub skipped: Skipped,
-    /// How many changes are signed by their authors.
-    pub signed: u64,
-    /// Those of them by keys whose registration is in the file. Whose the other keys are stands on the records' word.
-    pub signed_by_registered: u64,
-    /// The names of the trusted nodes that signed.
-    pub signers: Vec<String>,
-    /// How many of them had to.
-    pub quorum: usize,
-    /// The names under other signatures, of keys that are not trusted: they count for nothing.
-    pub unknown_signers: Vec<String>,
-    /// The sizes of the checkpoints that were seen before and that the log agrees with.
-    pub witnessed: Vec<u64>,
-}
-
-/// How many records are not in the file, and why.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Skipped {
-    /// They are not of the range that was asked for.
-    pub range: u64,
-    /// They are not what was asked for.
-    pub filter: u64,
-    /// Retention removed them.
-    pub removed: u64,
-    /// Those of them of which no record in the file says so. Only where the file has not all records behind them.
-    pub removed_unexplained: u64,
-}
 
 /// Nobody is trusted, so nothing could ever be verified: there are no keys, or the quorum is 0 or more than the keys' owners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -344,10 +288,10 @@ impl Verifier {
     fn record(&mut self, json: &[u8], columns: bool) {
         let Some(link) = Link::read(json) else { return self.strange(json) };
         let mut signer = None;
-        if link.of_cluster {
+        if link.removes {
             self.removals.observe(link.sequence, removed_by(json).unwrap_or_default());
         }
-        if link.signed || link.of_cluster {
+        if link.signed || link.of_signing_keys {
             match serde_json::from_slice::<Record>(json) {
                 Ok(record) => {
                     signer = verify_signature(&record, &self.authors).transpose();
@@ -527,7 +471,7 @@ impl Verifier {
         if let Some(suspect) = &self.suspect {
             // If the records make the root that was signed, it is the hashes that were altered.
             if let Some(own) = &suspect.own
-                && let Ok(SignedCheckpoint { checkpoint, .. }) = self.signed(&end)
+                && let Ok(TrustedCheckpoint { checkpoint, .. }) = self.signed(&end)
                 && own.size() == checkpoint.size
                 && own.root() == checkpoint.root
             {
@@ -538,7 +482,7 @@ impl Verifier {
         if self.next != header.size {
             return Err(self.gap(header.size));
         }
-        let SignedCheckpoint { checkpoint, note, signers, quorum } = self.signed(&end)?;
+        let TrustedCheckpoint { checkpoint, note, signers, quorum } = self.signed(&end)?;
         if !end.unaltered {
             return Err(Fault::Altered);
         }
@@ -592,8 +536,8 @@ impl Verifier {
     }
 
     /// The checkpoint, if enough of the trusted nodes signed it.
-    fn signed(&self, end: &End) -> Result<SignedCheckpoint, Fault> {
-        Ok(SignedCheckpoint::read(&end.checkpoint, &self.trusted, self.quorum)?)
+    fn signed(&self, end: &End) -> Result<TrustedCheckpoint, Fault> {
+        Ok(TrustedCheckpoint::read(&end.checkpoint, &self.trusted, self.quorum)?)
     }
 
     /// Whether what is left out as removed was removed. The records that say so are never removed themselves, and stand
@@ -711,8 +655,4 @@ const STRANGE: &str = "it is no line of an export";
 
 fn length(hashes: &[Hash]) -> u64 {
     u64::try_from(hashes.len()).unwrap_or(u64::MAX)
-}
-
-fn as_text<T: fmt::Display, S: serde::Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
 }

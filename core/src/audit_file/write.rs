@@ -7,7 +7,7 @@ use super::{
     line::{Hashes, HashesLine, SkippedLine, SkippedRange, Trailer, encode_hashes},
 };
 use crate::{
-    merkle::{Hash, leaf_hash},
+    merkle::Hash,
     note::{Note, VerifierKey},
 };
 
@@ -39,8 +39,8 @@ impl Writer {
         writer
     }
 
-    /// The next record: exactly its stored bytes.
-    pub fn record(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+    /// The next record: exactly its stored bytes, and their leaf hash, which whoever holds them against the tree has made.
+    pub fn record(&mut self, bytes: &[u8], leaf: Hash, out: &mut Vec<u8>) {
         match self.format {
             Format::Ndjson => {
                 out.extend_from_slice(bytes);
@@ -48,7 +48,7 @@ impl Writer {
             }
             Format::Csv => out.extend_from_slice(csv::row(&String::from_utf8_lossy(bytes)).as_bytes()),
         }
-        self.run.push(leaf_hash(bytes));
+        self.run.push(leaf);
         self.records = self.records.saturating_add(1);
         self.next = self.next.saturating_add(1);
         if self.next.is_multiple_of(BLOCK_RECORDS) {

@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt};
 
 use serde::{Deserialize, de::IgnoredAny};
 
-use super::{RecordKind, RecordOutcome};
+use super::{RecordKind, RecordOutcome, removal::REMOVES};
 use crate::{digest::Digest, identity::History, operation::Op};
 
 /// What a record says of its place in the log. It is read from the record's bytes without the rest of it.
@@ -18,8 +18,10 @@ pub struct Link {
     pub begins_history: bool,
     /// Whether its author signed it.
     pub signed: bool,
-    /// Whether it is of a change of the cluster as a whole that was made: one that may be of keys, or of the log itself.
-    pub of_cluster: bool,
+    /// Whether it registers or revokes keys that authors sign with.
+    pub of_signing_keys: bool,
+    /// Whether it removes records from the log.
+    pub removes: bool,
     /// The Raft group.
     pub group: u32,
     /// Its place.
@@ -52,7 +54,7 @@ struct Fields<'a> {
     digest: Cow<'a, str>,
 }
 
-/// What tells whether a record begins a history.
+/// What tells whether a record begins a history, or is of keys or of the log itself.
 #[derive(Deserialize)]
 struct Operations<'a> {
     #[serde(borrow)]
@@ -66,6 +68,9 @@ pub(crate) struct Performed<'a> {
     pub operation: Op<'a>,
 }
 
+/// The operations on keys that authors sign with.
+const SIGNING_KEYS: [&str; 2] = ["signing_key.put", "signing_key.revoke"];
+
 /// The operations that begin a history.
 const BEGINNINGS: [&str; 3] = ["system.bootstrap", "system.restore", "system.recover"];
 
@@ -73,17 +78,21 @@ impl Link {
     /// Reads it from a record's bytes. `None` when they are not a record's.
     pub fn read(record: &[u8]) -> Option<Self> {
         let fields: Fields<'_> = serde_json::from_slice(record).ok()?;
-        let of_system = fields.kind == RecordKind::System && fields.outcome == RecordOutcome::Accepted;
-        let begins_history = of_system && {
-            let operations: Operations<'_> = serde_json::from_slice(record).ok()?;
-            operations.operations.iter().any(|performed| BEGINNINGS.contains(&&*performed.operation.op))
+        let accepted = fields.outcome == RecordOutcome::Accepted;
+        let of_system = accepted && fields.kind == RecordKind::System;
+        // Nearly all records are of a project, and what is looked for is the cluster's.
+        let all: Operations<'_> = match of_system || accepted && fields.project.is_none() {
+            true => serde_json::from_slice(record).ok()?,
+            false => Operations { operations: Vec::new() },
         };
+        let any = |is: fn(&str) -> bool| all.operations.iter().any(|performed| is(&performed.operation.op));
         Some(Self {
             kind: fields.kind,
             history: fields.history.parse().ok()?,
-            begins_history,
+            begins_history: of_system && any(|op| BEGINNINGS.contains(&op)),
             signed: fields.signature.is_some(),
-            of_cluster: fields.project.is_none() && fields.outcome == RecordOutcome::Accepted,
+            of_signing_keys: any(|op| SIGNING_KEYS.contains(&op)),
+            removes: of_system && any(|op| op == REMOVES),
             group: fields.group,
             sequence: fields.sequence,
             time_ms: fields.time_ms,

@@ -7,7 +7,7 @@ use super::{RecordKind, RecordOutcome, is_removed, link::Performed};
 use crate::{operation::Op, retention::SequenceRange};
 
 /// The one operation that removes records.
-const REMOVES: &str = "audit.remove";
+pub(super) const REMOVES: &str = "audit.remove";
 
 /// The operations whose records retention never removes: a member that takes the log in learns from them what is to be
 /// removed, and whoever reads the log learns from them what was, by which rule, and what was held.

@@ -104,7 +104,7 @@ fn the_export() {
     let mut out = Vec::new();
     let mut writer = Writer::begin(Format::Ndjson, &header, &mut out);
     writer.skip(1, Why::Range, &leaves[..1], &mut out);
-    records[1..].iter().for_each(|record| writer.record(record, &mut out));
+    records[1..].iter().for_each(|record| writer.record(record, leaf_hash(record), &mut out));
     writer.skip(4, Why::Range, &leaves[3..], &mut out);
     writer.finish(&note, trusted.keys(), &mut out);
     assert_eq!(String::from_utf8(out).expect("UTF-8"), export);

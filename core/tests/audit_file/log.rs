@@ -155,7 +155,10 @@ impl Export<'_> {
         while writer.next() < self.size {
             let from = writer.next();
             match self.why(from) {
-                None => writer.record(&self.log.records[usize::try_from(from).expect("small")], &mut out),
+                None => {
+                    let record = &self.log.records[usize::try_from(from).expect("small")];
+                    writer.record(record, leaf_hash(record), &mut out);
+                }
                 Some(why) => {
                     let to = (from..self.size).find(|at| self.why(*at) != Some(why)).unwrap_or(self.size);
                     let hashes: Vec<Hash> =

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use flagraft_core::{
     audit_file::{Format, Verifier, Writer},
-    merkle::Frontier,
+    merkle::{Frontier, leaf_hash},
 };
 
 use crate::log::{Log, signed, trusted};
@@ -48,7 +48,7 @@ fn records_a_second() {
         let mut out = Vec::new();
         let start = Instant::now();
         let mut writer = Writer::begin(format, &header, &mut out);
-        records.iter().for_each(|record| writer.record(record, &mut out));
+        records.iter().for_each(|record| writer.record(record, leaf_hash(record), &mut out));
         writer.finish(&signed(&checkpoint, &[1, 2]), &[], &mut out);
         let written = start.elapsed();
 

@@ -122,7 +122,8 @@ impl<W: Write> Exporter<'_, W> {
             next = sequence + 1;
             // Of each, whether or not it is asked for: altered, it may look as if it were not. And the file would be
             // refused at its end, with nothing to say which record is at fault.
-            if row_leaf_hash(row) != Some(self.tree.leaf(sequence)?) {
+            let leaf = self.tree.leaf(sequence)?;
+            if row_leaf_hash(row) != Some(leaf) {
                 let why = format!("audit record {sequence} is not the one that the tree was made of");
                 return Err(StorageError::corrupt(why).into());
             }
@@ -130,7 +131,7 @@ impl<W: Write> Exporter<'_, W> {
                 self.skip(sequence..next, Why::Removed)?;
             } else if filter.takes(row) {
                 self.end_skip()?;
-                self.file.record(row, &mut self.out);
+                self.file.record(row, leaf, &mut self.out);
                 self.hand_on()?;
             } else {
                 self.skip(sequence..next, Why::Filter)?;

@@ -8,7 +8,6 @@ use axum::{
 use flagraft_core::{
     audit_key::{AuditKey, AuditPublicKey},
     identity::ClusterId,
-    note::{VerifierKey, node_key_name},
     operation::{AuditKeyAdd, AuditKeyRetire, Operation},
     token::Role,
 };
@@ -65,9 +64,9 @@ fn show(cluster: ClusterId, node: u64, key: &AuditKey) -> Value {
     })
 }
 
-/// `None` for what is no Ed25519 key, which nothing was ever signed with.
+/// A key's text for readers of checkpoints.
 fn vkey(cluster: ClusterId, node: u64, key: &AuditPublicKey) -> Option<String> {
-    VerifierKey::new(node_key_name(cluster, node), &key.0).ok().map(|key| key.to_string())
+    key.verifier(cluster, node).map(|key| key.to_string())
 }
 
 /// The node that is asked makes one more key and signs with all that it has, until the old ones are retired.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use flagraft_core::{
     audit_key::AuditKey,
     checkpoint::Checkpoint,
-    note::{Note, TrustedKeys, VerifierKey, node_key_name},
+    note::{Note, TrustedKeys, VerifierKey},
     state::State,
 };
 
@@ -80,14 +80,12 @@ impl SigningKeys {
             return Self { trusted: TrustedKeys::default(), by_name };
         };
         for (node, of_node) in state.audit_keys() {
-            let name = node_key_name(cluster, node);
             let is_active =
                 |key: &&AuditKey| key.added < size && key.retired.is_none_or(|retired| retired >= size);
             for key in of_node.keys.iter().filter(is_active) {
-                // What is no point of the curve was never anybody's key.
-                if let Ok(key) = VerifierKey::new(name.clone(), &key.public_key.0) {
+                if let Some(key) = key.public_key.verifier(cluster, node) {
+                    by_name.insert(key.name().to_owned(), node);
                     keys.push(key);
-                    by_name.insert(name.clone(), node);
                 }
             }
         }

@@ -10,7 +10,7 @@ use crate::{
 
 /// A checkpoint that enough nodes signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SignedCheckpoint {
+pub struct TrustedCheckpoint {
     /// What it says.
     pub checkpoint: Checkpoint,
     /// The note.
@@ -53,7 +53,7 @@ impl fmt::Display for NotBelieved {
 
 impl std::error::Error for NotBelieved {}
 
-impl SignedCheckpoint {
+impl TrustedCheckpoint {
     /// Reads a checkpoint that `quorum` of the trusted nodes signed; without a number, more than half of them.
     ///
     /// Nodes are counted, and not keys: one that is changing its key has two, and could make itself more. Only those of the
@@ -118,7 +118,7 @@ mod tests {
         let checkpoint = Checkpoint { origin, size: 1, root: leaf_hash(b"{}"), time_ms: 5 };
         let mut note = Note::new(checkpoint.to_string()).expect("a text");
         signed.iter().for_each(|key| note.sign(key).expect("room"));
-        SignedCheckpoint::read(&note.to_string(), &trusted(trust), quorum).map(|read| read.signers)
+        TrustedCheckpoint::read(&note.to_string(), &trusted(trust), quorum).map(|read| read.signers)
     }
 
     #[test]
