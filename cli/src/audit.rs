@@ -32,8 +32,6 @@ use crate::{
 
 /// Records that are asked for at once.
 const PAGE_RECORDS: u64 = 1_000;
-/// The kinds of records.
-const KINDS: [&str; 6] = ["change", "rejected", "denied", "access", "evaluations", "system"];
 /// What may have come of an entry.
 const OUTCOMES: [&str; 4] = ["accepted", "unchanged", "rejected", "noted"];
 /// The header that says where the next page begins.
@@ -117,10 +115,10 @@ pub struct Filters {
     #[arg(long)]
     pub ticket: Option<String>,
     /// Only records of these kinds
-    #[arg(long, value_delimiter = ',', value_parser = one_of::<RecordKind>(&KINDS))]
+    #[arg(long, value_delimiter = ',', value_parser = one_of::<RecordKind>(kinds()))]
     pub kind: Vec<RecordKind>,
     /// Only records with one of these outcomes
-    #[arg(long, value_delimiter = ',', value_parser = one_of::<RecordOutcome>(&OUTCOMES))]
+    #[arg(long, value_delimiter = ',', value_parser = one_of::<RecordOutcome>(OUTCOMES))]
     pub outcome: Vec<RecordOutcome>,
     /// Only records from this time on, as 2027-03-01T00:00:00Z
     #[arg(long, value_name = "TIME")]
@@ -155,8 +153,13 @@ impl Filters {
     }
 }
 
+/// The names of the kinds of records.
+fn kinds() -> [&'static str; 6] {
+    RecordKind::ALL.map(RecordKind::name)
+}
+
 /// Takes one of the words that a type is written as.
-fn one_of<T>(words: &'static [&'static str]) -> impl TypedValueParser<Value = T>
+fn one_of<T>(words: impl IntoIterator<Item = &'static str>) -> impl TypedValueParser<Value = T>
 where
     T: DeserializeOwned + Clone + Send + Sync + 'static,
 {

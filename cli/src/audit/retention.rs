@@ -7,7 +7,7 @@ use flagraft_client::admin::{
 };
 use serde_json::{Map, Value, json};
 
-use super::KINDS;
+use super::kinds;
 use crate::{
     failure::Failure,
     output::{cell, table},
@@ -80,8 +80,8 @@ pub struct DeleteArgs {
 
 fn rule(text: &str) -> Result<(String, u32), String> {
     let (kind, days) = text.split_once('=').ok_or("write KIND=DAYS, as access=30")?;
-    if !KINDS.contains(&kind) {
-        return Err(format!("there is no kind {kind:?}; use one of {}", KINDS.join(", ")));
+    if !kinds().contains(&kind) {
+        return Err(format!("there is no kind {kind:?}; use one of {}", kinds().join(", ")));
     }
     let days = days.parse().map_err(|_| format!("{days:?} is no number of days"))?;
     Ok((kind.to_owned(), days))
@@ -131,7 +131,7 @@ fn text(retention: &Value) -> String {
         Value::Null => vec![(*kind).to_owned(), "for ever".to_owned()],
         days => vec![(*kind).to_owned(), format!("{} days", cell(days))],
     };
-    let rules = table(&["RECORDS", "KEPT"], KINDS.iter().map(days).collect(), "");
+    let rules = table(&["RECORDS", "KEPT"], kinds().iter().map(days).collect(), "");
     let hold = |hold: &Value| {
         let to = if hold["to"].is_null() { "all that comes".to_owned() } else { cell(&hold["to"]) };
         vec![cell(&hold["id"]), cell(&hold["from"]), to, cell(&hold["created_at"]), cell(&hold["reason"])]

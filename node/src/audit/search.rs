@@ -159,24 +159,8 @@ impl<'a> Search<'a> {
 /// # Errors
 /// When the database fails.
 pub(crate) fn first_since(storage: &Storage, range: Range<u64>, time_ms: i64) -> Result<u64, StorageError> {
-    let Range { mut start, mut end } = range;
-    while start < end {
-        let middle = start + (end - start) / 2;
-        // Records that were removed have no time any more: the next one that has speaks for them.
-        let mut told = None;
-        storage.scan_audit::<StorageError>(middle, |sequence, row| {
-            if sequence >= end {
-                return Ok(ControlFlow::Break(()));
-            }
-            told = Told::read(row).map(|told| (sequence, told.time_ms));
-            Ok(if told.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-        })?;
-        match told {
-            Some((sequence, at_ms)) if at_ms < time_ms => start = sequence + 1,
-            Some(_) | None => end = middle,
-        }
-    }
-    Ok(start)
+    let time = |_: u64, row: &[u8]| Ok::<_, StorageError>(Told::read(row).map(|told| told.time_ms));
+    Ok(storage.first_audit_record(range, time, |at_ms| *at_ms >= time_ms)?.0)
 }
 
 /// The record time of the last of the first `size` records that has one; 0 where none has. This blocks.
@@ -184,13 +168,15 @@ pub(crate) fn first_since(storage: &Storage, range: Range<u64>, time_ms: i64) ->
 /// # Errors
 /// When the database fails.
 pub(crate) fn last_time(storage: &Storage, size: u64) -> Result<i64, StorageError> {
-    for sequence in (0..size).rev() {
-        let rows = storage.audit_range(sequence, 1)?;
-        if let Some(told) = rows.first().and_then(|row| Told::read(&row.bytes)) {
-            return Ok(told.time_ms);
+    let mut last_ms = 0;
+    storage.scan_audit_back::<StorageError>(size, |_, row| match Told::read(row) {
+        Some(told) => {
+            last_ms = told.time_ms;
+            Ok(ControlFlow::Break(()))
         }
-    }
-    Ok(0)
+        None => Ok(ControlFlow::Continue(())),
+    })?;
+    Ok(last_ms)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! as an export with what proves it.
 
 pub(super) mod export;
-mod question;
+pub(super) mod question;
 
 use axum::{
     body::{Body, Bytes},
@@ -29,23 +29,8 @@ use crate::audit::{Budget, Filter, Found, Order};
 
 /// How much a search did for a page.
 pub(super) const SEARCHED: HeaderName = HeaderName::from_static("flagraft-searched");
-/// The parameters that choose records, and those of a page.
-pub(super) const PARAMETERS: &[&str] = &[
-    "from",
-    "to",
-    "since",
-    "until",
-    "limit",
-    "order",
-    "project",
-    "environment",
-    "flag",
-    "segment",
-    "actor",
-    "ticket",
-    "kind",
-    "outcome",
-];
+/// The parameters of a page, beside those that choose records.
+pub(super) const PAGE: &[&str] = &["limit", "order"];
 
 /// Records of a page that does not say how many.
 const LIMIT: u64 = 1_000;

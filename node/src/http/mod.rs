@@ -310,10 +310,12 @@ pub fn table() -> Vec<Route> {
         // What happened, and how it goes
         get("/api/v1/audit", audit::list, "listAudit")
             .says("Read the audit log, a JSON record per line; the header Flagraft-Next says where the next page begins")
-            .query(audit::PARAMETERS)
+            .query(audit::question::PARAMETERS)
+            .query(audit::PAGE)
             .gives("Record"),
         get("/api/v1/audit/export", audit::export::get, "exportAudit")
             .says("Export the audit log, or what a filter leaves of it, with what proves it, for `flagraft audit verify`")
+            .query(audit::question::PARAMETERS)
             .query(audit::export::PARAMETERS)
             .gives("AuditExport"),
         get("/api/v1/audit/proof", proofs::prove, "proveAudit")

@@ -69,7 +69,7 @@ pub struct Route {
     /// The part of the API it belongs to.
     pub part: Part,
     /// Its query parameters, by name.
-    pub query: &'static [&'static str],
+    pub query: Vec<&'static str>,
     /// The schema of its JSON body.
     pub body: Option<&'static str>,
     /// The schema of its answer.
@@ -91,7 +91,18 @@ impl Route {
     {
         let handler = on(filter, handler);
         let (part, callers) = (Part::Read, Callers::Admins);
-        Self { method, path, id, summary: "", callers, part, query: &[], body: None, answer: None, handler }
+        Self {
+            method,
+            path,
+            id,
+            summary: "",
+            callers,
+            part,
+            query: Vec::new(),
+            body: None,
+            answer: None,
+            handler,
+        }
     }
 
     /// Says what it does.
@@ -124,9 +135,10 @@ impl Route {
         Self { part: Part::Status, callers, ..self }
     }
 
-    /// Takes these query parameters.
-    pub(super) fn query(self, query: &'static [&'static str]) -> Self {
-        Self { query, ..self }
+    /// Takes these query parameters too.
+    pub(super) fn query(mut self, query: &[&'static str]) -> Self {
+        self.query.extend(query);
+        self
     }
 
     /// Takes a body of this schema.

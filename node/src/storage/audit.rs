@@ -1,6 +1,6 @@
 //! The audit log as rows of bytes: sequence to record, exactly as `apply` wrote it.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use rocksdb::{IteratorMode, ReadOptions};
 
@@ -97,6 +97,39 @@ impl Storage {
             expected = expected.saturating_add(1);
             visit(sequence, bytes)
         })
+    }
+
+    /// Where the records of `range` begin of which `is_beyond` holds: of none before them, and of all after; and the first of
+    /// them, where there is one. `read` gives what it judges by, and `None` for what was removed: then the next one that is
+    /// there speaks for it. It halves the range. This blocks.
+    ///
+    /// # Errors
+    /// When the database fails, or `read` does.
+    pub fn first_audit_record<T, E: From<StorageError>>(
+        &self,
+        range: Range<u64>,
+        mut read: impl FnMut(u64, &[u8]) -> Result<Option<T>, E>,
+        is_beyond: impl Fn(&T) -> bool,
+    ) -> Result<(u64, Option<T>), E> {
+        let Range { mut start, mut end } = range;
+        let mut found = None;
+        while start < end {
+            let middle = start + (end - start) / 2;
+            let mut told = None;
+            self.scan_audit::<E>(middle, |sequence, row| {
+                told = read(sequence, row)?.map(|told| (sequence, told));
+                let goes_on = told.is_none() && sequence.saturating_add(1) < end;
+                Ok(if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+            })?;
+            match told {
+                Some((sequence, told)) if !is_beyond(&told) => start = sequence.saturating_add(1),
+                beyond => {
+                    found = beyond.map(|(_, told)| told).or(found);
+                    end = middle;
+                }
+            }
+        }
+        Ok((start, found))
     }
 
     /// Visits the records before sequence `before`, the newest first, until `visit` breaks. This blocks.

@@ -46,29 +46,7 @@ impl Log<'_> {
 
     /// The first record of which `is_beyond` holds: of none before it, and of all after it.
     fn first(&self, is_beyond: impl Fn(&Moment) -> bool) -> Result<Option<Moment>, LogError> {
-        let (mut low, mut high) = (0, self.end);
-        let mut found = None;
-        while low < high {
-            let middle = low + (high - low) / 2;
-            match self.moment_from(middle, high)? {
-                Some(moment) if !is_beyond(&moment) => low = moment.sequence + 1,
-                beyond => {
-                    found = beyond.or(found);
-                    high = middle;
-                }
-            }
-        }
-        Ok(found)
-    }
-
-    /// The first record of `[from, to)` that is still kept.
-    fn moment_from(&self, from: u64, to: u64) -> Result<Option<Moment>, LogError> {
-        let (mut sequence, mut found) = (from, None);
-        self.scan(from, to, |row| {
-            found = moment(sequence, row)?;
-            sequence += 1;
-            Ok(found.is_none())
-        })?;
-        Ok(found)
+        let read = |sequence, row: &[u8]| Ok::<_, LogError>(moment(sequence, row)?);
+        Ok(self.storage.first_audit_record(0..self.end, read, is_beyond)?.1)
     }
 }

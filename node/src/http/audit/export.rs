@@ -13,7 +13,7 @@ use flagraft_core::{
     audit_key::AuditKeys,
     checkpoint::Origin,
     identity::ClusterId,
-    note::{VerifierKey, node_key_name},
+    note::VerifierKey,
     state::State,
 };
 use serde::Deserialize;
@@ -31,23 +31,8 @@ use super::{
 };
 use crate::{audit::Export, clock::wall_ms, node::SignedCheckpoint, pieces::PieceStream, storage::GROUP};
 
-/// The parameters that choose records, and those of an export.
-pub(in super::super) const PARAMETERS: &[&str] = &[
-    "from",
-    "to",
-    "since",
-    "until",
-    "project",
-    "environment",
-    "flag",
-    "segment",
-    "actor",
-    "ticket",
-    "kind",
-    "outcome",
-    "format",
-    "checkpoint",
-];
+/// The parameters of an export, beside those that choose records.
+pub(in super::super) const PARAMETERS: &[&str] = &["format", "checkpoint"];
 
 /// How an export is written.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -191,9 +176,7 @@ async fn covering(app: &App, size: u64, terms: &ReadTerms) -> Result<Arc<SignedC
 /// The keys that the nodes sign with.
 pub(in super::super) fn keys(state: &State, cluster: ClusterId) -> Vec<VerifierKey> {
     let of_node = |(node, keys): (u64, &Arc<AuditKeys>)| -> Vec<VerifierKey> {
-        let name = node_key_name(cluster, node);
-        // What is no point of the curve was never anybody's key.
-        keys.active().filter_map(|key| VerifierKey::new(name.clone(), &key.public_key.0).ok()).collect()
+        keys.active().filter_map(|key| key.public_key.verifier(cluster, node)).collect()
     };
     state.audit_keys().flat_map(of_node).collect()
 }

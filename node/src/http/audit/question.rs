@@ -88,6 +88,22 @@ fn word<T: for<'de> Deserialize<'de>>(name: &str, text: &str) -> Result<T, ApiEr
     T::deserialize(deserializer).map_err(|error| ApiError::invalid(format!("{name}: {error}")))
 }
 
+/// The parameters that choose records.
+pub(in super::super) const PARAMETERS: &[&str] = &[
+    "from",
+    "to",
+    "since",
+    "until",
+    "project",
+    "environment",
+    "flag",
+    "segment",
+    "actor",
+    "ticket",
+    "kind",
+    "outcome",
+];
+
 /// Which records are asked for.
 #[derive(Clone, Debug)]
 pub(super) struct Question {

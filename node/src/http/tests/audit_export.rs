@@ -10,10 +10,8 @@ use flagraft_core::{
 };
 use serde_json::{Value, json};
 
-use super::harness::{Answer, Api};
+use super::harness::{Answer, Api, PATIENCE, eventually};
 use crate::audit::BLOCK;
-
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A shop whose node signs checkpoints, with a log of two blocks and a bit.
 async fn signing_shop() -> Api {
@@ -33,17 +31,12 @@ async fn signing_shop() -> Api {
 
 /// An export; asked for again while no checkpoint covers it.
 async fn export(api: &Api, token: &str, query: &str) -> Answer {
-    let exported = async {
-        loop {
-            let answer =
-                api.call(Method::GET, &format!("/api/v1/audit/export?{query}")).token(token).send().await;
-            if answer.status != 503 {
-                return answer.expect(200);
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, exported).await.expect("a checkpoint")
+    eventually(PATIENCE, "checkpoint", async || {
+        let answer =
+            api.call(Method::GET, &format!("/api/v1/audit/export?{query}")).token(token).send().await;
+        (answer.status != 503).then(|| answer.expect(200))
+    })
+    .await
 }
 
 fn keys(api: &Api) -> TrustedKeys {

@@ -179,12 +179,8 @@ impl Api {
 
     /// Returns once the first blocks of the audit log are indexed.
     pub(super) async fn indexed(&self, blocks: u64) {
-        let indexed = async {
-            while self.node.storage().audit_summary(blocks - 1).expect("reads").is_none() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, indexed).await.expect("an index");
+        let summary = async || self.node.storage().audit_summary(blocks - 1).expect("reads");
+        eventually(PATIENCE, "index", summary).await;
     }
 
     /// A request with the owner's token.

@@ -6,6 +6,7 @@ use flagraft_core::{
     checkpoint::{Checkpoint, Origin},
     identity::History,
     merkle::{Hash, root_at},
+    record::is_removed,
 };
 use serde::Deserialize;
 
@@ -47,9 +48,9 @@ impl OwnLog {
         let rows = Arc::clone(storage);
         let last = blocking(move || rows.audit_range(size.saturating_sub(1), 1)).await?;
         let row = last.first().ok_or_else(|| missing("the last"))?;
-        let head = match row.bytes.starts_with(b"{") {
-            true => Some(serde_json::from_slice(&row.bytes).map_err(|_| missing("the head of the last"))?),
-            false => None,
+        let head = match is_removed(&row.bytes) {
+            true => None,
+            false => Some(serde_json::from_slice(&row.bytes).map_err(|_| missing("the head of the last"))?),
         };
         let last = head.map(|Head { history, group, time_ms }| (Origin { cluster, history, group }, time_ms));
         Ok(Self { size, root, last })
