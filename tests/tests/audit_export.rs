@@ -5,7 +5,7 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
     sync::{
         Arc,
@@ -26,58 +26,14 @@ use serde_json::{Value, json};
 
 mod common;
 use common::{
-    cli::{Cli, Ran},
+    cli::Cli,
+    export::{export, offline, signed, text, trust, verify},
     shop::Shop,
 };
 
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How many clients make the records. Many, for one sync serves all that wait for it.
 const FILLERS: u64 = 64;
-
-fn text(path: &Path) -> &str {
-    path.to_str().expect("temporary folders have plain names")
-}
-
-/// Waits until a majority has signed this many records, as every node knows.
-async fn signed(cluster: &Cluster, size: u64) {
-    wait::until("a checkpoint", PATIENCE, || async {
-        let status = cluster.status(cluster.living()[0]).await.body;
-        let sizes =
-            status["members"].as_array().expect("members").iter().map(|m| m["checkpoint"]["size"].as_u64());
-        if sizes.clone().all(|of| of >= Some(size)) { Ok(()) } else { Err(status.to_string()) }
-    })
-    .await;
-}
-
-/// The file of trusted keys, as an operator makes it.
-async fn trust(cluster: &Cluster) -> PathBuf {
-    let file = cluster.folder().join("trust");
-    let keys = Cli::of(cluster).run(&["audit", "keys"]).await.expect_exit(0).stdout;
-    fs::write(&file, keys).expect("written");
-    file
-}
-
-/// An export through one node.
-async fn export(cluster: &Cluster, id: u64, name: &str, arguments: &[&str]) -> PathBuf {
-    let file = cluster.folder().join(name);
-    let endpoint = cluster.admin(id).base().to_owned();
-    let begin = ["audit", "export", "--endpoint", &endpoint, "--file", text(&file)];
-    Cli::of(cluster).run(&[&begin[..], arguments].concat()).await.expect_exit(0);
-    file
-}
-
-/// Verifies a file with nothing else at hand.
-fn verify(file: &Path, trust: &Path, arguments: &[&str]) -> Ran {
-    let begin = ["audit", "verify", text(file), "--trust", text(trust), "--output", "json"];
-    let arguments = [&begin[..], arguments].concat();
-    let output = Command::new(binary()).args(&arguments).output().expect("the binary starts");
-    Ran {
-        command: arguments.join(" "),
-        exit: output.status.code(),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
-}
 
 /// What the records of a range come to in a file: they, and their hashes. The lines around them say of which size of the log
 /// the rest is.
@@ -189,19 +145,13 @@ async fn what_is_altered_in_a_file_is_named_by_the_command_line() {
     // Keys of somebody else, and none at all.
     let other = Shop::open(Setup::of(1).with_checkpoints(), &[switch("gate", false)]).await;
     signed(&other.cluster, 1).await;
-    let others = self::trust(&other.cluster).await;
+    let others = common::export::trust(&other.cluster).await;
     let ran = verify(&good, &others, &[]).expect_exit(8);
     assert!(ran.stderr.contains("\"quorum\""), "{ran:?}");
-    let offline =
-        |arguments: &[&str]| Command::new(binary()).args(arguments).output().expect("the binary starts");
-    assert_eq!(
-        offline(&["audit", "verify", text(&good)]).status.code(),
-        Some(2),
-        "nobody is trusted by default"
-    );
-    let unsure = offline(&["audit", "verify", text(&good), "--untrusted"]);
-    assert_eq!(unsure.status.code(), Some(0));
-    assert!(String::from_utf8_lossy(&unsure.stdout).contains("NOT checked"), "{unsure:?}");
+    // Nobody is trusted by default.
+    offline(&["audit", "verify", text(&good)]).expect_exit(2);
+    let unsure = offline(&["audit", "verify", text(&good), "--untrusted"]).expect_exit(0);
+    assert!(unsure.stdout.contains("NOT checked"), "{unsure:?}");
     measured("alterations of an export named by the command line", edits.len() + 1);
 }
 

@@ -12,7 +12,7 @@ use flagraft_tests::{
 use serde_json::Value;
 
 mod common;
-use common::{cli::Cli, shop::Shop};
+use common::{cli::Cli, export, shop::Shop};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -37,12 +37,11 @@ async fn root(cluster: &Cluster, id: u64, size: u64) -> String {
     proof.body["from_root"].as_str().expect("a root").to_owned()
 }
 
-/// The file of trusted keys, as an operator makes it.
+/// The file of trusted keys, those of three nodes.
 async fn trust(cluster: &Cluster) -> PathBuf {
-    let file = cluster.folder().join("trust");
-    let keys = Cli::of(cluster).run(&["audit", "keys"]).await.expect_exit(0).stdout;
+    let file = export::trust(cluster).await;
+    let keys = fs::read_to_string(&file).expect("it was made");
     assert_eq!(keys.lines().count(), 3, "{keys}");
-    fs::write(&file, keys).expect("written");
     file
 }
 

@@ -4,23 +4,24 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::{Path, PathBuf},
-    process::Command,
+    path::Path,
     time::Duration,
 };
 
 use flagraft_tests::{
     api::Api,
+    audit,
     catalog::{ENVIRONMENT, PROJECT, counter},
     cluster::{Cluster, Setup},
-    settings::{binary, measured},
+    settings::measured,
     wait,
 };
 use serde_json::{Value, json};
 
 mod common;
 use common::{
-    cli::{Cli, Ran},
+    cli::Cli,
+    export::{self, text, trust, verify},
     shop::Shop,
 };
 
@@ -49,27 +50,10 @@ async fn three_days_ago() -> Shop {
     Shop::of(cluster, &[counter("probe", 7, false)]).await
 }
 
-/// The records that a node lists, by sequence: exactly their lines.
+/// The records that a node lists, by sequence: as their JSON.
 async fn listed(node: &Api) -> BTreeMap<u64, String> {
-    let mut records = BTreeMap::new();
-    let mut from = 0;
-    loop {
-        let answer = node.get(&format!("/api/v1/audit?from={from}&limit=100")).ok().await;
-        let lines: Vec<Value> = match &answer.body {
-            Value::Null => Vec::new(),
-            Value::String(text) => {
-                text.lines().map(|line| serde_json::from_str(line).expect("a record")).collect()
-            }
-            record => vec![record.clone()],
-        };
-        for record in lines {
-            records.insert(record["sequence"].as_u64().expect("a number"), record.to_string());
-        }
-        match answer.headers.get("flagraft-next") {
-            Some(next) => from = next.to_str().expect("a number").parse().expect("a number"),
-            None => return records,
-        }
-    }
+    let by_sequence = |record: &Value| (record["sequence"].as_u64().expect("a number"), record.to_string());
+    audit::selected(node, "").await.iter().map(by_sequence).collect()
 }
 
 fn of_kind(records: &BTreeMap<u64, String>, kind: &str) -> Vec<u64> {
@@ -84,40 +68,10 @@ async fn proved(node: &Api, sequence: u64) -> (bool, String) {
     (proof["removed"].as_bool().expect("it is said"), leaf)
 }
 
-fn text(path: &Path) -> &str {
-    path.to_str().expect("temporary folders have plain names")
-}
-
-/// A command that needs no cluster.
-fn offline(arguments: &[&str]) -> Ran {
-    let output = Command::new(binary()).args(arguments).output().expect("the binary starts");
-    Ran {
-        command: arguments.join(" "),
-        exit: output.status.code(),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
-}
-
 /// Waits until a majority has signed all that there is now, as every node knows.
 async fn signed(cluster: &Cluster) {
     let size = cluster.fingerprint(cluster.living()[0]).await.audit_size;
-    wait::until("a checkpoint", PATIENCE, || async {
-        let status = cluster.status(cluster.living()[0]).await.body;
-        let mut of =
-            status["members"].as_array().expect("members").iter().map(|m| m["checkpoint"]["size"].as_u64());
-        if of.all(|of| of >= Some(size)) { Ok(()) } else { Err(status.to_string()) }
-    })
-    .await;
-}
-
-/// All of the log in a file, through one node.
-async fn export(cluster: &Cluster, id: u64, name: &str) -> PathBuf {
-    let file = cluster.folder().join(name);
-    let endpoint = cluster.admin(id).base().to_owned();
-    let arguments = ["audit", "export", "--endpoint", &endpoint, "--file", text(&file)];
-    Cli::of(cluster).run(&arguments).await.expect_exit(0);
-    file
+    export::signed(cluster, size).await;
 }
 
 /// What a file says of the log's first `size` records and of what was removed among them: all its lines but the first and the last.
@@ -169,9 +123,8 @@ async fn what_is_old_goes_everywhere_what_is_held_stays_and_the_log_proves_itsel
         hashes
     };
     assert!(hashes.values().all(|(removed, _)| !removed));
-    let keys = cluster.folder().join("keys");
     signed(cluster).await;
-    fs::write(&keys, Cli::of(cluster).run(&["audit", "keys"]).await.expect_exit(0).stdout).expect("written");
+    let keys = trust(cluster).await;
     let witnessed = cluster.folder().join("witnessed");
     let checkpoint = Cli::of(cluster).run(&["audit", "checkpoint"]).await.expect_exit(0);
     fs::write(&witnessed, checkpoint.stdout).expect("written");
@@ -247,19 +200,9 @@ async fn what_is_old_goes_everywhere_what_is_held_stays_and_the_log_proves_itsel
     let bodies: Vec<Vec<String>> = {
         let mut bodies = Vec::new();
         for id in cluster.ids() {
-            let file = export(cluster, id, &format!("export-{id}")).await;
-            let arguments = [
-                "audit",
-                "verify",
-                text(&file),
-                "--trust",
-                text(&keys),
-                "--witnessed",
-                text(&witnessed),
-                "--output",
-                "json",
-            ];
-            let summary = offline(&arguments).expect_exit(0).json();
+            let file = export::export(cluster, id, &format!("export-{id}"), &[]).await;
+            let seen = ["--witnessed", text(&witnessed)];
+            let summary = verify(&file, &keys, &seen).expect_exit(0).json();
             let removed = summary["skipped"]["removed"].as_u64().expect("a number");
             assert!(removed >= going.len() as u64, "{summary}");
             bodies.push(body(&file));
