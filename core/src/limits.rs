@@ -147,6 +147,10 @@ pub const AUDIT_KEYS_MAX: usize = 100;
 pub const AUDIT_HOLDS_MAX: usize = 1_000;
 /// Audit records that one change removes.
 pub const AUDIT_REMOVED_MAX: u64 = 10_000;
+/// Bytes of one part of the catalog that stands for removed changes: an entry has room for them in Base64, with the rest.
+pub const EDGE_PART_BYTES_MAX: usize = 512 * 1024;
+/// Parts of such a catalog.
+pub const EDGE_PARTS_MAX: u32 = 1_000;
 /// Days for which records may be kept that are not kept for ever: a hundred years.
 pub const RETENTION_DAYS_MAX: u32 = 36_500;
 /// Greatest time that a join token is good for, in milliseconds: one week.

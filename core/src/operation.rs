@@ -21,7 +21,7 @@ use crate::{
     invalid::Invalid,
     limits::SHORT_TEXT_BYTES_MAX,
     parse::{self, TakeFields, Without},
-    retention::check_removal,
+    retention::{check_part, check_removal},
     seat,
     segment::{Segment, check_members},
     signing::check_signing_key_id,
@@ -207,6 +207,8 @@ operations! {
     "audit.hold.delete" => AuditHoldDelete,
     /// Removes records from the audit log: their leaves stay.
     "audit.remove" => AuditRemove,
+    /// Puts a part of the catalog into the audit log that the kept changes go on from.
+    "audit.catalog.put" => AuditCatalogPut,
 }
 
 impl Serialize for Operation {
@@ -259,6 +261,7 @@ impl Operation {
             Self::AuditRetentionPut(fields) => ("keep_days", fields.keep_days.validate()),
             Self::AuditHoldPut(fields) => ("hold", fields.hold.validate()),
             Self::AuditRemove(fields) => return check_removal(&fields.ranges, fields.records),
+            Self::AuditCatalogPut(fields) => return check_part(fields),
             // These are made of keys and numbers, which were checked when they were read.
             Self::ProjectDelete(_)
             | Self::EnvironmentDelete(_)
@@ -292,7 +295,8 @@ impl Operation {
             | Self::AuditRetentionPut(_)
             | Self::AuditHoldPut(_)
             | Self::AuditHoldDelete(_)
-            | Self::AuditRemove(_) => 2,
+            | Self::AuditRemove(_)
+            | Self::AuditCatalogPut(_) => 2,
             // The first release knew them; and whoever restores or recovers a cluster begins one that has no older members.
             _ => 1,
         }

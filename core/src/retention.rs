@@ -4,8 +4,12 @@
 //! Retention takes the bytes and the salt of a record and leaves its leaf hash, so that every proof stays good. Which records go is
 //! said by their sequences, in an entry of the log: every member removes the same ones, whatever its clock says.
 
+mod edge;
+
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::edge::check_part;
+pub use self::edge::{Edge, EdgeCatalog};
 use crate::{
     invalid::Invalid,
     key::HoldId,
@@ -105,6 +109,11 @@ pub struct SequenceRange {
 }
 
 impl SequenceRange {
+    /// One record.
+    pub(crate) fn one(sequence: u64) -> Self {
+        Self { from: sequence, to: sequence.saturating_add(1) }
+    }
+
     /// How many there are.
     pub fn count(&self) -> u64 {
         self.to.saturating_sub(self.from)
@@ -127,6 +136,11 @@ pub struct HoldSpec {
 }
 
 impl HoldSpec {
+    /// The stretch that it is of. Without an end it reaches as far as a log can.
+    pub fn stretch(&self) -> SequenceRange {
+        SequenceRange { from: self.from, to: self.to.unwrap_or(u64::MAX) }
+    }
+
     /// Checks what needs no state.
     ///
     /// # Errors
@@ -163,18 +177,6 @@ pub struct Hold {
     pub created_at_ms: i64,
 }
 
-/// Where the accepted changes begin that are still kept: those up to this revision may be gone, and the catalog that they
-/// made is kept in their place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Edge {
-    /// The revision of the last change that was removed.
-    pub revision: u64,
-    /// The SHA-256 that the file of the catalog of that revision ends in.
-    #[serde(with = "crate::hexadecimal")]
-    pub catalog_sha256: [u8; 32],
-}
-
 /// Checks which records a removal names: in order, apart from each other, and as many as it says.
 ///
 /// # Errors
@@ -208,15 +210,14 @@ pub(crate) fn check_removal(ranges: &[SequenceRange], records: u64) -> Result<()
     Ok(())
 }
 
-/// The stretches of the log under any hold, joined.
+/// The stretches of the log of which nothing is removed, joined.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeldStretches(Vec<SequenceRange>);
 
 impl HeldStretches {
-    /// Of these holds. A hold without an end reaches as far as a log can.
-    pub fn of<'a>(holds: impl IntoIterator<Item = &'a HoldSpec>) -> Self {
-        let stretch = |hold: &HoldSpec| SequenceRange { from: hold.from, to: hold.to.unwrap_or(u64::MAX) };
-        let mut stretches: Vec<SequenceRange> = holds.into_iter().map(stretch).collect();
+    /// Of these stretches, in any order.
+    pub fn of(stretches: impl IntoIterator<Item = SequenceRange>) -> Self {
+        let mut stretches: Vec<SequenceRange> = stretches.into_iter().collect();
         stretches.sort_unstable();
         let mut joined: Vec<SequenceRange> = Vec::new();
         for stretch in stretches {
@@ -236,7 +237,7 @@ impl HeldStretches {
 
     /// Whether the record is held.
     pub fn hold(&self, sequence: u64) -> bool {
-        self.overlap(&SequenceRange { from: sequence, to: sequence.saturating_add(1) })
+        self.overlap(&SequenceRange::one(sequence))
     }
 }
 
@@ -308,7 +309,7 @@ mod tests {
             vec![hold("a", 0, None)],
         ];
         for holds in cases {
-            let held = HeldStretches::of(&holds);
+            let held = HeldStretches::of(holds.iter().map(HoldSpec::stretch));
             let is_held =
                 |at: u64| holds.iter().any(|hold| hold.from <= at && hold.to.is_none_or(|to| at < to));
             for from in 0..20 {

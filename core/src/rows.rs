@@ -55,6 +55,7 @@ pub(crate) enum RowId {
     Retention,
     Hold(HoldId),
     Edge,
+    NextEdge,
 }
 
 /// The kind bytes. They sort the rows so that each comes after the rows that it needs.
@@ -75,6 +76,7 @@ mod kind {
     pub const RETENTION: u8 = 0x26;
     pub const HOLD: u8 = 0x27;
     pub const EDGE: u8 = 0x28;
+    pub const NEXT_EDGE: u8 = 0x29;
 }
 
 /// The key of the one row that the digest leaves out, for it holds the digest.
@@ -114,6 +116,7 @@ impl RowId {
             Self::Retention => (kind::RETENTION, Vec::new()),
             Self::Hold(id) => (kind::HOLD, vec![id]),
             Self::Edge => (kind::EDGE, Vec::new()),
+            Self::NextEdge => (kind::NEXT_EDGE, Vec::new()),
         };
         let mut key = vec![kind];
         key.extend_from_slice(parts.join("\0").as_bytes());
@@ -204,6 +207,7 @@ impl State {
             RowId::Retention => self.retention.as_ref().map(|retention| encode(retention.as_ref())),
             RowId::Hold(id) => self.holds.get(id).map(|hold| encode(hold.as_ref())),
             RowId::Edge => self.edge.as_ref().map(|edge| encode(edge.as_ref())),
+            RowId::NextEdge => self.next_edge.as_ref().map(|next| encode(next.as_ref())),
         }
     }
 
@@ -262,6 +266,7 @@ impl State {
             .chain(self.retention.as_ref().map(|_| RowId::Retention))
             .chain(self.holds.keys().cloned().map(RowId::Hold))
             .chain(self.edge.as_ref().map(|_| RowId::Edge))
+            .chain(self.next_edge.as_ref().map(|_| RowId::NextEdge))
     }
 
     /// How many rows [`State::rows`] gives.
@@ -384,6 +389,10 @@ impl State {
             kind::EDGE if names.is_empty() => {
                 let edge: Edge = decode(json)?;
                 self.edge = Some(Arc::new(edge));
+            }
+            kind::NEXT_EDGE if names.is_empty() => {
+                let next: Edge = decode(json)?;
+                self.next_edge = Some(Arc::new(next));
             }
             _ => return None,
         }

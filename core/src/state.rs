@@ -20,7 +20,7 @@ use crate::{
     project::Project,
     reply::{Outcome, Reply},
     reporters::Reporters,
-    retention::{Edge, Hold, Retention},
+    retention::{Edge, HeldStretches, Hold, Retention, SequenceRange},
     seat::Seat,
     signing::{SigningKey, SigningKeyId},
     token::{SecretHash, Token, TokenId},
@@ -44,6 +44,8 @@ pub struct State {
     pub(crate) retention: Option<Arc<Retention>>,
     pub(crate) holds: OrdMap<HoldId, Arc<Hold>>,
     pub(crate) edge: Option<Arc<Edge>>,
+    /// The one that comes, as far as the log has it.
+    pub(crate) next_edge: Option<Arc<Edge>>,
 }
 
 /// What the state holds beside its objects.
@@ -299,9 +301,17 @@ impl State {
         self.holds.values()
     }
 
-    /// Where the accepted changes begin that the audit log still has; `None`: it has all of them.
+    /// The catalog that the kept changes go on from; `None`: the audit log has all changes.
     pub fn edge(&self) -> Option<&Edge> {
         self.edge.as_deref()
+    }
+
+    /// What of the audit log is not removed, however old: what is under a hold, and the catalogs of the edge and of the one
+    /// that comes.
+    pub fn held(&self) -> HeldStretches {
+        let edges = [&self.edge, &self.next_edge].into_iter().flatten();
+        let records = edges.flat_map(|edge| edge.records.iter().copied().map(SequenceRange::one));
+        HeldStretches::of(self.holds.values().map(|hold| hold.spec.stretch()).chain(records))
     }
 
     pub(crate) fn put_token(&mut self, token: Arc<Token>) {

@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    ops::Range,
     path::Path,
     time::Duration,
 };
@@ -50,6 +51,14 @@ async fn three_days_ago() -> Shop {
     Shop::of(cluster, &[counter("probe", 7, false)]).await
 }
 
+/// Ends all nodes. They start again at this time.
+fn stop_and_set_the_clock(cluster: &mut Cluster, ahead_ms: Option<&str>) {
+    cluster.kill_all();
+    for id in cluster.ids() {
+        cluster.set_env(id, CLOCK, ahead_ms);
+    }
+}
+
 /// The records that a node lists, by sequence: as their JSON.
 async fn listed(node: &Api) -> BTreeMap<u64, String> {
     let by_sequence = |record: &Value| (record["sequence"].as_u64().expect("a number"), record.to_string());
@@ -59,6 +68,14 @@ async fn listed(node: &Api) -> BTreeMap<u64, String> {
 fn of_kind(records: &BTreeMap<u64, String>, kind: &str) -> Vec<u64> {
     let wanted = format!("\"kind\":\"{kind}\"");
     records.iter().filter(|(_, record)| record.contains(&wanted)).map(|(sequence, _)| *sequence).collect()
+}
+
+/// Lets the probe count, change by change.
+async fn count_to(node: &Api, counts: Range<u64>) {
+    for count in counts {
+        let put = json!({"op": "flag.put", "flag": counter("probe", count, false)});
+        node.change(PROJECT, "a change", vec![put]).ok().await;
+    }
 }
 
 /// What a node proves of a record: whether it was removed, and its hash.
@@ -100,8 +117,7 @@ async fn what_is_old_goes_everywhere_what_is_held_stays_and_the_log_proves_itsel
         let unknown =
             json!({"op": "flag.disable", "flag": format!("nothing-{count}"), "environment": ENVIRONMENT});
         assert_eq!(node.change(PROJECT, "a mistake", vec![unknown]).answer().await.status, 404);
-        let put = json!({"op": "flag.put", "flag": counter("probe", count, false)});
-        node.change(PROJECT, "a change", vec![put]).ok().await;
+        count_to(&node, count..count + 1).await;
     }
     wait::until("reads to be accounted for", PATIENCE, || async {
         let records = listed(&node).await;
@@ -130,10 +146,7 @@ async fn what_is_old_goes_everywhere_what_is_held_stays_and_the_log_proves_itsel
     fs::write(&witnessed, checkpoint.stdout).expect("written");
 
     // Three days pass at once. Node 3 is away while records are removed.
-    cluster.kill_all();
-    for id in cluster.ids() {
-        cluster.set_env(id, CLOCK, None);
-    }
+    stop_and_set_the_clock(cluster, None);
     cluster.launch(1);
     cluster.launch(2);
     cluster.ready(1).await;
@@ -178,10 +191,7 @@ async fn what_is_old_goes_everywhere_what_is_held_stays_and_the_log_proves_itsel
     }
 
     // Node 3 comes back after all that.
-    for count in 100..220 {
-        let put = json!({"op": "flag.put", "flag": counter("probe", count, false)});
-        cluster.admin(1).change(PROJECT, "a change", vec![put]).ok().await;
-    }
+    count_to(&cluster.admin(1), 100..220).await;
     cluster.restart(3).await;
     gone(&cluster.admin(3), &going).await;
     // Either way it has to have no more than the others: by entries here, mostly; by a snapshot in the tests of the receiver.
@@ -246,4 +256,139 @@ async fn what_is_old_goes_everywhere_what_is_held_stays_and_the_log_proves_itsel
     for id in cluster.ids() {
         gone(&cluster.admin(id), &BTreeSet::from([rejected[2]])).await;
     }
+}
+
+const TWO_DAYS_AHEAD: &str = "172800000";
+
+/// What a node says the probe counted at a revision: `Err` with the oldest revision that it can tell.
+async fn counted(node: &Api, revision: u64) -> Result<Value, u64> {
+    let path = format!("/api/v1/projects/{PROJECT}/flags/probe?at_revision={revision}");
+    let answer = node.get(&path).answer().await;
+    match answer.status {
+        200 => Ok(answer.body["variants"]["count"].clone()),
+        410 => Err(answer.body["error"]["details"]["oldest_revision"].as_u64().expect("a revision")),
+        other => panic!("{other}: {}", answer.body),
+    }
+}
+
+/// What the probe had counted after each revision that a change of it made.
+fn counts(records: &BTreeMap<u64, String>) -> BTreeMap<u64, Value> {
+    let of_probe = |record: &String| {
+        let record: Value = serde_json::from_str(record).expect("a record");
+        let count = record["operations"][0]["operation"]["flag"]["variants"]["count"].clone();
+        let revision = record["revision_after"].as_u64().expect("a revision");
+        (record["reason"] == "a change").then_some((revision, count))
+    };
+    records.values().filter_map(of_probe).collect()
+}
+
+/// Waits until the edge is at least at a revision on a node, and returns it.
+async fn edge(node: &Api, at_least: u64) -> u64 {
+    wait::until("the edge to go on", PATIENCE, || async {
+        let retention = node.get("/api/v1/audit/retention").ok().await.body;
+        let revision = retention["edge"]["revision"].as_u64().unwrap_or(0);
+        if revision >= at_least { Ok(revision) } else { Err(format!("it is at {revision}")) }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_that_are_old_go_and_the_past_begins_with_their_catalog() {
+    let mut shop = three_days_ago().await;
+    let cluster = &mut shop.cluster;
+    count_to(&cluster.admin(1), 0..20).await;
+    let then = listed(&cluster.admin(1)).await;
+    let changes: BTreeSet<u64> = of_kind(&then, "change").into_iter().collect();
+    let (last, at_last) =
+        counts(&then).last_key_value().map(|(at, count)| (*at, count.clone())).expect("twenty");
+    assert_eq!(at_last, json!(19));
+
+    // Three days pass. Node 3 is away while changes are removed, and the leader is killed in the middle of it.
+    stop_and_set_the_clock(cluster, None);
+    for id in [1, 2] {
+        cluster.launch(id);
+    }
+    for id in [1, 2] {
+        cluster.ready(id).await;
+    }
+    count_to(&cluster.admin(1), 100..110).await;
+    let set = ["audit", "retention", "set", "change=1", "-r", "our policy"];
+    Cli::of_living(cluster).run(&set).await.expect_exit(0);
+    let leader = cluster.leader().await;
+    cluster.kill(leader);
+    cluster.restart(leader).await;
+    for id in [1, 2] {
+        gone(&cluster.admin(id), &changes).await;
+    }
+    count_to(&cluster.admin(1), 110..200).await;
+    cluster.restart(3).await;
+    gone(&cluster.admin(3), &changes).await;
+    let later = counts(&listed(&cluster.admin(1)).await);
+    assert_eq!(later.len(), 100, "those of today are kept");
+
+    // Every node tells what was from the edge on, and of before it where the past begins.
+    let first_edge = edge(&cluster.admin(1), last).await;
+    for id in cluster.ids() {
+        let node = cluster.admin(id);
+        assert_eq!(edge(&node, last).await, first_edge, "node {id}");
+        assert_eq!(counted(&node, first_edge).await, Ok(json!(19)), "node {id}");
+        for (revision, count) in later.iter().step_by(9) {
+            assert_eq!(counted(&node, *revision).await.as_ref(), Ok(count), "node {id}");
+        }
+        for revision in [1, last - 5, first_edge - 1] {
+            assert_eq!(counted(&node, revision).await, Err(first_edge), "node {id}");
+        }
+    }
+    let path = format!("/api/v1/projects/{PROJECT}/flags/probe/history?limit=500");
+    let history = cluster.admin(2).get(&path).ok().await.body.to_string();
+    assert_eq!(history.matches("a change").count(), 100);
+    let shown = Cli::of(cluster).run(&["audit", "retention", "show"]).await.expect_exit(0);
+    assert!(shown.stdout.contains(&format!("revision {first_edge}")), "{}", shown.stdout);
+
+    // Whoever has an export and the keys: the log is whole, with holes that its own records explain.
+    signed(cluster).await;
+    let keys = trust(cluster).await;
+    let file = export::export(cluster, 3, "after-the-edge", &[]).await;
+    let summary = verify(&file, &keys, &[]).expect_exit(0).json();
+    assert!(summary["skipped"]["removed"].as_u64() >= Some(changes.len() as u64), "{summary}");
+
+    // A restored cluster has the catalog with the log.
+    let backup = cluster.folder().join("backup");
+    Cli::of(cluster).run(&["backup", "--to", text(&backup)]).await.expect_exit(0);
+    let restored = Setup::of(1).on_backup(&backup).start().await;
+    assert_eq!(counted(&restored.admin(1), first_edge).await, Ok(json!(19)));
+    assert_eq!(counted(&restored.admin(1), first_edge - 1).await, Err(first_edge));
+
+    // Two days later what was new is old: the edge goes on, and the catalog that it had goes with the changes.
+    let catalog = catalog_records(&listed(&cluster.admin(1)).await);
+    assert!(!catalog.is_empty());
+    let (last, at_last) = later.last_key_value().expect("a hundred");
+    stop_and_set_the_clock(cluster, Some(TWO_DAYS_AHEAD));
+    cluster.launch_all();
+    for id in cluster.ids() {
+        cluster.ready(id).await;
+    }
+    for id in cluster.ids() {
+        let node = cluster.admin(id);
+        gone(&node, &catalog).await;
+        let second_edge = edge(&node, *last).await;
+        assert_eq!(counted(&node, second_edge).await.as_ref(), Ok(at_last), "node {id}");
+        assert_eq!(counted(&node, *last - 1).await, Err(second_edge), "node {id}");
+        assert_eq!(counts(&listed(&node).await), BTreeMap::new(), "node {id}");
+    }
+    count_to(&cluster.admin(1), 7..8).await;
+    let newest = counts(&listed(&cluster.admin(1)).await);
+    for (revision, count) in &newest {
+        assert_eq!(counted(&cluster.admin(2), *revision).await.as_ref(), Ok(count));
+    }
+    cluster.agreed().await;
+    for id in cluster.ids() {
+        assert!(!cluster.log(id).contains("another catalog"), "node {id} makes the catalogs that are in the log");
+    }
+}
+
+/// The records that have a part of a catalog.
+fn catalog_records(records: &BTreeMap<u64, String>) -> BTreeSet<u64> {
+    let is_one = |record: &&String| record.contains("\"op\":\"audit.catalog.put\"");
+    records.iter().filter(|(_, record)| is_one(record)).map(|(sequence, _)| *sequence).collect()
 }

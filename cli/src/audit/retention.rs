@@ -22,6 +22,7 @@ pub enum RetentionCommand {
     /// Say for how many days records of each kind are kept; kinds that are not named are kept for ever
     ///
     /// Records that are older are removed within some hours, for good. Their hashes stay in the log, so it can be verified as before.
+    /// Where changes are removed, the flags' past can be asked for as far back as changes are kept.
     /// With no kind at all everything is kept from now on.
     Set(SetArgs),
     /// Put a legal hold on a stretch of the log, or lift one: nothing that is held is removed
@@ -32,7 +33,7 @@ pub enum RetentionCommand {
 /// For how long records are kept.
 #[derive(Args, Debug)]
 pub struct SetArgs {
-    /// A kind of record and a number of days: rejected, denied, access or evaluations
+    /// A kind of record and a number of days: change, rejected, denied, access or evaluations
     #[arg(value_name = "KIND=DAYS", value_parser = rule)]
     rules: Vec<(String, u32)>,
     #[command(flatten)]
@@ -139,7 +140,15 @@ fn text(retention: &Value) -> String {
     let holds = retention["holds"].as_array().map(Vec::as_slice).unwrap_or_default();
     let rows = holds.iter().map(hold).collect();
     let holds = table(&["HOLD", "FROM", "TO (BEFORE)", "SINCE", "WHY"], rows, "nothing is held");
-    format!("{rules}\n\n{holds}")
+    let edge = match &retention["edge"] {
+        Value::Null => String::new(),
+        edge => format!(
+            "\n\nThe oldest catalog that can be asked for is the one of revision {}, from {}.",
+            cell(&edge["revision"]),
+            cell(&edge["time"])
+        ),
+    };
+    format!("{rules}\n\n{holds}{edge}")
 }
 
 #[cfg(test)]
@@ -159,6 +168,11 @@ mod tests {
         assert!(change.ends_with("for ever"), "{shown}");
         let hold = shown.lines().find(|line| line.starts_with("case-7")).expect("a line");
         assert!(hold.contains("all that comes") && hold.ends_with("Case 7"), "{shown}");
-        assert!(text(&json!({"keep_days": {}, "holds": []})).contains("nothing is held"));
+        let edge = json!({"revision": 41, "time": "2027-03-01T00:00:00Z"});
+        let shown = text(&json!({"keep_days": {}, "holds": [], "edge": edge}));
+        assert!(
+            shown.contains("nothing is held") && shown.contains("revision 41, from 2027-03-01"),
+            "{shown}"
+        );
     }
 }

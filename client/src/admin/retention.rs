@@ -1,6 +1,6 @@
 //! Calls on what the audit log keeps: for how long, and what is under a legal hold.
 
-use flagraft_core::retention::{Edge, KeepDays};
+use flagraft_core::retention::KeepDays;
 use serde::{Deserialize, Serialize};
 
 use super::{call::Call, change::Receipt, json::AsJson, why::Why};
@@ -15,8 +15,26 @@ pub struct Retention {
     pub revision: u64,
     /// The legal holds, in the order of their ids.
     pub holds: Vec<Hold>,
-    /// Where the accepted changes begin that are still kept; `None`: all are.
+    /// The catalog that the kept changes go on from; `None`: all are kept.
     pub edge: Option<Edge>,
+}
+
+/// The catalog that stands for the changes that were removed, or are to be.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct Edge {
+    /// Its revision: the oldest one that can be asked for.
+    pub revision: u64,
+    /// The history of that revision.
+    pub history: String,
+    /// When that revision was made, an RFC 3339 time.
+    pub time: String,
+    /// The sequence of the record that made it.
+    pub sequence: u64,
+    /// The SHA-256 of the catalog, in hexadecimal.
+    pub sha256: String,
+    /// The sequences of the audit records that have its bytes.
+    pub records: Vec<u64>,
 }
 
 /// A legal hold.

@@ -154,6 +154,7 @@ impl Draft {
             Operation::AuditHoldPut(fields) => self.audit_hold_put(authority, fields)?,
             Operation::AuditHoldDelete(fields) => self.audit_hold_delete(authority, fields)?,
             Operation::AuditRemove(fields) => self.audit_remove(authority, fields)?,
+            Operation::AuditCatalogPut(fields) => self.audit_catalog_put(authority, fields)?,
         };
         self.recorded.push((self.room.keep(before), self.room.keep(after)));
         Ok(())

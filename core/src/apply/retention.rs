@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use crate::{
     limits::AUDIT_HOLDS_MAX,
-    operation::{AuditHoldDelete, AuditHoldPut, AuditRemove, AuditRetentionPut},
-    record::RecordKind,
+    operation::{AuditCatalogPut, AuditHoldDelete, AuditHoldPut, AuditRemove, AuditRetentionPut},
     rejection::Rejection,
-    retention::{HeldStretches, Hold, Retention, check_removal, cutoff_ms},
+    retention::{Edge, Hold, Retention, check_part, check_removal, cutoff_ms},
     rows::RowId,
     token::Role,
 };
@@ -17,11 +16,6 @@ use super::{
     draft::{BeforeAfter, Draft, recorded},
     tenancy::limit,
 };
-
-/// Whether accepted changes are of this kind.
-fn makes_revisions(kind: RecordKind) -> bool {
-    matches!(kind, RecordKind::Change | RecordKind::System)
-}
 
 /// What the rule is called in messages.
 const RULE: &str = "the retention of the audit log";
@@ -36,15 +30,13 @@ impl Draft {
         let old = self.state.retention();
         self.expect(|| RULE.to_owned(), fields.if_revision, old.revision)?;
         fields.keep_days.validate().map_err(|invalid| Rejection::invalid(invalid.under("keep_days")))?;
-        // What makes a revision is needed to make every later catalog anew.
-        if let Some((kind, _)) = fields.keep_days.rules().find(|(kind, _)| makes_revisions(*kind)) {
+        // They say for ever whose keys signed the log, who belonged to the cluster, and what was removed.
+        if fields.keep_days.system.is_some() {
             return Err(Rejection::Invalid {
-                path: format!("/keep_days/{}", kind.name()),
-                message: format!(
-                    "records of the kind {} are kept for ever: the catalogs of the past are made of them; leave the kind \
-                     out",
-                    kind.name()
-                ),
+                path: "/keep_days/system".to_owned(),
+                message: "records of the kind system are kept for ever: they say with which keys the log was signed, and what \
+                          was removed from it; leave the kind out"
+                    .to_owned(),
             });
         }
         if old.keep_days != fields.keep_days {
@@ -111,8 +103,7 @@ impl Draft {
         fields: &AuditRemove,
     ) -> Result<BeforeAfter, Rejection> {
         authority.require_system()?;
-        let AuditRemove { ranges, records, before_ms, edge, if_revision } = fields;
-        let conflict = |path: String, message: String| Err(Rejection::Conflict { path, message });
+        let AuditRemove { ranges, records, before_ms, if_revision } = fields;
         let rule = self.state.retention();
         let Some(days) = rule.keep_days.shortest() else {
             return conflict(String::new(), "all records are kept for ever; pick again".to_owned());
@@ -124,11 +115,11 @@ impl Draft {
                 format!("what is no older than {newest_ms} is kept by every rule; pick again"),
             );
         }
-        let held = HeldStretches::of(self.state.holds.values().map(|hold| &hold.spec));
+        let held = self.state.held();
         if let Some(index) = ranges.iter().position(|range| held.overlap(range)) {
             return conflict(
                 format!("/ranges/{index}"),
-                "a hold keeps records of this range; pick again".to_owned(),
+                "a hold, or the edge, keeps records of this range; pick again".to_owned(),
             );
         }
         self.expect(|| RULE.to_owned(), *if_revision, rule.revision)?;
@@ -140,20 +131,76 @@ impl Draft {
                 message: format!("the audit log has {size} records; name none that is still to come"),
             });
         }
-        let old = self.state.edge.clone();
-        if let Some(edge) = edge {
-            let oldest = old.as_ref().map_or(0, |old| old.revision);
-            if edge.revision <= oldest || edge.revision > self.state.revision() {
-                return Err(Rejection::Invalid {
-                    path: "/edge/revision".to_owned(),
-                    message: format!("the edge goes on from revision {oldest}, to one that there is"),
-                });
-            }
-            self.state.edge = Some(Arc::new(*edge));
-            self.wrote([RowId::Edge]);
-        }
         self.remove(ranges);
         self.changed_the_cluster();
-        Ok((recorded(old.as_deref()), recorded(self.state.edge.as_deref())))
+        Ok((recorded::<()>(None), recorded::<()>(None)))
     }
+
+    /// The leader has made the catalog of the time before which changes are to go. Each member has its parts with their
+    /// records, in the order of the log: so before any change goes that it stands for.
+    pub(super) fn audit_catalog_put(
+        &mut self,
+        authority: &Authority,
+        fields: &AuditCatalogPut,
+    ) -> Result<BeforeAfter, Rejection> {
+        authority.require_system()?;
+        let AuditCatalogPut { catalog, part, content: _, if_revision } = fields;
+        let rule = self.state.retention();
+        let Some(days) = rule.keep_days.change else {
+            return conflict(
+                String::new(),
+                "changes are kept for ever: no catalog has to stand for any".to_owned(),
+            );
+        };
+        self.expect(|| RULE.to_owned(), *if_revision, rule.revision)?;
+        check_part(fields).map_err(Rejection::invalid)?;
+        if catalog.time_ms >= cutoff_ms(self.now_ms, days) {
+            return conflict(
+                "/catalog/time_ms".to_owned(),
+                "changes of that time are kept by the rule; make an earlier catalog".to_owned(),
+            );
+        }
+        let oldest = self.state.edge().map_or(0, |edge| edge.catalog.revision);
+        let is_there = catalog.revision <= self.state.revision() && catalog.sequence < self.state.sequence();
+        if catalog.revision <= oldest || !is_there {
+            return Err(Rejection::Invalid {
+                path: "/catalog/revision".to_owned(),
+                message: format!("the edge goes on from revision {oldest}, to one that there is"),
+            });
+        }
+        let next = match self.state.next_edge.as_deref() {
+            // Whoever began another catalog and did not end it led before.
+            _ if *part == 0 => Edge { catalog: *catalog, records: Vec::new() },
+            Some(next) if next.catalog == *catalog && u32::try_from(next.records.len()) == Ok(*part) => {
+                next.clone()
+            }
+            _ => {
+                return conflict(
+                    "/part".to_owned(),
+                    "the parts of a catalog come one after the other; begin with the first".to_owned(),
+                );
+            }
+        };
+        self.take_part(next);
+        self.changed_the_cluster();
+        Ok((recorded::<()>(None), recorded::<()>(None)))
+    }
+
+    /// Notes that the record of this entry has the next part of a catalog, which is the edge once it is whole.
+    fn take_part(&mut self, mut next: Edge) {
+        next.records.push(self.state.sequence());
+        let next = Arc::new(next);
+        if next.is_whole() {
+            self.state.next_edge = None;
+            self.state.edge = Some(next);
+            self.wrote([RowId::Edge, RowId::NextEdge]);
+        } else {
+            self.state.next_edge = Some(next);
+            self.wrote([RowId::NextEdge]);
+        }
+    }
+}
+
+fn conflict<T>(path: String, message: String) -> Result<T, Rejection> {
+    Err(Rejection::Conflict { path, message })
 }

@@ -13,7 +13,7 @@ use crate::{
     invalid::Invalid,
     key::{EnvironmentKey, FlagKey, HoldId, RuleId, SegmentKey, VariantKey},
     limits::SHORT_TEXT_BYTES_MAX,
-    retention::{Edge, HoldSpec, KeepDays, SequenceRange},
+    retention::{EdgeCatalog, HoldSpec, KeepDays, SequenceRange},
     seat::SeatRole,
     segment::{MemberList, SegmentSpec},
     signing::{SigningKeyId, SigningKeySpec},
@@ -356,9 +356,15 @@ fields! {
         records: u64,
         /// All of them are older than this, in milliseconds since 1970 UTC.
         before_ms: i64,
-        /// Where the changes begin that are kept, where this removes accepted ones. Default: where they began before.
-        #[serde(default)]
-        edge: Option<Edge>,
+    }
+    /// Fields of `audit.catalog.put`. Its `if_revision` is the revision of the rule by which changes are to be removed.
+    AuditCatalogPut {
+        /// Which catalog it is.
+        catalog: EdgeCatalog,
+        /// Which of its parts, counted from 0.
+        part: u32,
+        /// The bytes of the part, in Base64.
+        content: String,
     }
 }
 

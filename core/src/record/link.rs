@@ -4,7 +4,10 @@ use std::{borrow::Cow, fmt};
 
 use serde::{Deserialize, de::IgnoredAny};
 
-use super::{RecordKind, RecordOutcome, removal::REMOVES};
+use super::{
+    RecordKind, RecordOutcome,
+    removal::{REMOVES, SIGNING_KEYS},
+};
 use crate::{digest::Digest, identity::History, operation::Op};
 
 /// What a record says of its place in the log. It is read from the record's bytes without the rest of it.
@@ -67,9 +70,6 @@ pub(crate) struct Performed<'a> {
     #[serde(borrow)]
     pub operation: Op<'a>,
 }
-
-/// The operations on keys that authors sign with.
-const SIGNING_KEYS: [&str; 2] = ["signing_key.put", "signing_key.revoke"];
 
 /// The operations that begin a history.
 const BEGINNINGS: [&str; 3] = ["system.bootstrap", "system.restore", "system.recover"];

@@ -9,9 +9,13 @@ use crate::{operation::Op, retention::SequenceRange};
 /// The one operation that removes records.
 pub(super) const REMOVES: &str = "audit.remove";
 
-/// The operations whose records retention never removes: a member that takes the log in learns from them what is to be
-/// removed, and whoever reads the log learns from them what was, by which rule, and what was held.
-const KEPT_FOR_EVER: [&str; 4] = ["audit.retention.put", "audit.hold.put", "audit.hold.delete", REMOVES];
+/// The operation whose records have the bytes of a catalog. It is of the cluster, and yet those records go with the changes that the
+/// catalog stands for, once there is another one: see [`crate::state::State::held`].
+const HOLDS_A_CATALOG: &str = "audit.catalog.put";
+
+/// The operations on keys that authors sign with. Their records are kept for ever, as those of the cluster are: later changes
+/// are verified by them.
+pub(super) const SIGNING_KEYS: [&str; 2] = ["signing_key.put", "signing_key.revoke"];
 
 /// What tells whether a record can be one of a removal: read alone, for nearly every record is none.
 #[derive(Deserialize)]
@@ -64,12 +68,12 @@ pub fn removed_by(row: &[u8]) -> Option<Vec<SequenceRange>> {
 pub struct Age {
     /// Its kind.
     pub kind: RecordKind,
+    /// The kind whose rule it goes by; `None`: it is kept for ever. A part of a catalog goes by the rule of changes.
+    pub goes_as: Option<RecordKind>,
     /// Its record time, in milliseconds since 1970 UTC.
     pub time_ms: i64,
     /// Its revision, where it took one.
     pub revision: Option<u64>,
-    /// Whether it is one that is kept for ever, whatever the rule says of its kind.
-    pub is_kept: bool,
 }
 
 #[derive(Deserialize)]
@@ -86,14 +90,16 @@ impl Age {
     /// Reads it from a record's bytes. `None` when they are not a record's.
     pub fn read(record: &[u8]) -> Option<Self> {
         let fields: AgeFields<'_> = serde_json::from_slice(record).ok()?;
-        let is_kept = fields.kind == RecordKind::System
-            && fields.operations.iter().any(|performed| KEPT_FOR_EVER.contains(&&*performed.operation.op));
+        let any =
+            |ops: &[&str]| fields.operations.iter().any(|performed| ops.contains(&&*performed.operation.op));
+        let goes_as = match fields.kind {
+            RecordKind::System if any(&[HOLDS_A_CATALOG]) => Some(RecordKind::Change),
+            RecordKind::System => None,
+            RecordKind::Change if any(&SIGNING_KEYS) => None,
+            kind => Some(kind),
+        };
         let took_one = fields.revision_after > fields.revision_before;
-        Some(Self {
-            kind: fields.kind,
-            time_ms: fields.time_ms,
-            revision: took_one.then_some(fields.revision_after),
-            is_kept,
-        })
+        let revision = took_one.then_some(fields.revision_after);
+        Some(Self { kind: fields.kind, goes_as, time_ms: fields.time_ms, revision })
     }
 }

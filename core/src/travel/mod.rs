@@ -11,12 +11,14 @@
 //! revisions are a chain, and a change that is missing from it is seen.
 
 mod catalog;
+mod edge;
 mod error;
 mod naming;
 mod past;
 
 pub use self::{
     catalog::{Catalog, CatalogLoader},
+    edge::catalog_part,
     error::NotReplayed,
     naming::may_concern_flag,
     past::{Moment, moment},

@@ -390,6 +390,7 @@ fn each_does_what_it_says_and_refuses_what_it_must() {
         "system.recover",
         "system.member.admit",
         "audit.remove",
+        "audit.catalog.put",
     ]
     .map(str::to_owned)
     .into();

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::{
     accounts::read,
-    world::{Ask, START_MS, World, ask, code, put},
+    world::{Ask, START_MS, World, ask, code, put, signing_key_put},
 };
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
@@ -156,39 +156,133 @@ fn cluster_version_1_keeps_everything() {
     }
 }
 
-#[test]
-fn the_edge_goes_on_and_never_back() {
-    let (mut world, before_ms) = aged();
-    let with_edge = |ranges: &[(u64, u64)], revision: u64| {
-        let mut asked = removal(ranges, before_ms);
-        asked.operations[0]["edge"] = json!({"revision": revision, "catalog_sha256": "ab".repeat(32)});
-        asked
-    };
-    assert_eq!(world.state.edge(), None);
-    world.must(with_edge(&[(0, 2)], 2));
-    assert_eq!(world.last_record().operations[0].after["revision"], json!(2));
-    let newest = world.state.revision();
-    for wrong in [0, 1, 2, newest + 1] {
-        let rejection = world.refuse(with_edge(&[(2, 3)], wrong));
-        assert_eq!(rejection.path(), "/operations/0/edge/revision", "{wrong}");
-    }
-    world.must(removal(&[(2, 3)], before_ms));
-    assert_eq!(world.state.edge().map(|edge| edge.revision), Some(2), "it stays");
-    world.must(with_edge(&[(3, 4)], newest));
+/// A part of the catalog of a revision, as the leader puts it.
+fn part(revision: u64, part: u32, parts: u32) -> Ask {
+    let catalog = json!({
+        "revision": revision, "history": "0123456789abcdef", "sequence": 2, "time_ms": START_MS,
+        "sha256": "ab".repeat(32), "parts": parts,
+    });
+    ask(json!([{"op": "audit.catalog.put", "catalog": catalog, "part": part, "content": "cGFydA=="}]))
+        .by_the_cluster()
+        .project(None)
 }
 
-/// Of these the catalogs of the past are made.
-#[test]
-fn what_made_a_revision_is_kept_for_ever() {
+/// The same with one field of the catalog, or of the operation, being something else.
+fn with(mut asked: Ask, path: &str, value: Value) -> Ask {
+    *asked.operations[0].pointer_mut(path).expect("a field") = value;
+    asked
+}
+
+/// A world in which changes go after a day, and its own are older than that.
+fn aged_changes() -> World {
     let mut world = World::new();
-    for kind in ["change", "system"] {
-        let rejection = world.refuse(rule(json!({"access": 30, kind: 400})));
+    world.must(rule(json!({"change": 1, "access": 2})));
+    world.clock_ms = START_MS + 3 * DAY_MS;
+    world
+}
+
+fn edge_of(world: &World) -> Option<(u64, Vec<u64>)> {
+    world.state.edge().map(|edge| (edge.catalog.revision, edge.records.clone()))
+}
+
+#[test]
+fn the_edge_goes_on_when_its_catalog_is_whole_and_never_back() {
+    let mut world = aged_changes();
+    assert_eq!(edge_of(&world), None);
+    let first = world.state.sequence();
+    world.must(part(2, 0, 1));
+    assert_eq!(edge_of(&world), Some((2, vec![first])), "of one part");
+    assert_eq!(world.last_record().kind, RecordKind::System);
+    let newest = world.state.revision();
+    for wrong in [0, 1, 2, newest + 1] {
+        let rejection = world.refuse(part(wrong, 0, 1));
+        assert_eq!(rejection.path(), "/operations/0/catalog/revision", "{wrong}");
+    }
+    let sequence = world.state.sequence() + 1;
+    assert_eq!(code(&world.refuse(with(part(3, 0, 1), "/catalog/sequence", json!(sequence)))), "invalid");
+
+    // One of three parts, between which others do something: the old edge stands until the last one is there.
+    let begun = world.state.sequence();
+    world.must(part(3, 0, 3));
+    world.must(ask(json!([put("gate", &json!({}))])));
+    world.must(part(3, 1, 3));
+    assert_eq!(edge_of(&world), Some((2, vec![first])));
+    for wrong in [
+        part(3, 1, 3),
+        part(4, 2, 3),
+        part(3, 2, 4),
+        with(part(3, 2, 3), "/catalog/sha256", json!("cd".repeat(32))),
+    ] {
+        let rejection = world.refuse(wrong);
+        assert_eq!((code(&rejection).as_str(), rejection.path()), ("conflict", "/operations/0/part"));
+    }
+    let last = world.state.sequence();
+    world.must(part(3, 2, 3));
+    assert_eq!(edge_of(&world), Some((3, vec![begun, begun + 2, last])));
+
+    // A leader that ended in the middle is followed by one that begins anew.
+    world.must(part(4, 0, 2));
+    let again = world.state.sequence();
+    world.must(part(5, 0, 2));
+    world.must(part(5, 1, 2));
+    assert_eq!(edge_of(&world), Some((5, vec![again, again + 1])));
+}
+
+#[test]
+fn a_catalog_is_put_by_the_cluster_for_a_time_whose_changes_are_to_go() {
+    let mut world = aged_changes();
+    assert_eq!(
+        code(&world.refuse(Ask { actor: crate::world::actor("owner"), ..part(2, 0, 1) })),
+        "forbidden"
+    );
+    let young = world.refuse(with(part(2, 0, 1), "/catalog/time_ms", json!(START_MS + 2 * DAY_MS + DAY_MS)));
+    assert_eq!((code(&young).as_str(), young.path()), ("conflict", "/operations/0/catalog/time_ms"));
+    for (path, value, at) in [
+        ("/catalog/parts", json!(0), "/catalog/parts"),
+        ("/catalog/parts", json!(1_001), "/catalog/parts"),
+        ("/part", json!(1), "/part"),
+        ("/content", json!(""), "/content"),
+        ("/content", json!("!"), "/content"),
+    ] {
+        let rejection = world.refuse(with(part(2, 0, 1), path, value));
         assert_eq!(
             (code(&rejection).as_str(), rejection.path()),
-            ("invalid", &*format!("/operations/0/keep_days/{kind}"))
+            ("invalid", &*format!("/operations/0{at}"))
         );
     }
-    world.must(rule(json!({"access": 30, "denied": 1, "evaluations": 36_500, "rejected": 7})));
+    world.must(rule(json!({"access": 2})));
+    let for_ever = world.refuse(part(2, 0, 1));
+    assert!(for_ever.to_string().contains("for ever"), "{for_ever}");
+    world = World::of_version(1);
+    assert_eq!(code(&world.refuse(part(1, 0, 1))), "unsupported_operation");
+}
+
+/// Without it, nobody could make the catalogs of after it.
+#[test]
+fn the_catalog_of_the_edge_is_not_removed_before_another_one_is_whole() {
+    let mut world = aged_changes();
+    let edge = world.state.sequence();
+    world.must(part(2, 0, 1));
+    let next = world.state.sequence();
+    world.must(part(3, 0, 2));
+    world.clock_ms += 5 * DAY_MS;
+    let before_ms = START_MS + 4 * DAY_MS;
+    for at in [edge, next] {
+        let rejection = world.refuse(removal(&[(0, 1), (at, at + 1)], before_ms));
+        assert_eq!(rejection.path(), "/operations/0/ranges/1");
+    }
+    world.must(part(3, 1, 2));
+    world.must(removal(&[(edge, edge + 1)], before_ms));
+    assert_eq!(code(&world.refuse(removal(&[(next, next + 1)], before_ms))), "conflict");
+}
+
+/// They say whose log it is, and what was removed from it.
+#[test]
+fn records_of_the_cluster_are_kept_for_ever() {
+    let mut world = World::new();
+    let rejection = world.refuse(rule(json!({"access": 30, "system": 400})));
+    assert_eq!((code(&rejection).as_str(), rejection.path()), ("invalid", "/operations/0/keep_days/system"));
+    world.must(rule(json!({"access": 30, "change": 1, "denied": 1, "evaluations": 36_500, "rejected": 7})));
     assert_eq!(world.state.retention().keep_days.shortest(), Some(1));
 }
 
@@ -210,12 +304,22 @@ fn a_record_says_what_was_removed_and_whether_it_may_go_itself() {
     }
     assert_eq!(removed_by(b"[]"), None);
     let age = |row: &[u8]| Age::read(row).expect("a record");
-    assert!(age(&held).is_kept && age(&removed).is_kept);
-    assert!(!age(&change).is_kept && !age(&refused).is_kept && !age(&reads).is_kept);
-    assert_eq!(age(&reads).kind, RecordKind::Access);
+    world.must(rule(json!({"change": 1})));
+    let catalog = rows_of(world.must(part(2, 0, 1)));
+    let key = rows_of(world.must(ask(json!([signing_key_put("writer", 7)])).project(None)));
+    for (row, kind, goes_as) in [
+        (&held, RecordKind::System, None),
+        (&removed, RecordKind::System, None),
+        (&key, RecordKind::Change, None),
+        (&catalog, RecordKind::System, Some(RecordKind::Change)),
+        (&change, RecordKind::Change, Some(RecordKind::Change)),
+        (&refused, RecordKind::Rejected, Some(RecordKind::Rejected)),
+        (&reads, RecordKind::Access, Some(RecordKind::Access)),
+    ] {
+        assert_eq!((age(row).kind, age(row).goes_as), (kind, goes_as), "{}", String::from_utf8_lossy(row));
+    }
     assert_eq!(age(&reads).revision, None);
-    assert_eq!(age(&refused).kind, RecordKind::Rejected);
-    assert_eq!(age(&removed).revision, Some(world.state.revision()));
+    assert_eq!(age(&key).revision, Some(world.state.revision()));
     assert_eq!(age(&change).time_ms, START_MS + 3 * DAY_MS + 1);
     assert_eq!(Age::read(&tombstone(&[7; 32])), None);
 }

@@ -29,18 +29,25 @@ fn rows() -> Rows {
     world.must(ask(json!([invite(4, "learner"), signing_key_put("writer", 7)])).project(None));
     world.must(
         ask(json!([
-            {"op": "audit.retention.put", "keep_days": {"access": 1}},
+            {"op": "audit.retention.put", "keep_days": {"change": 1}},
             {"op": "audit.hold.put", "hold": {"id": "case", "reason": "A case", "from": 4}},
         ]))
         .project(None),
     );
-    let edge = json!({"revision": 1, "catalog_sha256": "0".repeat(64)});
-    let removal = json!({"op": "audit.remove", "ranges": [{"from": 0, "to": 1}], "records": 1, "before_ms": 0, "edge": edge});
-    world.must(ask(json!([removal])).by_the_cluster().project(None));
+    for (revision, parts) in [(1, 1), (2, 2)] {
+        let catalog = json!({
+            "revision": revision, "history": "0123456789abcdef", "sequence": 0, "time_ms": 0, "sha256": "0".repeat(64),
+            "parts": parts,
+        });
+        let part = json!({"op": "audit.catalog.put", "catalog": catalog, "part": 0, "content": "cGFydA=="});
+        world.must(ask(json!([part])).by_the_cluster().project(None));
+    }
     let reads = world.propose(Body::Access(read(1)), Actor::system(1), None);
     world.apply(&reads);
     let rows: Rows = world.state.rows().collect();
-    for kind in [0x01, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x20, 0x21, 0x22, 0x24, 0x25, 0x26, 0x27, 0x28] {
+    for kind in
+        [0x01, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x20, 0x21, 0x22, 0x24, 0x25, 0x26, 0x27, 0x28, 0x29]
+    {
         assert!(rows.iter().any(|(key, _)| key[0] == kind), "a row of kind {kind:#x}");
     }
     rows

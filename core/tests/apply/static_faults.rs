@@ -224,6 +224,9 @@ fn rows() -> Vec<(Value, &'static str, &'static str)> {
         (removed(json!([{"from": 1, "to": 3}, {"from": 3, "to": 4}])), "/ranges/1", "join"),
         (removed(json!([{"from": 1, "to": 4}])), "/records", "3 records, not 2"),
         (removed(json!([{"from": 1, "to": 10_002}])), "/ranges", "at most 10000"),
+        (catalog_part(2, "c2hvcA=="), "/part", "counted from 0 to 1"),
+        (catalog_part(0, "s"), "/content", "Base64"),
+        (catalog_part(0, ""), "/content", "1 to 524288 bytes"),
     ]
 }
 
@@ -240,6 +243,14 @@ fn held(fields: Value) -> Value {
 /// A removal of two records that names these.
 fn removed(ranges: Value) -> Value {
     json!({"op": "audit.remove", "ranges": ranges, "records": 2, "before_ms": 0})
+}
+
+/// A part of a catalog of two.
+fn catalog_part(part: u32, content: &str) -> Value {
+    let catalog = json!({
+        "revision": 2, "history": "0123456789abcdef", "sequence": 2, "time_ms": 0, "sha256": "ab".repeat(32), "parts": 2,
+    });
+    json!({"op": "audit.catalog.put", "catalog": catalog, "part": part, "content": content})
 }
 
 /// The registration of a key with other fields.

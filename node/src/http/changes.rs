@@ -75,7 +75,9 @@ fn draft(body: ChangeRequest) -> Result<Draft, Invalid> {
     let why = body.why();
     let operations = body.operations.into_iter().enumerate().map(|(index, value)| {
         let operation = Operation::from_value(value).and_then(|operation| {
-            if operation.name().starts_with("system.") || matches!(operation, Operation::AuditRemove(_)) {
+            if operation.name().starts_with("system.")
+                || matches!(operation, Operation::AuditRemove(_) | Operation::AuditCatalogPut(_))
+            {
                 return Err(Invalid::new(
                     "/op",
                     "operations on the cluster itself are proposed by its members only; leave it out",

@@ -5,7 +5,7 @@ use flagraft_core::{
     key::HoldId,
     operation::{AuditHoldDelete, AuditHoldPut, AuditRetentionPut, Operation},
     record::RecordKind,
-    retention::{Hold, HoldSpec, KeepDays},
+    retention::{Edge, Hold, HoldSpec, KeepDays},
 };
 use serde_json::{Map, Value, json};
 
@@ -54,9 +54,17 @@ pub(super) async fn get(
             .collect();
         let holds: Vec<Value> = state.holds().map(|hold| show(hold)).collect();
         let retention = json!({
-            "keep_days": keep_days, "revision": rule.revision, "holds": holds, "edge": state.edge(),
+            "keep_days": keep_days, "revision": rule.revision, "holds": holds, "edge": state.edge().map(show_edge),
         });
         Ok(with_etag(&view, rule.revision, retention))
+    })
+}
+
+fn show_edge(edge: &Edge) -> Value {
+    let Edge { catalog, records } = edge;
+    json!({
+        "revision": catalog.revision, "history": catalog.history, "time": rfc3339(catalog.time_ms),
+        "sequence": catalog.sequence, "sha256": hex::encode(catalog.sha256), "records": records,
     })
 }
 

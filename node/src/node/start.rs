@@ -267,6 +267,7 @@ impl Node {
             replica: replica.clone(),
             writes: Arc::clone(&writes),
             clock: config.clock,
+            traveller: Arc::clone(&traveller),
             config: config.retention.clone(),
         });
         let catalogs = travel::Keeper::new(Arc::clone(&traveller), replica.clone(), Arc::clone(&disk));

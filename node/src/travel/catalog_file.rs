@@ -1,4 +1,4 @@
-//! A kept catalog as a file.
+//! A catalog as a file, or as the bytes of one.
 //!
 //! ```text
 //! {"flagraft_catalog":1,"revision":R,"next":N}\n | LZ4 frame of rows: key length u32, value length u32, key, value | SHA-256
@@ -9,7 +9,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead as _, BufReader, BufWriter, Read, Write},
+    io::{self, BufRead, BufReader, BufWriter, Read, Write},
     os::unix::fs::FileExt as _,
     path::Path,
 };
@@ -40,15 +40,28 @@ impl Head {
     pub fn new(revision: u64, next: u64) -> Self {
         Self { flagraft_catalog: 1, revision, next }
     }
+
+    /// The first line of a catalog in the log: it says nothing of how a node keeps its own.
+    pub fn of_edge(revision: u64) -> Self {
+        Self::new(revision, revision.saturating_add(1))
+    }
+
+    fn parse(line: &[u8]) -> io::Result<Self> {
+        let head: Self = serde_json::from_slice(line)?;
+        if head.flagraft_catalog != 1 || head.next <= head.revision {
+            return Err(invalid("a kept catalog of another version"));
+        }
+        Ok(head)
+    }
 }
 
 /// Writes a catalog. Returns its hash.
-pub(super) fn write(file: &File, head: Head, catalog: &Catalog) -> io::Result<[u8; 32]> {
+pub(super) fn write(out: impl Write, head: Head, catalog: &Catalog) -> io::Result<[u8; 32]> {
     let mut hash = Sha256::new();
     let mut line = serde_json::to_vec(&head)?;
     line.push(b'\n');
     hash.update(&line);
-    let mut out = BufWriter::new(file);
+    let mut out = BufWriter::new(out);
     out.write_all(&line)?;
     let mut rows = FrameEncoder::new(out);
     for (key, value) in catalog.rows() {
@@ -74,11 +87,7 @@ pub(super) fn write(file: &File, head: Head, catalog: &Catalog) -> io::Result<[u
 pub(super) fn head(path: &Path) -> io::Result<Head> {
     let mut line = Vec::new();
     BufReader::new(File::open(path)?.take(HEAD_BYTES_MAX)).read_until(b'\n', &mut line)?;
-    let head: Head = serde_json::from_slice(&line)?;
-    if head.flagraft_catalog != 1 || head.next <= head.revision {
-        return Err(invalid("a kept catalog of another version"));
-    }
-    Ok(head)
+    Head::parse(&line)
 }
 
 /// Reads a catalog, and checks it by its hash.
@@ -86,15 +95,30 @@ pub(super) fn head(path: &Path) -> io::Result<Head> {
 /// # Errors
 /// When the file can't be read, or was changed.
 pub(super) fn read(path: &Path) -> io::Result<Catalog> {
-    let head = head(path)?;
     let file = File::open(path)?;
     let content = file.metadata()?.len().checked_sub(HASH_BYTES).ok_or_else(|| invalid("it is too short"))?;
     let mut stated = [0; 32];
     file.read_exact_at(&mut stated, content)?;
-    let mut content = BufReader::new(file.take(content));
+    decode(BufReader::new(file.take(content)), stated)
+}
+
+/// Reads the bytes of a whole file, which must have this hash.
+///
+/// # Errors
+/// When they were changed.
+pub(super) fn parse(bytes: &[u8], sha256: [u8; 32]) -> io::Result<Catalog> {
+    match bytes.split_last_chunk() {
+        Some((content, stated)) if *stated == sha256 => decode(content, sha256),
+        Some(_) => Err(invalid("it has another SHA-256")),
+        None => Err(invalid("it is too short")),
+    }
+}
+
+fn decode(mut content: impl BufRead, stated: [u8; 32]) -> io::Result<Catalog> {
     let mut hash = Sha256::new();
     let mut line = Vec::new();
-    content.read_until(b'\n', &mut line)?;
+    (&mut content).take(HEAD_BYTES_MAX).read_until(b'\n', &mut line)?;
+    let head = Head::parse(&line)?;
     hash.update(&line);
     let mut rows = FrameDecoder::new(content);
     let mut loader = CatalogLoader::default();

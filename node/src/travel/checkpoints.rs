@@ -149,6 +149,15 @@ impl Checkpoints {
         Ok(None)
     }
 
+    /// Lets the catalogs of before a revision go.
+    pub fn forget_before(&self, revision: u64) {
+        let mut files = self.files();
+        let kept = files.split_off(&revision);
+        for (revision, _) in std::mem::replace(&mut *files, kept) {
+            remove(&path_of(&self.dir, revision));
+        }
+    }
+
     /// Lets catalogs go until the rest has room: never the newest, and of the others the one whose neighbours are nearest.
     fn thin(&self) {
         let mut files = self.files();

@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use flagraft_core::{state::State, travel::Catalog};
+use flagraft_core::{
+    state::State,
+    travel::{Catalog, Moment},
+};
 
 use super::{LogError, TravelError, Traveller, log::Log};
 use crate::{
@@ -51,7 +54,10 @@ impl Keeper {
             let (traveller, from) = (Arc::clone(&self.traveller), last.take());
             let published = self.replica.published().state.clone();
             let work = tokio::task::spawn_blocking(move || {
-                let catalog = traveller.bring(live.as_ref(), from, &published, due)?;
+                let catalog = match published.edge() {
+                    Some(edge) if due <= edge.catalog.revision => traveller.edge(edge)?,
+                    _ => traveller.bring(live.as_ref(), from, &published, due)?.1,
+                };
                 traveller.checkpoints.put(&catalog).map_err(|error| LogError::Failed(error.to_string()))?;
                 Ok::<_, TravelError>(catalog)
             });
@@ -82,25 +88,36 @@ impl Keeper {
 }
 
 impl Traveller {
-    /// The catalog right after the record that made a revision: from the state of it, or else from a catalog that is known,
-    /// or one that is kept.
-    fn bring(
+    /// The record that made a revision, and the catalog right after it: from the state of it, or else from a catalog that
+    /// is known, or one that is kept.
+    pub(super) fn bring(
         &self,
         live: Option<&State>,
         from: Option<Catalog>,
         published: &State,
         revision: u64,
-    ) -> Result<Catalog, TravelError> {
+    ) -> Result<(Moment, Catalog), TravelError> {
         let log = Log { storage: &self.storage, end: published.sequence() };
         let Some(moment) = log.made(revision)? else { return Err(self.gone(published, revision)) };
         if let Some(state) = live {
             // The same bytes on every node, whatever came after it before it was looked at.
-            return Ok(Catalog::right_after(state, moment.sequence));
+            return Ok((moment, Catalog::right_after(state, moment.sequence)));
         }
         let start = match from.filter(|from| from.revision() <= revision) {
             Some(from) => from,
-            None => self.start(&log, revision)?,
+            None => self.start(&log, published.edge(), revision)?,
         };
-        self.arrive_from(start, &log, published, &moment, Instant::now() + PATIENCE)
+        Ok((moment, self.arrive_in_time(start, &log, published, &moment)?))
+    }
+
+    /// The catalog right after a record, for which there is time.
+    pub(super) fn arrive_in_time(
+        &self,
+        start: Catalog,
+        log: &Log<'_>,
+        published: &State,
+        moment: &Moment,
+    ) -> Result<Catalog, TravelError> {
+        self.arrive_from(start, log, published, moment, Instant::now() + PATIENCE)
     }
 }

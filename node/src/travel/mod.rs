@@ -9,6 +9,7 @@
 
 mod catalog_file;
 mod checkpoints;
+mod edge;
 mod history;
 mod keeper;
 mod log;
@@ -29,12 +30,14 @@ use flagraft_core::{
     identity::{History, RevisionToken},
     key::{EnvironmentKey, FlagKey, ProjectKey},
     project::Project,
+    retention::Edge,
     state::State,
     travel::{Catalog, Moment, NotReplayed},
 };
 use tokio::sync::Semaphore;
 
-use self::{checkpoints::Checkpoints, log::Log};
+pub(crate) use self::edge::EdgeCheck;
+use self::{checkpoints::Checkpoints, edge::moment_of, log::Log};
 pub use self::{history::HistoryPage, keeper::Keeper};
 use crate::{
     config::TravelConfig,
@@ -100,6 +103,16 @@ pub enum LogError {
     /// The records do.
     #[error("the audit log does not lead there: {0}")]
     Records(#[from] NotReplayed),
+    /// The catalog in the log, which the kept changes go on from, is not as it must be.
+    #[error(
+        "the catalog of revision {revision} in the audit log can't be used ({why}); restore this node from its peers or a backup"
+    )]
+    Edge {
+        /// Its revision.
+        revision: u64,
+        /// What is wrong with it.
+        why: std::io::Error,
+    },
     /// The work ended before its time.
     #[error("looking into the past failed: {0}")]
     Failed(String),
@@ -255,6 +268,17 @@ impl Traveller {
             When::Token(token) => (token.revision, Some(token)),
             When::Time(time_ms) => (log.revision_at(time_ms)?.unwrap_or(newest), None),
         };
+        let edge = published.edge().map(|edge| moment_of(&edge.catalog));
+        if let Some(edge) = edge {
+            let is_before = match when {
+                // Between removed changes: the next record that is kept says what came of them all.
+                When::Time(time_ms) => time_ms < edge.time_ms,
+                When::Revision(_) | When::Token(_) => wanted < edge.revision,
+            };
+            if is_before {
+                return Err(TravelError::Gone { oldest: edge.revision });
+            }
+        }
         match of {
             // Whatever comes will be of the present history.
             Some(token) if wanted > newest && token.history != here => {
@@ -263,7 +287,10 @@ impl Traveller {
             _ if wanted > newest => return Err(TravelError::Ahead { wanted, newest }),
             _ => {}
         }
-        let first = log.made(wanted.max(1))?;
+        let first = match edge.filter(|edge| edge.revision == wanted) {
+            Some(edge) => Some(edge),
+            None => log.made(wanted.max(1))?,
+        };
         let Some(moment) = first.filter(|_| wanted > 0) else {
             // Before the first revision there was nothing, not even a history.
             return Err(match first {
@@ -279,9 +306,11 @@ impl Traveller {
         }
     }
 
-    /// What there is in place of a revision that can't be told any more: the next catalog that is kept, or the present.
+    /// What there is in place of a revision that can't be told any more: the edge, the next catalog that is kept, or the
+    /// present.
     fn gone(&self, published: &State, wanted: u64) -> TravelError {
-        let kept = self.checkpoints.first_after(wanted);
+        let edge = published.edge().map(|edge| edge.catalog.revision).filter(|oldest| *oldest > wanted);
+        let kept = edge.or_else(|| self.checkpoints.first_after(wanted));
         TravelError::Gone { oldest: kept.unwrap_or(published.revision()) }
     }
 
@@ -296,7 +325,7 @@ impl Traveller {
         if published.revision() == moment.revision {
             return Ok(Catalog::right_after(published, moment.sequence));
         }
-        let start = self.start(log, moment.revision)?;
+        let start = self.start(log, published.edge(), moment.revision)?;
         self.arrive_from(start, log, published, moment, until)
     }
 
@@ -339,16 +368,21 @@ impl Traveller {
         }
     }
 
-    /// The nearest catalog that is not later than a revision.
-    fn start(&self, log: &Log<'_>, revision: u64) -> Result<Catalog, LogError> {
+    /// The nearest catalog that is not later than a revision. None is earlier than the edge: the way from there has holes.
+    fn start(&self, log: &Log<'_>, edge: Option<&Edge>, revision: u64) -> Result<Catalog, LogError> {
+        let edge = edge.filter(|edge| edge.catalog.revision <= revision);
+        let oldest = edge.map_or(0, |edge| edge.catalog.revision);
         let in_memory = {
             let kept = self.kept();
-            let earlier = kept.iter().filter(|kept| kept.moment.revision <= revision);
-            earlier.max_by_key(|kept| kept.moment.revision).cloned()
+            let near = kept.iter().filter(|kept| (oldest..=revision).contains(&kept.moment.revision));
+            near.max_by_key(|kept| kept.moment.revision).cloned()
         };
-        let at_least = in_memory.as_ref().map_or(0, |kept| kept.moment.revision);
-        let on_disk = self.checkpoints.newest(log, at_least, revision)?;
-        let in_memory = in_memory.map(|kept| kept.catalog.clone());
-        Ok(on_disk.or(in_memory).unwrap_or_else(Catalog::empty))
+        let after = in_memory.as_ref().map_or(oldest.saturating_sub(1), |kept| kept.moment.revision);
+        let on_disk = self.checkpoints.newest(log, after, revision)?;
+        match (on_disk.or(in_memory.map(|kept| kept.catalog.clone())), edge) {
+            (Some(catalog), _) => Ok(catalog),
+            (None, Some(edge)) => self.edge(edge),
+            (None, None) => Ok(Catalog::empty()),
+        }
     }
 }

@@ -1,8 +1,14 @@
 use std::{fs, path::PathBuf};
 
-use flagraft_core::{apply::apply, identity::LogPosition};
+use flagraft_core::{
+    apply::apply,
+    identity::LogPosition,
+    proposal::{Body, Proposal, RequestId},
+    retention::Edge,
+};
+use serde_json::json;
 
-use super::*;
+use super::{edge::EdgeCheck, *};
 use crate::{
     raft::testing::{change, proposal},
     storage::{FatalHook, StorageMetrics, StorageOptions},
@@ -25,12 +31,7 @@ fn config() -> TravelConfig {
 impl Past {
     /// So many revisions; after every third there is a record that makes none.
     fn new(revisions: u64) -> Self {
-        let dir = tempfile::tempdir().expect("a temporary folder");
-        let metrics = StorageMetrics::register(&prometheus::Registry::new()).expect("fresh registry");
-        let fatal: FatalHook = Arc::new(|why| panic!("{why}"));
-        let options = StorageOptions { fatal, ..StorageOptions::new(dir.path(), 1, metrics) };
-        let storage = Storage::open(options).expect("opens");
-        let mut past = Self { _dir: dir, storage, states: vec![State::empty()] };
+        let mut past = Self::empty();
         for number in 0..revisions {
             past.apply(number, &change(number));
             if number % 3 == 2 {
@@ -40,7 +41,29 @@ impl Past {
         past
     }
 
-    fn apply(&mut self, index: u64, proposal: &flagraft_core::proposal::Proposal) {
+    fn empty() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let metrics = StorageMetrics::register(&prometheus::Registry::new()).expect("fresh registry");
+        let fatal: FatalHook = Arc::new(|why| panic!("{why}"));
+        let options = StorageOptions { fatal, ..StorageOptions::new(dir.path(), 1, metrics) };
+        let storage = Storage::open(options).expect("opens");
+        Self { _dir: dir, storage, states: vec![State::empty()] }
+    }
+
+    /// A cluster that keeps changes for a day, and some changes.
+    fn with_rule(changes: u64) -> Self {
+        let mut past = Self::empty();
+        past.apply(0, &by_the_cluster(json!([{
+            "op": "system.bootstrap", "cluster": "0".repeat(32), "history": "0".repeat(16), "cluster_version": 2, "members": {},
+        }])));
+        past.apply(1, &by_the_cluster(json!([{"op": "audit.retention.put", "keep_days": {"change": 1}}])));
+        for number in 1..=changes {
+            past.apply(number + 1, &change(number));
+        }
+        past
+    }
+
+    fn apply(&mut self, index: u64, proposal: &Proposal) {
         let mut proposal = proposal.clone();
         // A second of the clock for each, so that times and revisions differ.
         proposal.proposed_at_ms = 1_700_000_000_000 + i64::try_from(index).expect("small") * 1_000;
@@ -87,9 +110,13 @@ impl Past {
         paths
     }
 
-    fn remove_record_of(&self, revision: u64) {
+    fn made(&self, revision: u64) -> Moment {
         let log = Log { storage: &self.storage, end: self.now().sequence() };
-        let made = log.made(revision).expect("reads").expect("there");
+        log.made(revision).expect("reads").expect("there")
+    }
+
+    fn remove_record_of(&self, revision: u64) {
+        let made = self.made(revision);
         let mut batch = self.storage.batch();
         batch.record(made.sequence, &REMOVED);
         batch.commit().expect("written");
@@ -265,4 +292,107 @@ async fn the_history_of_a_flag_is_paged_from_the_newest() {
         .collect();
     // The change of number n makes revision n + 1.
     assert_eq!(revisions, [158, 108, 58, 8]);
+}
+
+/// Puts the edge into the log, as the leader does three days later, for all changes of before the one that made a revision.
+fn put_edge(past: &mut Past, revision: u64) -> Edge {
+    let made =
+        past.traveller().make_edge(past.now(), past.made(revision).time_ms).expect("the records are there");
+    for (part, content) in (0..).zip(made.parts) {
+        let operation =
+            json!({"op": "audit.catalog.put", "catalog": made.catalog, "part": part, "content": content});
+        let later = 3 * 24 * 60 * 60 + past.now().revision();
+        past.apply(later, &by_the_cluster(json!([operation])));
+    }
+    past.now().edge().expect("it is whole").clone()
+}
+
+/// The cluster's own change.
+fn by_the_cluster(operations: serde_json::Value) -> Proposal {
+    let request = RequestId { id: operations.to_string(), client_given: false };
+    let change = json!({"project": null, "operations": operations, "reason": "test"});
+    let body = Body::Change(serde_json::from_value(change).expect("a change"));
+    Proposal { request, body, ..proposal(0) }
+}
+
+/// The changes of before the edge are gone, and everything from the edge on is as it was: also where nothing is left but the log.
+#[tokio::test]
+async fn from_the_edge_on_every_revision_is_as_it_was() {
+    let mut past = Past::with_rule(120);
+    let edge = put_edge(&mut past, 60);
+    let newest = past.now().revision();
+    assert_eq!(edge.catalog.revision, 59, "the last one before that time");
+    (2..=59).for_each(|revision| past.remove_record_of(revision));
+    let traveller = past.traveller();
+    for revision in (59..=newest).rev() {
+        past.is_as_it_was(&traveller, revision).await;
+    }
+    fs::remove_dir_all(past.storage.catalog_dir()).expect("removed");
+    let traveller = past.traveller();
+    for revision in [60, 59, 61, 90, newest] {
+        past.is_as_it_was(&traveller, revision).await;
+    }
+    let token =
+        |history: u64, revision: u64| When::Token(RevisionToken { history: History(history), revision });
+    past.at(&traveller, token(0, 59)).await.expect("its own");
+    let other = past.at(&traveller, token(5, 59)).await.expect_err("another");
+    assert!(matches!(other, TravelError::OtherHistory { .. }), "{other}");
+    let at_the_edge = past.at(&traveller, When::Time(edge.catalog.time_ms)).await.expect("the edge");
+    assert_eq!(at_the_edge.moment().revision, 59);
+    for when in [
+        When::Revision(58),
+        When::Revision(1),
+        When::Revision(0),
+        token(0, 58),
+        When::Time(edge.catalog.time_ms - 1),
+        When::Time(0),
+    ] {
+        let gone = past.at(&traveller, when).await.expect_err("gone");
+        assert!(matches!(gone, TravelError::Gone { oldest: 59 }), "{when:?}: {gone}");
+    }
+
+    // Another edge, of the first one and the records since.
+    let next = put_edge(&mut past, 100);
+    assert_eq!(next.catalog.revision, 99);
+    let check =
+        |before: Option<&Edge>| past.traveller().check_edge(past.now(), &next, before).expect("reads");
+    assert_eq!(check(Some(&edge)), EdgeCheck::Same);
+    fs::remove_dir_all(past.storage.catalog_dir()).expect("removed");
+    assert_eq!(check(None), EdgeCheck::Unknown);
+    (60..=99).for_each(|revision| past.remove_record_of(revision));
+    past.is_as_it_was(&past.traveller(), 110).await;
+    let gone = past.at(&past.traveller(), When::Revision(98)).await.expect_err("gone");
+    assert!(matches!(gone, TravelError::Gone { oldest: 99 }), "{gone}");
+}
+
+#[tokio::test]
+async fn a_catalog_that_a_nodes_records_do_not_make_is_told() {
+    let mut past = Past::with_rule(40);
+    let edge = put_edge(&mut past, 30);
+    assert_eq!(past.traveller().check_edge(past.now(), &edge, None).expect("reads"), EdgeCheck::Same);
+    let mut other = edge.clone();
+    other.catalog.sha256[7] ^= 1;
+    assert_eq!(past.traveller().check_edge(past.now(), &other, None).expect("reads"), EdgeCheck::Other);
+    // One whose bytes are not those that the state has the hash of is not believed.
+    let why = past.traveller().edge(&other).expect_err("another hash").to_string();
+    assert!(why.contains("revision 29") && why.contains("another SHA-256"), "{why}");
+    let missing = Edge { records: vec![0], ..edge };
+    assert!(past.traveller().edge(&missing).is_err(), "a record of something else");
+}
+
+#[tokio::test]
+async fn what_is_kept_of_before_the_edge_is_forgotten() {
+    let mut past = Past::with_rule(120);
+    let traveller = past.traveller();
+    for revision in [15, 55, 119] {
+        past.is_as_it_was(&traveller, revision).await;
+    }
+    let kept = past.kept().len();
+    let edge = put_edge(&mut past, 60);
+    traveller.forget_before(&edge);
+    let left = past.kept();
+    assert!(!left.is_empty() && left.len() < kept, "{kept}: {left:?}");
+    let oldest = |path: &PathBuf| catalog_file::head(path).expect("a catalog").revision;
+    assert!(left.iter().map(oldest).all(|revision| revision >= edge.catalog.revision), "{left:?}");
+    assert!(traveller.kept().iter().all(|kept| kept.moment.revision >= edge.catalog.revision));
 }

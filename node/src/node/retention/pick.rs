@@ -19,10 +19,24 @@ pub(super) struct Wanted {
     pub(super) kinds: Vec<RecordKind>,
     /// Those that are older than this, in milliseconds since 1970 UTC.
     pub(super) before_ms: i64,
+    /// Of those that go as changes, the ones with a revision up to this one: the edge stands for them.
+    pub(super) changes_upto: u64,
     /// Those that are not held.
     pub(super) held: HeldStretches,
     /// At most so many.
     pub(super) limit: u64,
+}
+
+impl Wanted {
+    fn may_go(&self, age: &Age) -> bool {
+        match age.goes_as {
+            Some(RecordKind::Change) if age.revision.is_some_and(|revision| revision > self.changes_upto) => {
+                false
+            }
+            Some(kind) => self.kinds.contains(&kind),
+            None => false,
+        }
+    }
 }
 
 /// A portion of the records that may go.
@@ -54,8 +68,7 @@ pub(super) fn pick(storage: &Storage, from: u64, end: u64, wanted: &Wanted) -> R
         if picked.is_done || count >= wanted.limit || sequence - from >= LOOKED_AT_MAX {
             return Ok(ControlFlow::Break(()));
         }
-        let may_go = age.is_some_and(|age| !age.is_kept && wanted.kinds.contains(&age.kind));
-        if may_go && !wanted.held.hold(sequence) {
+        if age.is_some_and(|age| wanted.may_go(&age)) && !wanted.held.hold(sequence) {
             add(&mut picked.ranges, sequence);
             count += 1;
         }
@@ -64,6 +77,46 @@ pub(super) fn pick(storage: &Storage, from: u64, end: u64, wanted: &Wanted) -> R
     })?;
     picked.is_done |= picked.next >= end;
     Ok(picked)
+}
+
+/// How far changes were looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sought {
+    /// Where to go on: at the change, if one was found.
+    pub(super) next: u64,
+    /// Whether one was found.
+    pub(super) is_found: bool,
+}
+
+/// Looks from `from` on and before `end` for a change that made a revision, is older than a time and is not held: not for a part of
+/// a catalog, which goes with changes and needs no catalog to stand for it. This blocks.
+///
+/// # Errors
+/// When the database fails.
+pub(super) fn seek_change(
+    storage: &Storage,
+    from: u64,
+    end: u64,
+    before_ms: i64,
+    held: &HeldStretches,
+) -> Result<Sought, StorageError> {
+    let mut sought = Sought { next: from, is_found: false };
+    storage.scan_audit::<StorageError>(from, |sequence, row| {
+        let age = if is_removed(row) { None } else { Age::read(row) };
+        if sequence >= end || age.is_some_and(|age| age.time_ms >= before_ms) {
+            return Ok(ControlFlow::Break(()));
+        }
+        sought.next = sequence;
+        sought.is_found = age.is_some_and(|age| {
+            age.kind == RecordKind::Change && age.goes_as.is_some() && age.revision.is_some()
+        }) && !held.hold(sequence);
+        if sought.is_found {
+            return Ok(ControlFlow::Break(()));
+        }
+        sought.next = sequence.saturating_add(1);
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(sought)
 }
 
 /// Adds a sequence that is greater than all before it.
@@ -86,9 +139,9 @@ mod tests {
     /// What of a record is looked at here.
     fn record(sequence: u64, kind: &str, op: Option<&str>) -> Vec<u8> {
         let operations: Vec<_> = op.iter().map(|op| json!({"operation": {"op": op}})).collect();
-        let accepted = u64::from(kind == "system");
+        let accepted = u64::from(op.is_some());
         json!({
-            "kind": kind, "time_ms": 1_000 * sequence, "revision_before": 3, "revision_after": 3 + accepted,
+            "kind": kind, "time_ms": 1_000 * sequence, "revision_before": sequence, "revision_after": sequence + accepted,
             "operations": operations,
         })
         .to_string()
@@ -110,6 +163,8 @@ mod tests {
                 9 => record(sequence, "system", Some("audit.remove")),
                 11 => record(sequence, "system", Some("system.leadership")),
                 13 => b"{}".to_vec(),
+                12 => record(sequence, "system", Some("audit.catalog.put")),
+                15 => record(sequence, "change", Some("signing_key.put")),
                 _ if sequence % 5 == 0 => record(sequence, "change", Some("flag.put")),
                 _ => record(sequence, "access", None),
             };
@@ -125,11 +180,12 @@ mod tests {
         let wanted = Wanted {
             kinds: vec![RecordKind::Access, RecordKind::System],
             before_ms: 24_000,
-            held: HeldStretches::of([&hold]),
+            changes_upto: 11,
+            held: HeldStretches::of([hold.stretch()]),
             limit: 100,
         };
         let all = pick(&storage, 0, 40, &wanted).expect("reads");
-        let ranges = [(1, 5), (6, 7), (8, 9), (11, 13), (14, 15), (16, 17), (19, 20), (21, 24)];
+        let ranges = [(1, 5), (6, 7), (8, 9), (14, 15), (16, 17), (19, 20), (21, 24)];
         assert_eq!(all.ranges, ranges.map(|(from, to)| range(from, to)));
         assert!(all.is_done);
         assert_eq!(all.next, 24, "the first that is too young");
@@ -146,8 +202,29 @@ mod tests {
         }
         let whole: Vec<u64> = all.ranges.iter().flat_map(|range| range.from..range.to).collect();
         assert_eq!(portions, whole);
+        // Changes go up to the edge, with the catalogs that stood for others; not keys, which later records are verified by.
+        let of_changes = |changes_upto| {
+            let changes = Wanted { kinds: vec![RecordKind::Change], changes_upto, ..wanted.clone() };
+            pick(&storage, 0, 40, &changes).expect("reads").ranges
+        };
+        assert_eq!(of_changes(0), []);
+        assert_eq!(of_changes(10), [range(0, 1), range(5, 6)]);
+        assert_eq!(of_changes(12), [range(0, 1), range(5, 6), range(10, 11)]);
+        assert_eq!(of_changes(99), [range(0, 1), range(5, 6), range(10, 11), range(12, 13), range(20, 21)]);
         // No further than what is published.
         let short = pick(&storage, 0, 3, &wanted).expect("reads");
         assert_eq!((short.ranges, short.next, short.is_done), (vec![range(1, 3)], 3, true));
+
+        // The changes that an edge has to pass: old ones that may go.
+        let seek = |from, before_ms, held: &HeldStretches| {
+            seek_change(&storage, from, 40, before_ms, held).expect("reads")
+        };
+        let free = HeldStretches::default();
+        assert_eq!(seek(0, 24_000, &free), Sought { next: 0, is_found: true });
+        assert_eq!(seek(6, 24_000, &free), Sought { next: 10, is_found: true });
+        assert_eq!(seek(11, 24_000, &free), Sought { next: 20, is_found: true }, "no catalog, and no key");
+        assert_eq!(seek(11, 20_000, &free), Sought { next: 20, is_found: false }, "the next is too young");
+        let held = HeldStretches::of([range(20, 21)]);
+        assert_eq!(seek(11, 24_000, &held), Sought { next: 24, is_found: false });
     }
 }

@@ -270,10 +270,10 @@ fn is_for_members(state: &State, body: &Body) -> bool {
     }
 }
 
-/// Whether the leader itself may ask for this without a token: to remove audit records whose time is over. No other member
-/// has it asked for.
+/// Whether the leader itself may ask for this without a token: to remove audit records whose time is over, and to put the
+/// catalog into the log that stands for them. No other member has it asked for.
 fn is_for_the_leader(body: &Body) -> bool {
-    matches!(body, Body::Change(Change { operations, .. }) if matches!(operations[..], [Operation::AuditRemove(_)]))
+    matches!(body, Body::Change(Change { operations, .. }) if matches!(operations[..], [Operation::AuditRemove(_) | Operation::AuditCatalogPut(_)]))
 }
 
 /// What remains of a deadline after the way back of the answer was set aside.
