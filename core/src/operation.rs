@@ -261,7 +261,9 @@ impl Operation {
             Self::AuditRetentionPut(fields) => ("keep_days", fields.keep_days.validate()),
             Self::AuditHoldPut(fields) => ("hold", fields.hold.validate()),
             Self::AuditRemove(fields) => return check_removal(&fields.ranges, fields.records),
-            Self::AuditCatalogPut(fields) => return check_part(fields),
+            Self::AuditCatalogPut(fields) => {
+                return check_part(&fields.catalog, fields.part, &fields.content);
+            }
             // These are made of keys and numbers, which were checked when they were read.
             Self::ProjectDelete(_)
             | Self::EnvironmentDelete(_)

@@ -188,11 +188,14 @@ impl Change {
             ));
         }
         if self.operations.len() > 1
-            && self.operations.iter().any(|operation| matches!(operation, Operation::AuditRemove(_)))
+            && self.operations.iter().any(|operation| {
+                matches!(operation, Operation::AuditRemove(_) | Operation::AuditCatalogPut(_))
+            })
         {
             return Err(Invalid::new(
                 "/operations",
-                "records are removed by a change of their own, so that no entry has too much to do",
+                "records are removed, and catalogs put into the log, by a change of their own, so that no entry has too much to \
+                 do",
             ));
         }
         if self.reason.trim().is_empty() || self.reason.len() > REASON_BYTES_MAX {

@@ -306,6 +306,11 @@ impl State {
         self.edge.as_deref()
     }
 
+    /// The edge that comes, as far as its catalog is in the log.
+    pub fn next_edge(&self) -> Option<&Edge> {
+        self.next_edge.as_deref()
+    }
+
     /// What of the audit log is not removed, however old: what is under a hold, and the catalogs of the edge and of the one
     /// that comes.
     pub fn held(&self) -> HeldStretches {

@@ -144,7 +144,7 @@ impl Draft {
         fields: &AuditCatalogPut,
     ) -> Result<BeforeAfter, Rejection> {
         authority.require_system()?;
-        let AuditCatalogPut { catalog, part, content: _, if_revision } = fields;
+        let AuditCatalogPut { catalog, part, content, if_revision } = fields;
         let rule = self.state.retention();
         let Some(days) = rule.keep_days.change else {
             return conflict(
@@ -153,7 +153,7 @@ impl Draft {
             );
         };
         self.expect(|| RULE.to_owned(), *if_revision, rule.revision)?;
-        check_part(fields).map_err(Rejection::invalid)?;
+        check_part(catalog, *part, content).map_err(Rejection::invalid)?;
         if catalog.time_ms >= cutoff_ms(self.now_ms, days) {
             return conflict(
                 "/catalog/time_ms".to_owned(),

@@ -74,6 +74,8 @@ pub struct Age {
     pub time_ms: i64,
     /// Its revision, where it took one.
     pub revision: Option<u64>,
+    /// Whether it has a part of a catalog.
+    pub has_catalog: bool,
 }
 
 #[derive(Deserialize)]
@@ -92,14 +94,16 @@ impl Age {
         let fields: AgeFields<'_> = serde_json::from_slice(record).ok()?;
         let any =
             |ops: &[&str]| fields.operations.iter().any(|performed| ops.contains(&&*performed.operation.op));
+        let has_catalog = any(&[HOLDS_A_CATALOG]);
         let goes_as = match fields.kind {
-            RecordKind::System if any(&[HOLDS_A_CATALOG]) => Some(RecordKind::Change),
+            // Whatever came of it, its bytes are there.
+            _ if has_catalog => Some(RecordKind::Change),
             RecordKind::System => None,
             RecordKind::Change if any(&SIGNING_KEYS) => None,
             kind => Some(kind),
         };
         let took_one = fields.revision_after > fields.revision_before;
         let revision = took_one.then_some(fields.revision_after);
-        Some(Self { kind: fields.kind, goes_as, time_ms: fields.time_ms, revision })
+        Some(Self { kind: fields.kind, goes_as, time_ms: fields.time_ms, revision, has_catalog })
     }
 }

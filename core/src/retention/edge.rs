@@ -11,7 +11,6 @@ use crate::{
     identity::History,
     invalid::Invalid,
     limits::{EDGE_PART_BYTES_MAX, EDGE_PARTS_MAX},
-    operation::AuditCatalogPut,
 };
 
 /// Which catalog it is that the kept changes go on from.
@@ -54,15 +53,14 @@ impl Edge {
 ///
 /// # Errors
 /// [`Invalid`] with the path to the first fault, relative to the operation.
-pub(crate) fn check_part(fields: &AuditCatalogPut) -> Result<(), Invalid> {
-    let AuditCatalogPut { catalog, part, content, .. } = fields;
+pub(crate) fn check_part(catalog: &EdgeCatalog, part: u32, content: &str) -> Result<(), Invalid> {
     if catalog.parts == 0 || catalog.parts > EDGE_PARTS_MAX {
         return Err(Invalid::new(
             "/catalog/parts",
             format!("a catalog has 1 to {EDGE_PARTS_MAX} parts, not {}", catalog.parts),
         ));
     }
-    if *part >= catalog.parts {
+    if part >= catalog.parts {
         return Err(Invalid::new(
             "/part",
             format!("parts are counted from 0 to {}", catalog.parts.saturating_sub(1)),

@@ -63,7 +63,14 @@ impl Catalog {
     /// between changed nothing, and are taken in once more.
     #[must_use]
     pub fn right_after(state: &State, sequence: u64) -> Self {
-        Self { next_sequence: sequence.saturating_add(1), ..Self::of(state) }
+        Self::of(state).cut_after(sequence)
+    }
+
+    /// The same right after the record at a sequence, which made its revision: whatever records it took in since changed
+    /// nothing.
+    #[must_use]
+    pub fn cut_after(self, sequence: u64) -> Self {
+        Self { next_sequence: sequence.saturating_add(1), ..self }
     }
 
     /// Its revision.

@@ -8,16 +8,18 @@ use super::{
 };
 use crate::operation::Operation;
 
-/// The part of a catalog that a record of the audit log has.
+/// The part of a catalog that a record of the audit log has; `None` when it was removed.
 ///
 /// # Errors
 /// When it is not the record of one.
-pub fn catalog_part(sequence: u64, row: &[u8]) -> Result<Vec<u8>, NotReplayed> {
+pub fn catalog_part(sequence: u64, row: &[u8]) -> Result<Option<Vec<u8>>, NotReplayed> {
     let is_none = || NotReplayed::Unreadable { sequence, why: "it has no part of a catalog".to_owned() };
-    let past = Past::read(sequence, row)?.ok_or_else(is_none)?;
+    let Some(past) = Past::read(sequence, row)? else { return Ok(None) };
     let [recorded] = past.operations.as_slice() else { return Err(is_none()) };
     match Operation::from_text(recorded.operation.get()).map_err(unreadable(sequence))? {
-        Operation::AuditCatalogPut(fields) => BASE64_STANDARD.decode(fields.content).map_err(|_| is_none()),
+        Operation::AuditCatalogPut(fields) => {
+            BASE64_STANDARD.decode(fields.content).map(Some).map_err(|_| is_none())
+        }
         _ => Err(is_none()),
     }
 }

@@ -120,10 +120,11 @@ fn only_records_that_there_are_go_and_by_a_change_of_their_own() {
     let (mut world, before_ms) = aged();
     let size = world.state.sequence();
     assert_eq!(code(&world.refuse(removal(&[(0, size + 2)], before_ms))), "invalid");
-    let mut with_another = removal(&[(0, 1)], before_ms);
-    let also = with_another.operations[0].clone();
-    with_another.operations.as_array_mut().expect("a list").push(also);
-    assert_eq!(world.refuse(with_another).path(), "/operations");
+    for mut with_another in [removal(&[(0, 1)], before_ms), part(2, 0, 1)] {
+        let also = with_another.operations[0].clone();
+        with_another.operations.as_array_mut().expect("a list").push(also);
+        assert_eq!(world.refuse(with_another).path(), "/operations");
+    }
     // A removal that is repeated takes nothing anew, and the same records may be named by another one.
     let asked = removal(&[(0, 1)], before_ms).minted("once");
     assert_eq!(world.must(asked.clone()).removed.len(), 1);
@@ -306,12 +307,14 @@ fn a_record_says_what_was_removed_and_whether_it_may_go_itself() {
     let age = |row: &[u8]| Age::read(row).expect("a record");
     world.must(rule(json!({"change": 1})));
     let catalog = rows_of(world.must(part(2, 0, 1)));
+    let late = rows_of(world.ask(part(2, 0, 1)));
     let key = rows_of(world.must(ask(json!([signing_key_put("writer", 7)])).project(None)));
     for (row, kind, goes_as) in [
         (&held, RecordKind::System, None),
         (&removed, RecordKind::System, None),
         (&key, RecordKind::Change, None),
         (&catalog, RecordKind::System, Some(RecordKind::Change)),
+        (&late, RecordKind::Rejected, Some(RecordKind::Change)),
         (&change, RecordKind::Change, Some(RecordKind::Change)),
         (&refused, RecordKind::Rejected, Some(RecordKind::Rejected)),
         (&reads, RecordKind::Access, Some(RecordKind::Access)),

@@ -6,6 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Header, MAGIC};
 use crate::{
+    audit::removed_since,
     raft::Published,
     storage::{GROUP, Storage, StorageError},
 };
@@ -83,6 +84,13 @@ pub fn write(
         }
     }
 
+    // The backup would lack records that nothing in it says were removed, and the catalog that stands for changes among them.
+    let size = header.audit_size;
+    if let Some(sequence) = removed_since(storage, size..u64::MAX, 0..size)? {
+        return Err(io::Error::other(format!(
+            "audit record {sequence}, behind the end of this backup, removed records of it; back up again"
+        )));
+    }
     let hash = to.hash.finalize();
     to.to.write_all(&hash)?;
     to.to.flush()

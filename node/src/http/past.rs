@@ -172,7 +172,9 @@ pub(super) fn refusal(error: TravelError) -> ApiError {
             "{error}; from there on, the oldest revision that can be told is {oldest}"
         ))
         .detail("oldest_revision", oldest),
-        TravelError::Busy => ApiError::unavailable(format!("{error}; ask again, or another node")),
+        TravelError::CatchingUp | TravelError::Busy => {
+            ApiError::unavailable(format!("{error}; ask again, or another node"))
+        }
         TravelError::TooSlow(_) => {
             ApiError::unavailable(format!("{error}; ask again: it goes on from where it came to"))
         }

@@ -5,11 +5,12 @@
 //! as an entry of the log that names sequences: no member decides by its own clock. `apply` holds each against the rule and the
 //! holds as they are at that entry, and whatever the leader overlooked is picked anew.
 //!
-//! Before changes go, the leader puts the catalog into the log that they made: the edge. Changes go one round later, so that every
+//! Before changes go, the leader puts the catalog into the log that they made: the edge. Changes go in a later round, so that every
 //! member has had time to make the same catalog of its own records, and to say so where it can't.
 //!
 //! Every member, once it has removed records, has the database write its files anew, so that their bytes are gone.
 
+mod edge;
 mod pick;
 
 use std::{
@@ -19,15 +20,19 @@ use std::{
 };
 
 use flagraft_core::{
-    limits::AUDIT_REMOVED_MAX,
+    limits::{AUDIT_REMOVED_MAX, EDGE_PART_BYTES_MAX},
     operation::{AuditCatalogPut, AuditRemove, Operation},
     proposal::{Body, Change},
     record::RecordKind,
-    retention::{Edge, HeldStretches, Retention, SequenceRange, cutoff_ms},
+    retention::{HeldStretches, Retention, SequenceRange, cutoff_ms},
     state::State,
 };
 
-use self::pick::{Picked, Wanted, pick, seek_change};
+pub(super) use self::edge::EdgeMetrics;
+use self::{
+    edge::EdgeWatch,
+    pick::{Picked, Sought, Wanted, pick, seek},
+};
 use super::submit::{Credentials, Submission, Writes, mint_request_id};
 use crate::{
     audit::renew_summaries,
@@ -35,7 +40,7 @@ use crate::{
     config::RetentionConfig,
     raft::{RaftRole, Replica},
     storage::{Storage, StorageError},
-    travel::{EdgeCheck, TravelError, Traveller},
+    travel::Traveller,
 };
 
 /// How long one portion may take to be removed.
@@ -51,18 +56,21 @@ pub(super) struct RemoverParts {
     pub(super) writes: Arc<Writes>,
     pub(super) clock: WallClock,
     pub(super) traveller: Arc<Traveller>,
+    pub(super) metrics: EdgeMetrics,
     pub(super) config: RetentionConfig,
 }
 
-/// How far the log was looked at, by a rule and under holds: under others all is looked at anew.
+/// How far the log was looked at, by a rule, under holds and up to an edge: under others all is looked at anew.
 #[derive(Debug, Default)]
 struct Progress {
     rule: u64,
     held: HeldStretches,
+    /// The revision up to which changes may go.
+    changes_upto: u64,
     /// Of the kinds that are kept for so many days: where to go on.
     next: BTreeMap<u32, u64>,
-    /// Where to go on looking for changes that the edge has to pass.
-    next_change: u64,
+    /// Where to go on looking for what the edge has to pass.
+    next_sought: u64,
 }
 
 /// Has records removed while this node leads, and clears up after removals.
@@ -71,13 +79,18 @@ pub(super) struct Remover {
     /// When the last round began; `None`: there was none since this node leads.
     last: Option<Instant>,
     progress: Progress,
-    /// The edge that was held against this node's own records last.
-    checked: Option<Edge>,
+    edge: EdgeWatch,
 }
 
 impl Remover {
     pub(super) fn new(parts: RemoverParts) -> Self {
-        Self { parts, last: None, progress: Progress::default(), checked: None }
+        let edge = EdgeWatch {
+            storage: Arc::clone(&parts.storage),
+            traveller: Arc::clone(&parts.traveller),
+            metrics: parts.metrics.clone(),
+            checked: None,
+        };
+        Self { parts, last: None, progress: Progress::default(), edge }
     }
 
     /// Goes on until it is dropped. An interval of zero turns the removal off.
@@ -89,7 +102,8 @@ impl Remover {
             if let Err(error) = self.clear_up().await {
                 tracing::warn!(%error, "the files of removed audit records could not be written anew; it is tried again");
             }
-            if let Err(error) = self.check_edge().await {
+            let state = self.parts.replica.published().state.clone();
+            if let Err(error) = self.edge.look(state).await {
                 tracing::warn!(%error, "the catalog of the edge could not be held against this node's records; it is tried again");
             }
             if interval.is_zero() || self.parts.replica.status().role != RaftRole::Leader {
@@ -101,7 +115,7 @@ impl Remover {
             }
             self.last = Some(Instant::now());
             if let Err(why) = self.round().await {
-                tracing::info!("removing audit records whose time is over is put off: {why}");
+                tracing::warn!("removing audit records whose time is over is put off: {why}");
             }
         }
     }
@@ -114,10 +128,13 @@ impl Remover {
             by_days.entry(days).or_default().push(kind);
         }
         let now_ms = self.parts.clock.now_ms();
-        if let Some(days) = rule.keep_days.change
-            && self.move_edge(&rule, cutoff_ms(now_ms, days)).await?
-        {
-            return Ok(());
+        // Half of it: the next round begins a whole one after this did, and the last part comes a moment after that.
+        let settled = self.parts.config.interval / 2;
+        let state = self.under(&rule)?;
+        let changes_upto = self.edge.passed(&state, now_ms, settled).await?;
+        if changes_upto != self.progress.changes_upto {
+            self.progress =
+                Progress { rule: rule.revision, held: state.held(), changes_upto, ..Progress::default() };
         }
         let mut removed = 0_u64;
         for (days, kinds) in by_days {
@@ -127,7 +144,7 @@ impl Remover {
                 let wanted = Wanted {
                     kinds: kinds.clone(),
                     before_ms: cutoff_ms(now_ms, days),
-                    changes_upto: revision_of(state.edge()),
+                    changes_upto,
                     held: self.progress.held.clone(),
                     limit: AUDIT_REMOVED_MAX,
                 };
@@ -151,7 +168,11 @@ impl Remover {
         if removed > 0 {
             tracing::info!(removed, "audit records whose time is over were removed");
         }
-        Ok(())
+        // Last: what goes by the edge of before must not wait for another one.
+        match rule.keep_days.change {
+            Some(days) => self.move_edge(&rule, now_ms, days).await,
+            None => Ok(()),
+        }
     }
 
     /// The newest state, if this rule is in force in it. Under other holds, or with another edge, all is looked at anew.
@@ -167,61 +188,38 @@ impl Remover {
         Ok(state)
     }
 
-    /// Puts the catalog into the log that stands for all changes before a time, if any of them is to go that the edge has not
-    /// passed. Returns whether it did.
-    async fn move_edge(&mut self, rule: &Retention, before_ms: i64) -> Result<bool, String> {
+    /// Puts the catalog into the log that stands for all changes that are old enough, if any of them is to go that the edge
+    /// has not passed.
+    async fn move_edge(&mut self, rule: &Retention, now_ms: i64, days: u32) -> Result<(), String> {
         let state = self.under(rule)?;
-        let passed = state.edge().map(|edge| edge.catalog);
-        let from = self.progress.next_change.max(passed.map_or(0, |edge| edge.sequence.saturating_add(1)));
-        let (storage, held, end) =
-            (Arc::clone(&self.parts.storage), self.progress.held.clone(), state.sequence());
-        let sought = blocking(move || seek_change(&storage, from, end, before_ms, &held)).await?;
-        self.progress.next_change = sought.next;
-        if !sought.is_found {
-            return Ok(false);
+        let passed = state.edge().map_or(0, |edge| edge.catalog.sequence.saturating_add(1));
+        let (from, end) = (self.progress.next_sought.max(passed), state.sequence());
+        let (storage, held) = (Arc::clone(&self.parts.storage), self.progress.held.clone());
+        let before_ms = cutoff_ms(now_ms, days);
+        let much_older_ms = cutoff_ms(now_ms, days.saturating_mul(2));
+        let (is_found, next) = blocking(move || {
+            let sought =
+                Sought { changes_before_ms: before_ms, catalogs_before_ms: much_older_ms, held: &held };
+            seek(&storage, from, end, &sought)
+        })
+        .await?;
+        self.progress.next_sought = next;
+        if !is_found {
+            return Ok(());
         }
-        let traveller = Arc::clone(&self.parts.traveller);
-        let made = blocking(move || traveller.make_edge(&state, before_ms)).await?;
-        for (part, content) in (0..).zip(made.parts) {
+        let (traveller, published) = (Arc::clone(&self.parts.traveller), state.clone());
+        let made = blocking(move || traveller.make_edge(&published, before_ms, EDGE_PART_BYTES_MAX)).await?;
+        // What was put of it before, by whoever led, is not put again.
+        let begun = state.next_edge().filter(|next| next.catalog == made.catalog);
+        let there = begun.map_or(0, |next| next.records.len());
+        for (part, content) in (0..).zip(made.parts).skip(there) {
+            self.under(rule)?;
             let put =
                 AuditCatalogPut { catalog: made.catalog, part, content, if_revision: Some(rule.revision) };
             self.submit(rule, Operation::AuditCatalogPut(put)).await?;
         }
         let revision = made.catalog.revision;
         tracing::info!(revision, "the catalog that stands for older changes is in the audit log");
-        Ok(true)
-    }
-
-    /// Makes the catalog of a new edge of this node's own records too, before they go, and tells where it is another one.
-    /// Catalogs of before the edge are forgotten.
-    async fn check_edge(&mut self) -> Result<(), String> {
-        let state = self.parts.replica.published().state.clone();
-        let Some(edge) = state.edge().filter(|edge| self.checked.as_ref() != Some(edge)).cloned() else {
-            return Ok(());
-        };
-        let (traveller, before, revision) =
-            (Arc::clone(&self.parts.traveller), self.checked.clone(), edge.catalog.revision);
-        let (checked, edge) = blocking(move || {
-            let checked = traveller.check_edge(&state, &edge, before.as_ref())?;
-            // Where it is another one, what is kept here says something against it.
-            if checked != EdgeCheck::Other {
-                traveller.forget_before(&edge);
-            }
-            Ok::<_, TravelError>((checked, edge))
-        })
-        .await?;
-        match checked {
-            EdgeCheck::Same => tracing::debug!(revision, "this node's records make the catalog of the edge"),
-            EdgeCheck::Unknown => {
-                tracing::debug!(revision, "this node has not all records that the edge stands for");
-            }
-            EdgeCheck::Other => tracing::error!(
-                revision,
-                "this node's audit records make another catalog than the one in the log that is to stand for them: put a hold on the log \
-                 now, export it from each node, and compare"
-            ),
-        }
-        self.checked = Some(edge);
         Ok(())
     }
 
@@ -268,10 +266,6 @@ impl Remover {
         });
         work.await.map_err(|error| StorageError::Failed(error.to_string()))?
     }
-}
-
-fn revision_of(edge: Option<&Edge>) -> u64 {
-    edge.map_or(0, |edge| edge.catalog.revision)
 }
 
 /// What comes of work that waits for the disk.

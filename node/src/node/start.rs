@@ -23,7 +23,7 @@ use super::{
     joining::{Joiner, announce},
     listener::{self, PeerListener},
     membership::{Steward, StewardParts},
-    retention::{Remover, RemoverParts},
+    retention::{EdgeMetrics, Remover, RemoverParts},
     room::{Room, RoomKeeper},
     secrets,
     submit::{Writes, WritesParts},
@@ -268,6 +268,7 @@ impl Node {
             writes: Arc::clone(&writes),
             clock: config.clock,
             traveller: Arc::clone(&traveller),
+            metrics: EdgeMetrics::register(metrics.registry())?,
             config: config.retention.clone(),
         });
         let catalogs = travel::Keeper::new(Arc::clone(&traveller), replica.clone(), Arc::clone(&disk));

@@ -4,7 +4,7 @@ use std::io;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use flagraft_core::{
-    limits::EDGE_PART_BYTES_MAX,
+    limits::EDGE_PARTS_MAX,
     retention::{Edge, EdgeCatalog},
     state::State,
     travel::{Catalog, Moment, catalog_part},
@@ -34,50 +34,82 @@ pub(crate) enum EdgeCheck {
     Unknown,
 }
 
+impl EdgeCheck {
+    /// What an error says of it: records that lead nowhere, or bytes that are no catalog, make another one.
+    fn of(error: TravelError) -> Result<Self, TravelError> {
+        match error {
+            TravelError::Log(LogError::Records(_) | LogError::Edge { .. }) => {
+                tracing::error!(%error, "the catalog of the edge can't be made");
+                Ok(Self::Other)
+            }
+            error => Err(error),
+        }
+    }
+}
+
 impl Traveller {
-    /// Makes the catalog that was in force right before a time, for the log. This blocks.
+    /// Makes the catalog that was in force right before a time, for the log, in parts of so many bytes. This blocks.
     ///
     /// # Errors
     /// See [`TravelError`].
-    pub(crate) fn make_edge(&self, published: &State, before_ms: i64) -> Result<NewEdge, TravelError> {
-        let log = Log { storage: &self.storage, end: published.sequence() };
+    pub(crate) fn make_edge(
+        &self,
+        published: &State,
+        before_ms: i64,
+        part_bytes: usize,
+    ) -> Result<NewEdge, TravelError> {
+        let log = Log::of(&self.storage, published);
         let revision = log.revision_at(before_ms.saturating_sub(1))?.unwrap_or(published.revision());
         let (moment, catalog) = self.bring(None, None, published, revision)?;
         let mut bytes = Vec::new();
-        let sha256 = catalog_file::write(&mut bytes, Head::of_edge(revision), &catalog).map_err(failed)?;
+        let sha256 = catalog_file::write(&mut bytes, Head::of_edge(revision), &catalog)
+            .map_err(|error| LogError::Failed(error.to_string()))?;
         let parts: Vec<String> =
-            bytes.chunks(EDGE_PART_BYTES_MAX).map(|part| BASE64_STANDARD.encode(part)).collect();
+            bytes.chunks(part_bytes.max(1)).map(|part| BASE64_STANDARD.encode(part)).collect();
+        let count = u32::try_from(parts.len()).ok().filter(|count| *count <= EDGE_PARTS_MAX);
+        let count = count.ok_or_else(|| {
+            LogError::Failed(format!(
+                "the catalog of revision {revision} has {} bytes, and the audit log takes {EDGE_PARTS_MAX} parts of {part_bytes}: \
+                 keep changes for ever, or remove what the catalog does not need",
+                bytes.len()
+            ))
+        })?;
         let Moment { sequence, history, time_ms, .. } = moment;
-        let count = u32::try_from(parts.len()).unwrap_or(u32::MAX);
-        Ok(NewEdge {
-            catalog: EdgeCatalog { revision, history, sequence, time_ms, sha256, parts: count },
-            parts,
-        })
+        let catalog = EdgeCatalog { revision, history, sequence, time_ms, sha256, parts: count };
+        Ok(NewEdge { catalog, parts })
     }
 
-    /// Makes the catalog of the edge once more, of this node's own records and of the edge before it, and compares. This
-    /// blocks.
+    /// Reads the catalog of the edge from the log, makes it once more of this node's own records, beginning with the edge before
+    /// if that is known, and compares. This blocks.
     ///
     /// # Errors
-    /// See [`TravelError`].
+    /// When the disk fails, or it takes too long.
     pub(crate) fn check_edge(
         &self,
         published: &State,
         edge: &Edge,
         before: Option<&Edge>,
     ) -> Result<EdgeCheck, TravelError> {
-        let log = Log { storage: &self.storage, end: published.sequence() };
+        match self.edge(edge) {
+            Ok(_) => {}
+            Err(TravelError::CatchingUp) => return Ok(EdgeCheck::Unknown),
+            Err(error) => return EdgeCheck::of(error),
+        }
+        let log = Log::of(&self.storage, published);
         let moment = moment_of(&edge.catalog);
-        let own = self
-            .start(&log, before, moment.revision)
-            .map_err(TravelError::from)
-            .and_then(|start| self.arrive_in_time(start, &log, published, &moment));
-        let own = match own {
-            Ok(own) => own,
-            Err(TravelError::Gone { .. }) => return Ok(EdgeCheck::Unknown),
-            Err(error) => return Err(error),
+        // Not with the catalog of the revision itself: that may be a copy of what is to be checked.
+        let earlier = moment.revision.saturating_sub(1);
+        let start = match self.start(&log, before, earlier) {
+            Err(_) if before.is_some() => self.start(&log, None, earlier),
+            start => start,
         };
-        let sha256 = catalog_file::write(io::sink(), Head::of_edge(moment.revision), &own).map_err(failed)?;
+        let own = match start.and_then(|start| self.arrive_in_time(start, &log, published, &moment)) {
+            Ok(own) => own,
+            Err(TravelError::Gone { .. } | TravelError::CatchingUp) => return Ok(EdgeCheck::Unknown),
+            Err(error) => return EdgeCheck::of(error),
+        };
+        let sha256 = catalog_file::write(io::sink(), Head::of_edge(moment.revision), &own)
+            .map_err(|error| LogError::Failed(error.to_string()))?;
         Ok(if sha256 == edge.catalog.sha256 { EdgeCheck::Same } else { EdgeCheck::Other })
     }
 
@@ -89,15 +121,18 @@ impl Traveller {
     }
 
     /// The catalog of the edge, as the log has it. This blocks.
-    pub(super) fn edge(&self, edge: &Edge) -> Result<Catalog, LogError> {
+    pub(super) fn edge(&self, edge: &Edge) -> Result<Catalog, TravelError> {
         let mut bytes = Vec::new();
         for sequence in &edge.records {
-            for row in self.storage.audit_rows(&[*sequence], usize::MAX)? {
-                bytes.extend(catalog_part(*sequence, &row)?);
+            for row in self.storage.audit_rows(&[*sequence], usize::MAX).map_err(LogError::from)? {
+                // It is not removed before there is another edge, which is still to be published.
+                let part = catalog_part(*sequence, &row).map_err(LogError::from)?;
+                bytes.extend(part.ok_or(TravelError::CatchingUp)?);
             }
         }
         let revision = edge.catalog.revision;
-        catalog_file::parse(&bytes, edge.catalog.sha256).map_err(|why| LogError::Edge { revision, why })
+        Ok(catalog_file::parse(&bytes, edge.catalog.sha256)
+            .map_err(|why| LogError::Edge { revision, why })?)
     }
 }
 
@@ -105,8 +140,4 @@ impl Traveller {
 pub(super) fn moment_of(edge: &EdgeCatalog) -> Moment {
     let EdgeCatalog { revision, history, sequence, time_ms, .. } = *edge;
     Moment { sequence, history, time_ms, revision_before: revision.saturating_sub(1), revision }
-}
-
-fn failed(error: io::Error) -> TravelError {
-    LogError::Failed(error.to_string()).into()
 }

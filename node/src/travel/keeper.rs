@@ -97,13 +97,14 @@ impl Traveller {
         published: &State,
         revision: u64,
     ) -> Result<(Moment, Catalog), TravelError> {
-        let log = Log { storage: &self.storage, end: published.sequence() };
+        let log = Log::of(&self.storage, published);
         let Some(moment) = log.made(revision)? else { return Err(self.gone(published, revision)) };
         if let Some(state) = live {
             // The same bytes on every node, whatever came after it before it was looked at.
             return Ok((moment, Catalog::right_after(state, moment.sequence)));
         }
-        let start = match from.filter(|from| from.revision() <= revision) {
+        let oldest = published.edge().map_or(0, |edge| edge.catalog.revision);
+        let start = match from.filter(|from| (oldest..=revision).contains(&from.revision())) {
             Some(from) => from,
             None => self.start(&log, published.edge(), revision)?,
         };

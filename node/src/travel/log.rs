@@ -2,7 +2,10 @@
 
 use std::ops::ControlFlow;
 
-use flagraft_core::travel::{Moment, moment};
+use flagraft_core::{
+    state::State,
+    travel::{Moment, moment},
+};
 
 use super::LogError;
 use crate::storage::Storage;
@@ -11,11 +14,19 @@ use crate::storage::Storage;
 #[derive(Clone, Copy)]
 pub(super) struct Log<'a> {
     pub storage: &'a Storage,
+    /// Where revisions and times are looked for: no record before it says anything of what can be asked for.
+    pub begin: u64,
     /// The sequence after the last record.
     pub end: u64,
 }
 
-impl Log<'_> {
+impl<'a> Log<'a> {
+    /// The log of a published state: up to its last record, from its edge on.
+    pub fn of(storage: &'a Storage, published: &State) -> Self {
+        let begin = published.edge().map_or(0, |edge| edge.catalog.sequence.saturating_add(1));
+        Self { storage, begin, end: published.sequence() }
+    }
+
     /// Visits the rows of `[from, to)` in order, for as long as `visit` says.
     pub fn scan(
         &self,
@@ -47,6 +58,6 @@ impl Log<'_> {
     /// The first record of which `is_beyond` holds: of none before it, and of all after it.
     fn first(&self, is_beyond: impl Fn(&Moment) -> bool) -> Result<Option<Moment>, LogError> {
         let read = |sequence, row: &[u8]| Ok::<_, LogError>(moment(sequence, row)?);
-        Ok(self.storage.first_audit_record(0..self.end, read, is_beyond)?.1)
+        Ok(self.storage.first_audit_record(self.begin..self.end, read, is_beyond)?.1)
     }
 }

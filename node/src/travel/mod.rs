@@ -83,6 +83,9 @@ pub enum TravelError {
         /// The oldest later revision that is.
         oldest: u64,
     },
+    /// This node is taking in a part of the log, and what stands for it is not published yet.
+    #[error("this node is still catching up with the audit log")]
+    CatchingUp,
     /// Others ask for too much.
     #[error("this node looks into the past for others already")]
     Busy,
@@ -246,7 +249,7 @@ impl Traveller {
     }
 
     fn go(&self, published: &State, when: When, until: Instant) -> Result<Arc<Travelled>, TravelError> {
-        let log = Log { storage: &self.storage, end: published.sequence() };
+        let log = Log::of(&self.storage, published);
         let moment = self.find(&log, published, when)?;
         let known = self.kept().iter().find(|kept| kept.moment.revision == moment.revision).cloned();
         let travelled = match known {
@@ -263,21 +266,16 @@ impl Traveller {
     /// The record that made the revision of then.
     fn find(&self, log: &Log<'_>, published: &State, when: When) -> Result<Moment, TravelError> {
         let (newest, here) = (published.revision(), published.history().unwrap_or(History(0)));
+        let edge = published.edge().map(|edge| moment_of(&edge.catalog));
         let (wanted, of) = match when {
             When::Revision(wanted) => (wanted, None),
             When::Token(token) => (token.revision, Some(token)),
+            // Between removed changes nothing is known: the next record that is kept says what came of them all.
+            When::Time(time_ms) if edge.is_some_and(|edge| time_ms < edge.time_ms) => (0, None),
             When::Time(time_ms) => (log.revision_at(time_ms)?.unwrap_or(newest), None),
         };
-        let edge = published.edge().map(|edge| moment_of(&edge.catalog));
-        if let Some(edge) = edge {
-            let is_before = match when {
-                // Between removed changes: the next record that is kept says what came of them all.
-                When::Time(time_ms) => time_ms < edge.time_ms,
-                When::Revision(_) | When::Token(_) => wanted < edge.revision,
-            };
-            if is_before {
-                return Err(TravelError::Gone { oldest: edge.revision });
-            }
+        if let Some(edge) = edge.filter(|edge| wanted < edge.revision) {
+            return Err(TravelError::Gone { oldest: edge.revision });
         }
         match of {
             // Whatever comes will be of the present history.
@@ -358,6 +356,7 @@ impl Traveller {
             Ok(()) if late => {
                 // The next who asks goes on from here.
                 if let Ok(Some(reached)) = log.made(catalog.revision()) {
+                    let catalog = catalog.cut_after(reached.sequence);
                     self.keep(&Arc::new(Travelled::new(reached, catalog)));
                 }
                 Err(TravelError::TooSlow(self.config.deadline))
@@ -369,7 +368,7 @@ impl Traveller {
     }
 
     /// The nearest catalog that is not later than a revision. None is earlier than the edge: the way from there has holes.
-    fn start(&self, log: &Log<'_>, edge: Option<&Edge>, revision: u64) -> Result<Catalog, LogError> {
+    fn start(&self, log: &Log<'_>, edge: Option<&Edge>, revision: u64) -> Result<Catalog, TravelError> {
         let edge = edge.filter(|edge| edge.catalog.revision <= revision);
         let oldest = edge.map_or(0, |edge| edge.catalog.revision);
         let in_memory = {

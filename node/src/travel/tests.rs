@@ -1,5 +1,6 @@
 use std::{fs, path::PathBuf};
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use flagraft_core::{
     apply::apply,
     identity::LogPosition,
@@ -111,8 +112,13 @@ impl Past {
     }
 
     fn made(&self, revision: u64) -> Moment {
-        let log = Log { storage: &self.storage, end: self.now().sequence() };
+        // Of before the edge too.
+        let log = Log { end: self.now().sequence(), ..Log::of(&self.storage, &State::empty()) };
         log.made(revision).expect("reads").expect("there")
+    }
+
+    fn row(&self, revision: u64) -> Vec<u8> {
+        self.storage.audit_rows(&[self.made(revision).sequence], usize::MAX).expect("reads").remove(0)
     }
 
     fn remove_record_of(&self, revision: u64) {
@@ -296,8 +302,11 @@ async fn the_history_of_a_flag_is_paged_from_the_newest() {
 
 /// Puts the edge into the log, as the leader does three days later, for all changes of before the one that made a revision.
 fn put_edge(past: &mut Past, revision: u64) -> Edge {
-    let made =
-        past.traveller().make_edge(past.now(), past.made(revision).time_ms).expect("the records are there");
+    let made = past
+        .traveller()
+        .make_edge(past.now(), past.made(revision).time_ms, 500)
+        .expect("the records are there");
+    assert!(made.parts.len() > 2, "of several parts");
     for (part, content) in (0..).zip(made.parts) {
         let operation =
             json!({"op": "audit.catalog.put", "catalog": made.catalog, "part": part, "content": content});
@@ -370,14 +379,50 @@ async fn a_catalog_that_a_nodes_records_do_not_make_is_told() {
     let mut past = Past::with_rule(40);
     let edge = put_edge(&mut past, 30);
     assert_eq!(past.traveller().check_edge(past.now(), &edge, None).expect("reads"), EdgeCheck::Same);
+    // A copy of it is no witness.
+    past.at(&past.traveller(), When::Revision(29)).await.expect("known");
+    let traveller = past.traveller();
+    past.at(&traveller, When::Revision(29)).await.expect("known");
     let mut other = edge.clone();
     other.catalog.sha256[7] ^= 1;
-    assert_eq!(past.traveller().check_edge(past.now(), &other, None).expect("reads"), EdgeCheck::Other);
-    // One whose bytes are not those that the state has the hash of is not believed.
-    let why = past.traveller().edge(&other).expect_err("another hash").to_string();
+    assert_eq!(traveller.check_edge(past.now(), &other, None).expect("reads"), EdgeCheck::Other);
+    let why = traveller.edge(&other).expect_err("another hash").to_string();
     assert!(why.contains("revision 29") && why.contains("another SHA-256"), "{why}");
-    let missing = Edge { records: vec![0], ..edge };
-    assert!(past.traveller().edge(&missing).is_err(), "a record of something else");
+
+    // The hash is right, and the bytes that stand for the records are not: a part is another one, and then is none.
+    let row = past.storage.audit_rows(&edge.records[1..2], usize::MAX).expect("reads").remove(0);
+    let place = row.windows(11).position(|bytes| bytes == b"\"content\":\"").expect("a part") + 20;
+    let mut changed = row.clone();
+    changed[place] = if changed[place] == b'A' { b'B' } else { b'A' };
+    past.storage.alter_record(edge.records[1], &changed);
+    assert_eq!(traveller.check_edge(past.now(), &edge, None).expect("reads"), EdgeCheck::Other);
+    past.storage.alter_record(edge.records[1], b"{}");
+    assert_eq!(traveller.check_edge(past.now(), &edge, None).expect("reads"), EdgeCheck::Other);
+    // Parts go once there is another edge: this node has still to hear of that.
+    past.storage.alter_record(edge.records[1], &REMOVED);
+    assert_eq!(traveller.check_edge(past.now(), &edge, None).expect("reads"), EdgeCheck::Unknown);
+    fs::remove_dir_all(past.storage.catalog_dir()).expect("removed");
+    let behind = past.at(&past.traveller(), When::Revision(35)).await.expect_err("behind");
+    assert!(matches!(behind, TravelError::CatchingUp), "{behind}");
+    past.storage.alter_record(edge.records[1], &row);
+
+    // Its own records lead nowhere.
+    past.storage.alter_record(past.made(20).sequence, &past.row(21));
+    assert_eq!(past.traveller().check_edge(past.now(), &edge, None).expect("reads"), EdgeCheck::Other);
+}
+
+/// It stands in the log for ever: whatever version reads it, it is the same, and has the same hash.
+#[tokio::test]
+async fn the_bytes_of_a_catalog_in_the_log_are_frozen() {
+    let past = Past::with_rule(60);
+    let made = past.traveller().make_edge(past.now(), i64::MAX, usize::MAX).expect("the records are there");
+    let frozen = include_str!("golden/catalog.txt");
+    let (hash, content) = frozen.trim_end().split_once('\n').expect("two lines");
+    assert_eq!(hex::encode(made.catalog.sha256), hash);
+    let bytes = BASE64_STANDARD.decode(content).expect("Base64");
+    let read = catalog_file::parse(&bytes, made.catalog.sha256).expect("this version reads it");
+    assert_eq!(read.revision(), past.now().revision());
+    assert!(read.rows().skip(1).eq(Catalog::of(past.now()).rows().skip(1)));
 }
 
 #[tokio::test]

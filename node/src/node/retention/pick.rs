@@ -79,44 +79,52 @@ pub(super) fn pick(storage: &Storage, from: u64, end: u64, wanted: &Wanted) -> R
     Ok(picked)
 }
 
-/// How far changes were looked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Sought {
-    /// Where to go on: at the change, if one was found.
-    pub(super) next: u64,
-    /// Whether one was found.
-    pub(super) is_found: bool,
+/// What an edge has to pass: records that are old enough to go, and that it does not stand for yet.
+#[derive(Clone, Debug)]
+pub(super) struct Sought<'a> {
+    /// Changes that are older than this, in milliseconds since 1970 UTC.
+    pub(super) changes_before_ms: i64,
+    /// Parts of catalogs that are older than this. They alone are no reason for another catalog before they are twice as old
+    /// as changes get: each edge would be followed by another one a rule's days later, for ever.
+    pub(super) catalogs_before_ms: i64,
+    /// Those that are not held.
+    pub(super) held: &'a HeldStretches,
 }
 
-/// Looks from `from` on and before `end` for a change that made a revision, is older than a time and is not held: not for a part of
-/// a catalog, which goes with changes and needs no catalog to stand for it. This blocks.
+impl Sought<'_> {
+    fn is_one(&self, age: &Age) -> bool {
+        let before_ms = if age.has_catalog { self.catalogs_before_ms } else { self.changes_before_ms };
+        age.goes_as == Some(RecordKind::Change) && age.revision.is_some() && age.time_ms < before_ms
+    }
+}
+
+/// Looks for one from `from` on and before `end`. Returns whether there is one, and where to go on. This blocks.
 ///
 /// # Errors
 /// When the database fails.
-pub(super) fn seek_change(
+pub(super) fn seek(
     storage: &Storage,
     from: u64,
     end: u64,
-    before_ms: i64,
-    held: &HeldStretches,
-) -> Result<Sought, StorageError> {
-    let mut sought = Sought { next: from, is_found: false };
+    sought: &Sought<'_>,
+) -> Result<(bool, u64), StorageError> {
+    let (mut is_found, mut next) = (false, None);
     storage.scan_audit::<StorageError>(from, |sequence, row| {
         let age = if is_removed(row) { None } else { Age::read(row) };
-        if sequence >= end || age.is_some_and(|age| age.time_ms >= before_ms) {
+        if sequence >= end || age.is_some_and(|age| age.time_ms >= sought.changes_before_ms) {
+            next = next.or(Some(sequence));
             return Ok(ControlFlow::Break(()));
         }
-        sought.next = sequence;
-        sought.is_found = age.is_some_and(|age| {
-            age.kind == RecordKind::Change && age.goes_as.is_some() && age.revision.is_some()
-        }) && !held.hold(sequence);
-        if sought.is_found {
-            return Ok(ControlFlow::Break(()));
+        if let Some(age) = age.filter(|_| !sought.held.hold(sequence)) {
+            is_found = sought.is_one(&age);
+            // A catalog that is still too young by itself is looked at again.
+            if is_found || age.has_catalog {
+                next = next.or(Some(sequence));
+            }
         }
-        sought.next = sequence.saturating_add(1);
-        Ok(ControlFlow::Continue(()))
+        Ok(if is_found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     })?;
-    Ok(sought)
+    Ok((is_found, next.unwrap_or(end)))
 }
 
 /// Adds a sequence that is greater than all before it.
@@ -215,16 +223,19 @@ mod tests {
         let short = pick(&storage, 0, 3, &wanted).expect("reads");
         assert_eq!((short.ranges, short.next, short.is_done), (vec![range(1, 3)], 3, true));
 
-        // The changes that an edge has to pass: old ones that may go.
-        let seek = |from, before_ms, held: &HeldStretches| {
-            seek_change(&storage, from, 40, before_ms, held).expect("reads")
+        // What an edge has to pass: old changes that may go, and catalogs that are much older.
+        let seek = |from, changes_before_ms, catalogs_before_ms, held: &HeldStretches| {
+            let sought = Sought { changes_before_ms, catalogs_before_ms, held };
+            seek(&storage, from, 40, &sought).expect("reads")
         };
         let free = HeldStretches::default();
-        assert_eq!(seek(0, 24_000, &free), Sought { next: 0, is_found: true });
-        assert_eq!(seek(6, 24_000, &free), Sought { next: 10, is_found: true });
-        assert_eq!(seek(11, 24_000, &free), Sought { next: 20, is_found: true }, "no catalog, and no key");
-        assert_eq!(seek(11, 20_000, &free), Sought { next: 20, is_found: false }, "the next is too young");
-        let held = HeldStretches::of([range(20, 21)]);
-        assert_eq!(seek(11, 24_000, &held), Sought { next: 24, is_found: false });
+        assert_eq!(seek(0, 24_000, 0, &free), (true, 0));
+        assert_eq!(seek(6, 24_000, 0, &free), (true, 10));
+        assert_eq!(seek(11, 24_000, 12_000, &free), (true, 12), "over the catalog, and no key");
+        assert_eq!(seek(11, 24_000, 12_001, &free), (true, 12), "the catalog is old enough");
+        assert_eq!(seek(13, 20_000, 0, &free), (false, 20), "the next one is too young");
+        assert_eq!(seek(11, 20_000, 0, &free), (false, 12), "the catalog is looked at again");
+        let held = HeldStretches::of([range(12, 13), range(20, 21)]);
+        assert_eq!(seek(11, 24_000, 24_000, &held), (false, 24));
     }
 }
