@@ -114,3 +114,52 @@ fn tell(check: EdgeCheck, revision: u64) {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use flagraft_core::state::State;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{config::TravelConfig, raft::testing::open};
+
+    const PUT_MS: i64 = 1_000_000;
+    const SINCE: Duration = Duration::from_secs(60);
+
+    /// A state with an edge, of which record 7 is the last part.
+    fn state(revision: u64) -> State {
+        let edge = json!({
+            "catalog": {"revision": revision, "history": "0".repeat(16), "sequence": 3, "time_ms": 0, "sha256": "00".repeat(32), "parts": 2},
+            "records": [5, 7],
+        });
+        let row = (vec![0x28], [b"\x01", edge.to_string().as_bytes()].concat());
+        State::from_rows(State::empty().rows().chain([row])).expect("rows of a state")
+    }
+
+    #[tokio::test]
+    async fn changes_go_once_nothing_is_found_against_their_catalog_and_others_could_look_too() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let storage = open(dir.path());
+        let part = json!({
+            "kind": "system", "time_ms": PUT_MS, "revision_before": 6, "revision_after": 7,
+            "operations": [{"operation": {"op": "audit.catalog.put"}}],
+        });
+        storage.alter_record(7, part.to_string().as_bytes());
+        let traveller = Traveller::open(&storage, TravelConfig::default()).expect("opens");
+        let metrics = EdgeMetrics::register(&Registry::new()).expect("fresh registry");
+        let mut watch = EdgeWatch { storage, traveller, metrics, checked: None };
+        let state = state(12);
+        let edge = state.edge().expect("there").clone();
+        let settled_ms = PUT_MS + 60_000;
+        let passed = async |watch: &EdgeWatch, now_ms| watch.passed(&state, now_ms, SINCE).await.expect("reads");
+        assert_eq!(watch.passed(&State::empty(), settled_ms, SINCE).await, Ok(0), "there is none");
+        assert_eq!(passed(&watch, settled_ms).await, 0, "not looked at");
+        for (check, revision) in [(EdgeCheck::Same, 12), (EdgeCheck::Unknown, 12), (EdgeCheck::Other, 0)] {
+            watch.checked = Some((edge.clone(), check));
+            assert_eq!(passed(&watch, settled_ms - 1).await, 0, "too soon");
+            assert_eq!(passed(&watch, settled_ms).await, revision, "{check:?}");
+        }
+        watch.checked = Some((self::state(11).edge().expect("there").clone(), EdgeCheck::Same));
+        assert_eq!(passed(&watch, settled_ms).await, 0, "another edge was looked at");
+    }
+}
