@@ -21,6 +21,8 @@ mod room;
 mod schema;
 mod staging;
 mod syncer;
+#[cfg(test)]
+mod tamper;
 mod tiles;
 
 use std::{
