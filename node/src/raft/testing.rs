@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     io,
+    ops::ControlFlow,
     path::Path,
     sync::{Arc, Mutex},
 };
@@ -29,6 +30,7 @@ use super::{
     state_machine::StateMachine,
     tiles::OpenTiles,
     types::{Command, Entry, LeaderId, LogId, Membership, NodeMeta, TypeConfig, VersionRange},
+    wire::decode_entry,
 };
 use crate::{
     peer::{PeerClient, PeerOptions},
@@ -240,6 +242,22 @@ pub(crate) async fn grow(storage: &Arc<Storage>, voters: &[u64], first: u64, pro
     }
     let mut machine = state_machine(storage);
     append(storage, entries.clone()).await.expect("appended");
+    apply(&mut machine, entries).await.expect("applied");
+    storage.sync().await.expect("synced");
+}
+
+/// Applies what the log has and the state has not yet, as a node does once it hears that it is committed, and waits until
+/// all is durable.
+pub(crate) async fn apply_rest(storage: &Arc<Storage>) {
+    let mut machine = state_machine(storage);
+    let last = read_log_id(storage, MetaKey::LastApplied).expect("reads");
+    let mut entries = Vec::new();
+    storage
+        .scan_log::<io::Error>(last.map_or(0, |id| id.index + 1)..u64::MAX, |_, bytes| {
+            entries.push(decode_entry(bytes)?);
+            Ok(ControlFlow::Continue(()))
+        })
+        .expect("reads");
     apply(&mut machine, entries).await.expect("applied");
     storage.sync().await.expect("synced");
 }

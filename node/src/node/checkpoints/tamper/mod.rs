@@ -114,7 +114,7 @@ async fn a_thousand_mutations_of_a_nodes_files_are_caught_and_named() {
     tally.show();
     let all: usize = tally.caught.values().flat_map(BTreeMap::values).sum();
     println!(
-        "measured: mutations of a node's files caught: {all} (and {} that changed nothing)",
+        "measured: mutations of a node's files caught: {all} (and {} bits that changed nothing)",
         tally.nothing
     );
     assert!(tally.wrong.is_empty(), "{} were not:\n{}", tally.wrong.len(), tally.wrong.join("\n"));

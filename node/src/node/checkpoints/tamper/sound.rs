@@ -36,7 +36,7 @@ pub(super) const VOTERS: [u64; 3] = [1, 2, 3];
 
 /// Records after which the node was stopped and started again; what was written since the last time is in the write-ahead
 /// log. All sign a checkpoint at each but the last.
-const STOPS: [u64; 3] = [1_300, 2_650, 2_900];
+const STOPS: [u64; 3] = [700, 1_400, 1_600];
 /// Records of the last checkpoint that all signed, and that this node and a witness have.
 pub(super) const SIGNED: u64 = STOPS[1];
 /// Records of the folder's log. Those from [`SIGNED`] on the others sign in the next round.
