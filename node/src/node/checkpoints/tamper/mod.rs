@@ -64,12 +64,12 @@ impl Tally {
     }
 
     fn show(&self) {
-        println!("caught first by:{:>60}", "Start  Kept Signed Others Export Verify Witness");
+        println!("{:<64}  Start   Kept Signed Others Export Verify Witness", "caught first by:");
         for ((kind, care), by) in &self.caught {
             use Layer::{Export, Kept, Others, SignedLast, Start, Verify, Witness};
             let counts = [Start, Kept, SignedLast, Others, Export, Verify, Witness]
                 .map(|layer| format!("{:>7}", by.get(&layer).copied().unwrap_or(0)));
-            println!("{:<52}{}", format!("{kind}: {care}"), counts.concat());
+            println!("{:<64}{}", format!("{kind}: {care}"), counts.concat());
         }
     }
 }
