@@ -5,6 +5,7 @@
 
 mod link;
 mod removal;
+mod removals;
 
 use std::collections::BTreeSet;
 
@@ -28,6 +29,7 @@ pub(crate) use self::link::Performed;
 pub use self::{
     link::{Broken, Chain, Link},
     removal::{Age, removed_by},
+    removals::Removals,
 };
 
 /// The version of [`Record`]'s format, for records of what version 1 had already: these stay as they were, byte for byte.

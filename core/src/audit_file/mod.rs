@@ -8,7 +8,6 @@ mod block;
 mod csv;
 mod fault;
 mod line;
-mod removals;
 mod summary;
 mod verify;
 mod witnessed;

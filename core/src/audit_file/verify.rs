@@ -13,7 +13,6 @@ use super::{
     block::{self, Seen, Suspect},
     csv,
     line::{HashesLine, Kind, SkippedLine, Trailer, decode_hashes},
-    removals::Removals,
     summary::{Skipped, Summary},
 };
 use crate::{
@@ -21,7 +20,7 @@ use crate::{
     checkpoint::{Checkpoint, TrustedCheckpoint},
     merkle::{Frontier, Hash, cover, empty_root, leaf_hash},
     note::{TrustedKeys, VerifierKey},
-    record::{Chain, Link, Record, RecordKind, removed_by},
+    record::{Chain, Link, Record, RecordKind, Removals, removed_by},
     signing::{KnownKeys, verify_signature},
 };
 

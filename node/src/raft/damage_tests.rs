@@ -189,6 +189,17 @@ async fn an_undamaged_folder_is_never_refused() {
     }
 }
 
+/// It was said that the database failed, and not what to do.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_database_finds_when_it_is_opened_is_damage_too() {
+    let sound = Sound::new(3).await;
+    let current = Path::new("db/CURRENT");
+    let mut bytes = sound.read(current);
+    bytes.pop().expect("a name and the end of its line");
+    let said = sound.start_with(current, &bytes, "a cut name").expect("refused");
+    assert!(said.starts_with("the data is corrupt") && said.contains("damaged-disk.md"), "{said}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flipped_bit_anywhere_is_repaired_or_refused() {
     let seed = std::env::var(SEED).ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_125);

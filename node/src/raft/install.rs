@@ -7,7 +7,7 @@ use flagraft_core::record::row_leaf_hash;
 use super::{
     applied,
     catalog_file::{self, Catalog},
-    removal,
+    removal, removed_ahead,
     snapshot::{self, CatalogFile, SnapshotData},
     tiles::OpenTiles,
     types::SnapshotMeta,
@@ -135,6 +135,7 @@ pub(super) fn install(
 
     // Before anybody can read here what the others have removed. What the entries of these removals did on other nodes is
     // done here by their records; a crash after it leaves records that are removed a little early, which changes no hash.
+    removed_ahead::note_of_snapshot(storage, counted.size(), tiles.size())?;
     removal::catch_up(storage, counted.size(), &tiles)?;
 
     let last_log_id = catalog.meta.last_log_id.as_ref().map(encode_log_id).transpose()?;

@@ -12,17 +12,19 @@ use openraft::EntryPayload;
 use tempfile::tempdir;
 
 use super::{
-    RaftRole, RaftTuning, RecoverError, Replica, ReplicaOptions, TransferMetrics, VersionRange,
+    RaftRole, RaftTuning, RecoverError, Replica,
     floor::Synced,
     inspect, recover_alone,
-    testing::{append, apply, entry, filled, log_id, membership_of, open, proposal, recover, state_machine},
+    testing::{
+        append, apply, entry, filled, log_id, membership_of, nobody, open, proposal, recover, replica,
+        state_machine,
+    },
     types::{Command, Entry, Vote},
     wire::{encode_log_id, encode_vote},
 };
 use crate::{
     backup::Words,
-    peer::{PeerClient, PeerOptions},
-    storage::{GROUP, MetaKey, Storage, StorageError, StorageMetrics},
+    storage::{MetaKey, Storage, StorageError, StorageMetrics},
 };
 
 const OLD: (ClusterId, History) = (ClusterId(0xA), History(0xB));
@@ -84,24 +86,7 @@ fn words() -> Words {
 }
 
 async fn start(storage: &Arc<Storage>) -> Replica {
-    let identity = storage.identity();
-    let peers = PeerClient::new(PeerOptions {
-        node_id: 1,
-        uid: identity.member_uid,
-        cluster_id: identity.cluster_id,
-        group: GROUP,
-        secret: None,
-        peers: BTreeMap::new(),
-        versions: VersionRange::OURS,
-    });
-    let options = ReplicaOptions {
-        node_id: 1,
-        storage: Arc::clone(storage),
-        peers: peers.expect("a client"),
-        tuning: RaftTuning::default(),
-        transfers: TransferMetrics::register(&prometheus::Registry::new()).expect("fresh registry"),
-    };
-    Replica::open(options).await.expect("a sound folder")
+    replica(storage, nobody(storage), RaftTuning::default()).await.expect("a sound folder")
 }
 
 #[tokio::test]

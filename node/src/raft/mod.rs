@@ -33,6 +33,7 @@ mod recover;
 #[cfg(test)]
 mod recover_tests;
 mod removal;
+mod removed_ahead;
 mod restore;
 mod revisions;
 mod snapshot;

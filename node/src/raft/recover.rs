@@ -17,6 +17,7 @@ use super::{
     floor::Synced,
     log_size::LogSize,
     log_store::{hole, last_entry, read_log_id, read_vote},
+    removed_ahead::RemovedRows,
     snapshot,
     tiles::OpenTiles,
     types::{LogId, StoredMembership, Vote},
@@ -157,7 +158,7 @@ fn check_log(storage: &Storage, last_applied: Option<LogId>, size: &mut LogSize)
 }
 
 /// The state's rows decode and add up to its digest, and the audit log holds the records that it counts, and no others
-/// but those that a snapshot brought ahead of the state that counts them.
+/// but those that a snapshot brought ahead of the state that counts them. What stands as removed was removed.
 fn check_state(storage: &Storage) -> Result<(State, OpenTiles), io::Error> {
     let state = read_state(storage)?;
     if state.recompute_digest() != state.digest() {
@@ -178,12 +179,14 @@ fn check_state(storage: &Storage) -> Result<(State, OpenTiles), io::Error> {
     }
     let mut tiles = StoredTiles::of(storage)?;
     let mut tree = OpenTiles::default();
+    let mut removed = RemovedRows::new();
     if counted > 0 {
         // Beyond those that are counted some may be staged. A gap is an error of its own.
         storage.scan_audit::<io::Error>(0, |sequence, row| {
             let Some(leaf) = row_leaf_hash(row) else {
                 return corrupt(format!("audit record {sequence} is none"));
             };
+            removed.read(sequence, row);
             for (tile, bytes) in tree.push(leaf) {
                 tiles.settle(tile, bytes)?;
             }
@@ -201,6 +204,7 @@ fn check_state(storage: &Storage) -> Result<(State, OpenTiles), io::Error> {
         ));
     }
     tiles.finish()?;
+    removed.check(storage)?;
     Ok((state, tree))
 }
 

@@ -1,7 +1,9 @@
 //! What the tests of this module share.
 
 use std::{
+    collections::BTreeMap,
     io,
+    ops::ControlFlow,
     path::Path,
     sync::{Arc, Mutex},
 };
@@ -21,15 +23,19 @@ use openraft::{
 use serde_json::json;
 
 use super::{
-    applied,
+    RaftTuning, Replica, ReplicaOptions, StartError, TransferMetrics, applied,
     log_size::LogSize,
-    log_store::LogStore,
+    log_store::{LogStore, read_log_id},
     recover::{Recovered, recover as recover_with},
     state_machine::StateMachine,
     tiles::OpenTiles,
-    types::{Command, Entry, LeaderId, LogId, Membership, NodeMeta, TypeConfig},
+    types::{Command, Entry, LeaderId, LogId, Membership, NodeMeta, TypeConfig, VersionRange},
+    wire::decode_entry,
 };
-use crate::storage::{FatalHook, Storage, StorageError, StorageMetrics, StorageOptions};
+use crate::{
+    peer::{PeerClient, PeerOptions},
+    storage::{FatalHook, GROUP, MetaKey, Storage, StorageError, StorageMetrics, StorageOptions},
+};
 
 /// A folder's storage that fails its syncs after `fail_sync_after`, and what its fatal hook was told.
 pub(crate) fn open_failing(
@@ -46,7 +52,7 @@ pub(crate) fn open_failing(
 }
 
 /// A folder's storage, if it opens.
-pub(super) fn try_open(dir: &Path) -> Result<Arc<Storage>, StorageError> {
+pub(crate) fn try_open(dir: &Path) -> Result<Arc<Storage>, StorageError> {
     Storage::open(options(dir))
 }
 
@@ -169,8 +175,7 @@ pub(super) fn membership_entry(term: u64, index: u64) -> Entry {
 /// A membership of these voters.
 pub(super) fn membership_of(term: u64, index: u64, voters: &[u64]) -> Entry {
     let meta = NodeMeta { peer_addr: "127.0.0.1:1".to_owned(), uid: "0".repeat(32), ..NodeMeta::default() };
-    let nodes: std::collections::BTreeMap<u64, NodeMeta> =
-        voters.iter().map(|id| (*id, meta.clone())).collect();
+    let nodes: BTreeMap<u64, NodeMeta> = voters.iter().map(|id| (*id, meta.clone())).collect();
     let membership = Membership::new(vec![voters.iter().copied().collect()], nodes);
     Entry { log_id: log_id(term, index), payload: EntryPayload::Membership(membership.expect("voters")) }
 }
@@ -213,7 +218,7 @@ pub(super) async fn filled(dir: &Path, proposals: u64) -> Arc<Storage> {
 }
 
 /// The rows of the state as they are stored.
-pub(super) fn state_rows(storage: &Storage) -> Vec<(Vec<u8>, Vec<u8>)> {
+pub(crate) fn state_rows(storage: &Storage) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut rows = Vec::new();
     storage
         .scan_state::<StorageError>(|key, value| {
@@ -224,37 +229,110 @@ pub(super) fn state_rows(storage: &Storage) -> Vec<(Vec<u8>, Vec<u8>)> {
     rows
 }
 
+/// Writes and applies proposals, the first of them as the entry `first`, and waits until all is durable. Entry 0 is the
+/// membership of these voters.
+pub(crate) async fn grow(storage: &Arc<Storage>, voters: &[u64], first: u64, proposals: &[Proposal]) {
+    let mut entries = Vec::new();
+    if first == 1 {
+        entries.push(membership_of(1, 0, voters));
+    }
+    for (index, proposal) in (first..).zip(proposals) {
+        let command = Command(proposal.encode().expect("small enough"));
+        entries.push(Entry { log_id: log_id(1, index), payload: EntryPayload::Normal(command) });
+    }
+    let mut machine = state_machine(storage);
+    append(storage, entries.clone()).await.expect("appended");
+    apply(&mut machine, entries).await.expect("applied");
+    storage.sync().await.expect("synced");
+}
+
+/// Applies what the log has and the state has not yet, as a node does once it hears that it is committed, and waits until
+/// all is durable.
+pub(crate) async fn apply_rest(storage: &Arc<Storage>) {
+    let mut machine = state_machine(storage);
+    let last = read_log_id(storage, MetaKey::LastApplied).expect("reads");
+    let mut entries = Vec::new();
+    storage
+        .scan_log::<io::Error>(last.map_or(0, |id| id.index + 1)..u64::MAX, |_, bytes| {
+            entries.push(decode_entry(bytes)?);
+            Ok(ControlFlow::Continue(()))
+        })
+        .expect("reads");
+    apply(&mut machine, entries).await.expect("applied");
+    storage.sync().await.expect("synced");
+}
+
+/// The way of a folder's node to nobody.
+pub(crate) fn nobody(storage: &Storage) -> PeerClient {
+    let identity = storage.identity();
+    let options = PeerOptions {
+        node_id: 1,
+        uid: identity.member_uid,
+        cluster_id: identity.cluster_id,
+        group: GROUP,
+        secret: None,
+        peers: BTreeMap::new(),
+        versions: VersionRange::OURS,
+    };
+    PeerClient::new(options).expect("a client")
+}
+
+/// Starts Raft on a folder of node 1.
+pub(crate) async fn replica(
+    storage: &Arc<Storage>,
+    peers: PeerClient,
+    tuning: RaftTuning,
+) -> Result<Replica, StartError> {
+    let transfers = TransferMetrics::register(&prometheus::Registry::new()).expect("fresh registry");
+    let storage = Arc::clone(storage);
+    Replica::open(ReplicaOptions { node_id: 1, storage, peers, tuning, transfers }).await
+}
+
 /// Rewrites one audit record of a folder that no node runs on, and all that would tell: its tiles, the state's tree, and
 /// the hash of the state. What remains is what other members know.
 pub(crate) fn forge(storage: &Storage, sequence: u64, rewrite: impl Fn(&[u8]) -> Vec<u8>) {
-    let before = recover(storage).expect("sound before it is forged");
+    recover(storage).expect("sound before it is forged");
+    let mut rows = rows(storage);
+    let row = &mut rows[usize::try_from(sequence).expect("small")];
+    *row = rewrite(row);
+    forge_log(storage, &rows);
+    recover(storage).expect("the node alone can't tell");
+}
+
+/// The rows of the audit log.
+pub(crate) fn rows(storage: &Storage) -> Vec<Vec<u8>> {
+    storage.audit_range(0, usize::MAX).expect("reads").into_iter().map(|row| row.bytes).collect()
+}
+
+/// Puts another audit log in the place of a folder's that no node runs on, and makes all that would tell of it fit, as
+/// [`forge`] does.
+pub(crate) fn forge_log(storage: &Storage, log: &[Vec<u8>]) {
+    let before = rows(storage);
     let mut batch = storage.batch();
     let mut tiles = OpenTiles::default();
-    for row in storage.audit_range(0, usize::MAX).expect("reads") {
-        let bytes = if row.sequence == sequence { rewrite(&row.bytes) } else { row.bytes };
-        batch.record(row.sequence, &bytes);
-        for (tile, bytes) in tiles.push(row_leaf_hash(&bytes).expect("a record")) {
+    for (sequence, row) in (0..).zip(log) {
+        if before.get(usize::try_from(sequence).expect("small")) != Some(row) {
+            batch.record(sequence, row);
+        }
+        for (tile, bytes) in tiles.push(row_leaf_hash(row).expect("a record")) {
             batch.tile(tile, &bytes);
         }
     }
+    batch.trim_audit(tiles.size());
     let subtrees: Vec<String> =
         tiles.frontier().expect("a tree").subtrees().iter().map(hex::encode).collect();
+    let mut state = state_rows(storage);
     // The row of the numbers is the first one.
-    let rows = before.state.rows().enumerate().map(|(at, (key, value))| match at {
-        0 => {
-            let mut meta: serde_json::Value = serde_json::from_slice(&value[1..]).expect("JSON");
-            meta["audit_subtrees"] = subtrees.clone().into();
-            (key, [&value[..1], meta.to_string().as_bytes()].concat())
-        }
-        _ => (key, value),
-    });
-    let forged = State::from_rows(rows).expect("a state");
-    assert_ne!(forged.audit_root(), before.state.audit_root());
-    for (key, value) in forged.rows() {
-        batch.row(&key, Some(&value));
-    }
-    applied::put(&mut batch, before.last_applied.as_ref(), &forged).expect("encodes");
+    let (_, value) = state.first_mut().expect("a state");
+    let mut meta: serde_json::Value = serde_json::from_slice(&value[1..]).expect("JSON");
+    meta["audit_size"] = tiles.size().into();
+    meta["audit_subtrees"] = subtrees.into();
+    *value = [&value[..1], meta.to_string().as_bytes()].concat();
+    let forged = State::from_rows(state).expect("a state");
+    let (key, value) = forged.rows().next().expect("the numbers");
+    batch.row(&key, Some(&value));
+    let last = read_log_id(storage, MetaKey::LastApplied).expect("reads");
+    applied::put(&mut batch, last.as_ref(), &forged).expect("encodes");
     batch.commit().expect("writes");
     storage.sync_blocking().expect("synced");
-    recover(storage).expect("the node alone can't tell");
 }

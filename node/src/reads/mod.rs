@@ -105,6 +105,16 @@ impl Reads {
         Ok(self.confirmation(self.gate.confirm_patiently(deadline).await?))
     }
 
+    /// Test only: of a node whose cluster always tells it at once that it is current.
+    #[cfg(test)]
+    pub(crate) fn in_touch(replica: Replica, storage: Arc<crate::storage::Storage>) -> Self {
+        let config = ReadConfig::default();
+        let disk = Arc::new(Disk::new(storage, crate::config::DiskConfig::default()));
+        let gate = Arc::new(Gate::start(Arc::new(rounds::InTouch), &config));
+        let refresher = tokio::spawn(std::future::pending::<()>()).abort_handle();
+        Self { replica, gate, disk, config, stopping: AtomicBool::new(false), refresher }
+    }
+
     fn confirmation(&self, confirmed: Confirmed) -> Confirmation {
         Confirmation {
             published: self.replica.published(),

@@ -42,3 +42,20 @@ impl Rounds for ReplicaRounds {
         leader_change(&self.replica).await;
     }
 }
+
+/// Test only: a cluster that is at what this node publishes, whenever it is asked.
+#[cfg(test)]
+pub(super) struct InTouch;
+
+#[cfg(test)]
+impl Rounds for InTouch {
+    async fn read_index(&self) -> Option<u64> {
+        Some(0)
+    }
+
+    async fn published(&self, _index: u64) {}
+
+    async fn leader_change(&self) {
+        std::future::pending().await
+    }
+}

@@ -195,14 +195,6 @@ impl Storage {
         }
     }
 
-    /// Test only: what somebody with the disk in hand could do.
-    #[cfg(test)]
-    pub(crate) fn alter_record(&self, sequence: u64, bytes: &[u8]) {
-        self.db
-            .put_cf(self.family(AUDIT), numbered(self.group, sequence), bytes)
-            .expect("the database takes it");
-    }
-
     /// Removes the records from `end` on. Durable after the next sync.
     ///
     /// # Errors

@@ -21,6 +21,8 @@ mod room;
 mod schema;
 mod staging;
 mod syncer;
+#[cfg(test)]
+mod tamper;
 mod tiles;
 
 use std::{
@@ -425,7 +427,8 @@ fn not_opened(dir: &Path, error: rocksdb::Error) -> StorageError {
     let said = error.to_string();
     match said.contains("lock") && said.contains("LOCK") {
         true => StorageError::InUse(dir.to_owned()),
-        false => StorageError::Database(error),
+        // RocksDB may find the damage as soon as it is opened.
+        false => error.into(),
     }
 }
 

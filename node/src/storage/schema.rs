@@ -62,6 +62,8 @@ pub enum MetaKey {
     AuditCheckpoint,
     /// The stretches of the audit log in which records were removed and whose files were not rewritten since.
     AuditRemoved,
+    /// The audit records that a snapshot removed here ahead of the records that say so.
+    AuditRemovedAhead,
 }
 
 impl MetaKey {
@@ -79,6 +81,7 @@ impl MetaKey {
             Self::AuditSigned => "audit_signed",
             Self::AuditCheckpoint => "audit_checkpoint",
             Self::AuditRemoved => "audit_removed",
+            Self::AuditRemovedAhead => "audit_removed_ahead",
         }
     }
 
@@ -190,6 +193,7 @@ mod tests {
             (MetaKey::AuditSigned, "audit_signed"),
             (MetaKey::AuditCheckpoint, "audit_checkpoint"),
             (MetaKey::AuditRemoved, "audit_removed"),
+            (MetaKey::AuditRemovedAhead, "audit_removed_ahead"),
         ];
         for (key, name) in names {
             assert_eq!(key.key(1), prefixed(1, name.as_bytes()));

@@ -7,11 +7,6 @@ use super::{
     error::StorageError,
     schema::{AUDIT_TILES, tile_key},
 };
-#[cfg(test)]
-use super::{
-    batch::Batch,
-    schema::{end_of, prefixed},
-};
 
 impl Storage {
     /// A complete tile; `None` where there is none. One beyond the counted records says nothing, and is written anew
@@ -37,15 +32,6 @@ impl Storage {
         let mut batch = self.batch();
         batch.tile(tile, bytes);
         self.write(batch.into_writes())
-    }
-
-    /// Test only: removes all tiles.
-    #[cfg(test)]
-    pub(crate) fn drop_tiles(&self) {
-        let mut writes = Batch::into_writes(self.batch());
-        let (from, to) = (prefixed(self.group, &[]), end_of(self.group).to_vec());
-        writes.delete_range_cf(self.family(AUDIT_TILES), from, to);
-        self.write(writes).expect("the database takes it");
     }
 }
 

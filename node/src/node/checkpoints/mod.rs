@@ -15,6 +15,8 @@ mod own_log;
 mod registration;
 mod signed;
 #[cfg(test)]
+mod tamper;
+#[cfg(test)]
 mod tests;
 
 pub use self::{cosigner::CheckpointReport, signed::SignedCheckpoint};

@@ -468,6 +468,9 @@ async fn a_checkpoint_whose_last_record_was_removed_stays_good() {
     let row = storage.audit_range(size - 1, 1).expect("reads").remove(0);
     let mut batch = storage.batch();
     batch.record(size - 1, &tombstone(&row_leaf_hash(&row.bytes).expect("a record")));
+    // As if it had come so with a snapshot.
+    let ahead = [size - 1, size].map(u64::to_be_bytes).concat();
+    batch.meta(MetaKey::AuditRemovedAhead, Some(&ahead));
     batch.commit().expect("writes");
     storage.sync().await.expect("synced");
     drop(storage);

@@ -4,32 +4,32 @@ use std::ops::Range;
 
 use crate::retention::SequenceRange;
 
-/// What a file says of removed records. It grows with the number of runs that were removed, not of records.
+/// What a log, or a file of it, says of removed records. It grows with the number of runs that were removed, not of records.
 #[derive(Debug, Default)]
-pub(super) struct Removals {
+pub struct Removals {
     /// The runs that are left out as removed, in order and apart.
     left_out: Vec<Range<u64>>,
-    /// What records in the file name as removed.
+    /// What records of it name as removed.
     named: Vec<Range<u64>>,
 }
 
 impl Removals {
     /// Takes note of what the record with this sequence says was removed: what stands before it.
-    pub(super) fn observe(&mut self, sequence: u64, ranges: Vec<SequenceRange>) {
+    pub fn observe(&mut self, sequence: u64, ranges: Vec<SequenceRange>) {
         let before = ranges.into_iter().filter(|range| range.to <= sequence);
         self.named.extend(before.map(|range| range.from..range.to));
     }
 
     /// Takes note of a run that is left out as removed; runs come in order.
-    pub(super) fn leave_out(&mut self, run: Range<u64>) {
+    pub fn leave_out(&mut self, run: Range<u64>) {
         match self.left_out.last_mut().filter(|last| last.end == run.start) {
             Some(last) => last.end = run.end,
             None => self.left_out.push(run),
         }
     }
 
-    /// The parts of what is left out that no record in the file names.
-    pub(super) fn unexplained(mut self) -> Vec<Range<u64>> {
+    /// The parts of what is left out that no record names, in order and apart.
+    pub fn unexplained(mut self) -> Vec<Range<u64>> {
         self.named.sort_by_key(|run| (run.start, run.end));
         let mut named = self.named.into_iter().peekable();
         let mut unexplained = Vec::new();
