@@ -151,7 +151,8 @@ mod tests {
         let state = state(12);
         let edge = state.edge().expect("there").clone();
         let settled_ms = PUT_MS + 60_000;
-        let passed = async |watch: &EdgeWatch, now_ms| watch.passed(&state, now_ms, SINCE).await.expect("reads");
+        let passed =
+            async |watch: &EdgeWatch, now_ms| watch.passed(&state, now_ms, SINCE).await.expect("reads");
         assert_eq!(watch.passed(&State::empty(), settled_ms, SINCE).await, Ok(0), "there is none");
         assert_eq!(passed(&watch, settled_ms).await, 0, "not looked at");
         for (check, revision) in [(EdgeCheck::Same, 12), (EdgeCheck::Unknown, 12), (EdgeCheck::Other, 0)] {
