@@ -18,3 +18,12 @@ pub mod incidents;
 mod journal;
 pub mod operation;
 pub mod recorder;
+
+// What is made of it.
+pub mod revisions;
+pub mod verdict;
+pub mod zones;
+
+// What it is tested on.
+pub mod dice;
+pub mod simulate;
