@@ -24,6 +24,9 @@ pub mod revisions;
 pub mod verdict;
 pub mod zones;
 
+// What is to be done.
+pub mod schedule;
+
 // What it is tested on.
 pub mod dice;
 pub mod simulate;
