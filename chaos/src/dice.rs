@@ -19,13 +19,13 @@ impl Dice {
     pub fn named(&self, name: &str) -> Self {
         let mut other = Self(self.0);
         for byte in name.bytes() {
-            other.0 = other.next() ^ u64::from(byte);
+            other.0 = other.draw() ^ u64::from(byte);
         }
-        Self(other.next())
+        Self(other.draw())
     }
 
     /// Any number.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -40,7 +40,7 @@ impl Dice {
     pub fn below(&mut self, end: u64) -> u64 {
         assert!(end > 0, "there is no number below 0");
         // Its bias is below one in 2^64 / end.
-        let wide = u128::from(self.next()) * u128::from(end);
+        let wide = u128::from(self.draw()) * u128::from(end);
         u64::try_from(wide >> 64).unwrap_or(0)
     }
 
@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn draws_what_it_always_drew() {
         let mut dice = Dice::new(1_234_567);
-        let drawn = [(); 3].map(|()| dice.next());
+        let drawn = [(); 3].map(|()| dice.draw());
         assert_eq!(drawn, [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]);
     }
 
@@ -109,8 +109,8 @@ mod tests {
     #[test]
     fn named_ones_draw_apart() {
         let dice = Dice::new(3);
-        assert_eq!(dice.named("a").next(), dice.named("a").next());
-        assert_ne!(dice.named("a").next(), dice.named("b").next());
-        assert_ne!(dice.named("ab").next(), dice.named("ba").next());
+        assert_eq!(dice.named("a").draw(), dice.named("a").draw());
+        assert_ne!(dice.named("a").draw(), dice.named("b").draw());
+        assert_ne!(dice.named("ab").draw(), dice.named("ba").draw());
     }
 }

@@ -20,7 +20,9 @@ pub mod operation;
 pub mod recorder;
 
 // What is made of it.
+pub mod report;
 pub mod revisions;
+pub mod shrink;
 pub mod verdict;
 pub mod zones;
 

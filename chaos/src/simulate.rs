@@ -356,7 +356,7 @@ fn follow(
         };
         send(now, None, Event::Asked { after: position });
         let leaves = now + dice.from_to(10 * MS, 200 * MS);
-        for moment in knows.iter().skip_while(|moment| **moment <= now) {
+        for moment in &knows[knows.partition_point(|moment| *moment <= now)..] {
             if *moment > leaves {
                 break;
             }

@@ -89,7 +89,7 @@ pub fn plan(settings: &Settings, mut dice: Dice) -> Vec<Fault> {
                 lasts_ms: dice.from_to(shortest, longest),
                 kind,
                 target: target(extent, settings.nodes, &mut dice),
-                dice: dice.next(),
+                dice: dice.draw(),
             };
             if faults[storm..].iter().any(|other| fault.clashes(other)) {
                 // It begins the next storm instead.
