@@ -1,11 +1,12 @@
 //! Writes a report of a simulated run, to look at: `cargo run -p flagraft-chaos --example sample-report -- FILE [bad]`.
-//! With `bad`, one thing in it is wrong.
+//! With `bad`, two things in it are wrong.
 
 use std::{env, error::Error, fs};
 
 use flagraft_chaos::{
     dice::Dice,
     incidents::{Incident, What},
+    operation::{Did, Outcome},
     report::{Collector, Report},
     revisions,
     schedule::{Schedule, Settings, fault::Kind, nemesis::Target, workload::Profile},
@@ -22,7 +23,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let size = Size { clients: 24, operations: 18_000, flags: 8, nodes: 3, streams: 3 };
     let mut simulation = Simulation::new(7, size);
     if arguments.next().is_some_and(|kind| kind == "bad") {
-        Plant::StaleValue.put(&mut simulation, &mut Dice::new(1));
+        // Of those whose places are found quickly in a long history.
+        for plant in [Plant::MinRevision, Plant::StreamSwapped] {
+            plant.put(&mut simulation, &mut Dice::new(1));
+        }
     }
     let incidents = incidents(&mut simulation);
     let by_revision = revisions::check(&simulation.header, &simulation.lives(), &simulation.operations);
@@ -52,7 +56,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Faults as a schedule has them. During some of them the writes that should have been answered are gone.
+/// Faults as a schedule has them. Some of them take the leader away for a while.
 fn incidents(simulation: &mut Simulation) -> Vec<Incident> {
     let settings =
         Settings { seed: 7, seconds: 115, nodes: 3, kinds: Kind::ALL.to_vec(), profile: Profile::default() };
@@ -75,11 +79,13 @@ fn incidents(simulation: &mut Simulation) -> Vec<Incident> {
         }
         note(to, What::FaultEnds { fault: id });
         if nodes.contains(&leader) {
-            let quiet = from..from + 1_400 * MS;
-            let silent = |end: u64| quiet.contains(&end);
-            simulation
-                .operations
-                .retain(|operation| operation.session.is_some() || !silent(operation.end_ns));
+            // Whoever writes meanwhile is not answered.
+            for operation in &mut simulation.operations {
+                let silent = (from..from + 1_400 * MS).contains(&operation.end_ns);
+                if silent && matches!(operation.did, Did::Write { .. }) && operation.outcome == Outcome::Ok {
+                    (operation.outcome, operation.revision) = (Outcome::Unknown, None);
+                }
+            }
             term += 1;
             leader = leader % 3 + 1;
             note(from + 300 * MS, What::Leader { node: None, term });

@@ -341,7 +341,8 @@ impl Figures {
         let of_kind = |(kind, (mut gaps, without_effect)): (_, (Vec<u64>, u64))| {
             gaps.sort_unstable();
             let at = |index: usize| gaps.get(index).copied().unwrap_or(0);
-            let (worst_gap_ns, median_gap_ns) = (at(gaps.len().saturating_sub(1)), at(gaps.len() / 2));
+            let worst_gap_ns = at(gaps.len().saturating_sub(1));
+            let median_gap_ns = at(gaps.len().saturating_sub(1) / 2).midpoint(at(gaps.len() / 2));
             (kind, OfKind { took_effect: gaps.len() as u64, without_effect, worst_gap_ns, median_gap_ns })
         };
         gaps.into_iter().map(of_kind).collect()

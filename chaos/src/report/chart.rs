@@ -70,10 +70,6 @@ pub(super) fn timeline(figures: &Figures) -> String {
             FAULT_TOP - RATE_TOP - 12.0
         );
     }
-    rates(&mut svg, figures, &scale);
-    latencies(&mut svg, figures, &scale);
-    leaders(&mut svg, figures, &scale);
-    faults(&mut svg, figures, &scale, &lanes);
     let step = round_up(scale.seconds / (scale.width / 120.0));
     let mut at = 0.0;
     while at <= scale.seconds {
@@ -86,6 +82,10 @@ pub(super) fn timeline(figures: &Figures) -> String {
         );
         at += step;
     }
+    rates(&mut svg, figures, &scale);
+    latencies(&mut svg, figures, &scale);
+    leaders(&mut svg, figures, &scale);
+    faults(&mut svg, figures, &scale, &lanes);
     svg + "</svg>"
 }
 

@@ -47,15 +47,16 @@ pub(super) const FAULTS: [&str; 5] =
 pub(super) fn faults(report: &Report<'_>) -> Vec<Vec<String>> {
     let faults = report.figures.faults_by_kind();
     let row = |(kind, of): (&str, super::OfKind)| {
+        let gap = |ns| if of.took_effect > 0 { time(ns) } else { "-".to_owned() };
         vec![
             kind.to_owned(),
             of.took_effect.to_string(),
             of.without_effect.to_string(),
-            time(of.worst_gap_ns),
-            time(of.median_gap_ns),
+            gap(of.worst_gap_ns),
+            gap(of.median_gap_ns),
         ]
     };
-    faults.into_iter().map(|(kind, of)| row((kind, of))).collect()
+    faults.into_iter().map(row).collect()
 }
 
 /// What each node did for ordinary reads.
