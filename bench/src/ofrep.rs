@@ -1,5 +1,7 @@
 //! How fast are evaluations over HTTP? One node beside a server that does nothing but read the same request and write
-//! the same answer: what is between the two is what Flagraft costs. Both run all the time; only one is loaded at once.
+//! the same answer: what is between the two is what Flagraft costs. And what does it cost that the audit log has a count of
+//! every evaluation? The same flags on the same node, once counted and once not. All run all the time; only one is loaded
+//! at once.
 
 mod bare;
 mod node;
@@ -75,16 +77,20 @@ impl Case {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum System {
     Bare,
+    /// Of flags whose evaluations are not counted.
     Flagraft,
+    /// Of flags with `audit_evaluations` `summary`.
+    Counting,
 }
 
 impl System {
-    const ALL: [Self; 2] = [Self::Bare, Self::Flagraft];
+    const ALL: [Self; 3] = [Self::Bare, Self::Flagraft, Self::Counting];
 
     fn name(self) -> &'static str {
         match self {
             Self::Bare => "bare handler",
             Self::Flagraft => "Flagraft",
+            Self::Counting => "Flagraft, counting",
         }
     }
 }
@@ -122,32 +128,38 @@ pub async fn run(mut args: HttpArgs) -> Result<(), Failure> {
     let mut samples = Vec::new();
     let mut answers = Vec::new();
     for case in Case::ALL {
-        answers.push((case, node.request(case), node.answer(case).await?));
+        node.answer(case, System::Counting).await?;
+        answers.push((
+            case,
+            node.request(case, System::Flagraft),
+            node.answer(case, System::Flagraft).await?,
+        ));
     }
     let bare = Bare::start(&folder, &answers).await?;
     let wrk = Wrk::new(&args, &folder);
     report::head(&args, &answers);
 
     // A second each before anything is counted.
-    for (case, request, _) in &answers {
+    for case in Case::ALL {
         for system in System::ALL {
-            wrk.load(served(system, &bare, &node).port(), *case, request, 1)?;
+            wrk.load(served(system, &bare, &node).port(), case, &node.request(case, system), 1)?;
         }
     }
     for round in 0..args.rounds {
-        for (case, request, _) in &answers {
+        for case in Case::ALL {
             let mut systems = System::ALL;
-            // The next round in the other order.
-            systems.rotate_left(round % 2);
+            // Each round begins with another one.
+            let first = round % systems.len();
+            systems.rotate_left(first);
             for system in systems {
                 let server = served(system, &bare, &node);
                 let before = server.cpu()?;
-                let load = wrk.load(server.port(), *case, request, args.seconds)?;
+                let load = wrk.load(server.port(), case, &node.request(case, system), args.seconds)?;
                 let cpu = server.cpu()?.saturating_sub(before);
                 let requests = load.requests.max(1) as f64;
                 let sample = Sample {
                     system,
-                    case: *case,
+                    case,
                     round,
                     requests_per_second: requests / load.took.as_secs_f64(),
                     p50: load.p50,
@@ -167,6 +179,6 @@ pub async fn run(mut args: HttpArgs) -> Result<(), Failure> {
 fn served<'a>(system: System, bare: &'a Bare, node: &'a Node) -> &'a dyn Served {
     match system {
         System::Bare => bare,
-        System::Flagraft => node,
+        System::Flagraft | System::Counting => node,
     }
 }

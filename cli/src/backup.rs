@@ -8,16 +8,17 @@ use std::{
 };
 
 use clap::{Args, Subcommand};
+use flagraft_client::admin::cluster;
 use flagraft_node::backup::{BackupError, Header, Part, load};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
-    client::Call,
     failure::{Exit, Failure},
     output::cell,
     session::Global,
+    target::Target,
 };
 
 /// What to back up to, or which backup to verify.
@@ -56,8 +57,8 @@ pub async fn run(args: BackupArgs, global: &Global) -> Result<(), Failure> {
 
 async fn make(to: &str, local: bool, global: &Global) -> Result<(), Failure> {
     let session = global.management()?;
-    let target = download::Target::open(to)?;
-    let mut call = Call::get(["api", "v1", "backup"]);
+    let target = Target::open(to)?;
+    let mut call = cluster::backup();
     if !local {
         call = call.confirmed();
     }
@@ -168,7 +169,7 @@ mod tests {
     use tempfile::tempdir;
 
     use super::*;
-    use crate::{client::Client, fake::Fake};
+    use crate::{fake::Fake, session::client};
 
     /// What comes is believed only once all of it is there: nothing else is ever found under the name of a backup.
     #[tokio::test]
@@ -182,10 +183,9 @@ mod tests {
         ] {
             let node = Fake::node(move |_| (200, "", sent.to_owned())).await;
             let second = Duration::from_secs(1);
-            let client =
-                Client::new(vec![node.url.clone()], Some("fr_adm_x"), second, second).expect("a client");
-            let target = download::Target::open(&to).expect("it is not there");
-            let answer = client.download(&Call::get(["api", "v1", "backup"]).confirmed()).await.expect("200");
+            let client = client([node.url.as_str()], Some("fr_adm_x"), second, second).expect("a client");
+            let target = Target::open(&to).expect("it is not there");
+            let answer = client.download(&cluster::backup().confirmed()).await.expect("200");
             let failure = download::take(answer, target).await.expect_err("no backup");
             assert_eq!(failure.exit, Exit::VerificationFailed, "{failure}");
             assert!(failure.to_string().contains(said), "{failure}");
@@ -200,7 +200,7 @@ mod tests {
         let folder = tempdir().expect("a temporary folder");
         let path = folder.path().join("backup");
         std::fs::write(&path, "precious").expect("written");
-        let failure = download::Target::open(&path.display().to_string()).err().expect("refused");
+        let failure = Target::open(&path.display().to_string()).err().expect("refused");
         assert_eq!(failure.exit, Exit::Usage);
         assert!(failure.to_string().contains("exists already"), "{failure}");
         assert_eq!(std::fs::read_to_string(&path).expect("there"), "precious");

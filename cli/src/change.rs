@@ -1,15 +1,15 @@
 //! `flagraft change ...`: several operations as one change, and what became of one.
 
 use clap::{Args, Subcommand};
-use reqwest::Method;
+use flagraft_client::admin::requests;
 use serde_json::{Value, json};
 
 use crate::{
-    client::Call,
     failure::Failure,
     input,
     output::pretty,
     session::{Global, ProjectArg},
+    sign::SignArg,
 };
 
 /// Commands on changes.
@@ -44,6 +44,8 @@ pub struct ApplyArgs {
     /// Only say whether it would be accepted
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    sign: SignArg,
 }
 
 impl ApplyArgs {
@@ -85,13 +87,10 @@ pub async fn run(command: ChangeCommand, global: &Global) -> Result<(), Failure>
             let body = args.body(input::json_file(&args.file)?)?;
             let operations = body["operations"].as_array().map_or(0, Vec::len);
             let plural = if operations == 1 { "" } else { "s" };
-            let path = ["api", "v1", "projects", &args.project.project, "changes"];
-            session.write(Method::POST, &path, Some(body), format!("{operations} operation{plural}")).await
+            let did = format!("{operations} operation{plural}");
+            session.propose(Some(&args.project.project), body, &args.sign, did).await
         }
-        ChangeCommand::Status { request } => {
-            let answer = session.client.send(&Call::get(["api", "v1", "requests", &request])).await?;
-            session.output.show(&answer.body, pretty)
-        }
+        ChangeCommand::Status { request } => session.show(&requests::get(&request), pretty).await,
     }
 }
 
@@ -107,6 +106,7 @@ mod tests {
             ticket: None,
             expect_revision: Some(7),
             dry_run: true,
+            sign: SignArg::default(),
         }
     }
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use clap::Subcommand;
+use flagraft_client::admin::cluster;
 use serde_json::Value;
 
 use crate::{
-    client::Call,
     failure::{Exit, Failure},
     member,
     output::{cell, table},
@@ -44,7 +44,7 @@ pub async fn run(command: ClusterCommand, global: &Global) -> Result<(), Failure
 }
 
 async fn status(session: &Session) -> Result<(), Failure> {
-    let body = session.client.send(&Call::get(["api", "v1", "cluster"])).await?.body;
+    let body = session.client.send(&cluster::status()).await?.into_json();
     session.output.show(&body, describe)?;
     let differing = disagreements(&body);
     if differing.is_empty() {
@@ -91,7 +91,7 @@ fn describe(body: &Value) -> String {
         cell(&body["audit"]["size"]),
         cell(&body["audit"]["root"]).chars().take(12).collect::<String>(),
         table(&headers, rows, "no members"),
-        members.iter().filter_map(catching_up).collect::<String>()
+        members.iter().filter_map(catching_up).chain(members.iter().filter_map(unsigned)).collect::<String>()
     ) + &under_way(body)
 }
 
@@ -142,6 +142,16 @@ fn catching_up(member: &Value) -> Option<String> {
         cell(&snapshot["total_records"]),
         cell(&snapshot["received_bytes"]),
         cell(&snapshot["total_bytes"]),
+    ))
+}
+
+/// Why a member signs no checkpoints of the audit log, if it does not.
+fn unsigned(member: &Value) -> Option<String> {
+    let why = member["checkpoint"]["unsigned"].as_str()?;
+    Some(format!(
+        "\nnode {} signs no checkpoint of the audit log: {}",
+        cell(&member["id"]),
+        cell(&why.into())
     ))
 }
 
@@ -240,5 +250,12 @@ mod tests {
         let text = describe(&body);
         assert!(text.contains("node 3 is far behind") && text.contains("5 of 9 audit records"), "{text}");
         assert!(text.contains("0 of 70 bytes") && !text.contains("node 1 is far behind"), "{text}");
+        assert!(!text.contains("signs no checkpoint"), "{text}");
+        let unsigned = json!({"size": 0, "signers": [], "unsigned": "its disk has forgotten some"});
+        let text = describe(&json!({"leader": 1, "members": [{"id": 2, "checkpoint": unsigned}]}));
+        assert!(
+            text.contains("node 2 signs no checkpoint of the audit log: its disk has forgotten some"),
+            "{text}"
+        );
     }
 }

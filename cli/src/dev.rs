@@ -2,18 +2,17 @@
 
 use std::{fs, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path, time::Duration};
 
+use flagraft_client::admin::{Call, tokens};
 use flagraft_node::server::Server;
-use reqwest::{Method, Url};
 use serde_json::json;
 use tempfile::TempDir;
 
 use crate::{
-    client::{Call, Client},
     failure::{Exit, Failure},
     import,
     output::{self, Format, Output},
     serve::{self, ServeArgs},
-    session::{Session, Why},
+    session::{Session, Why, client},
 };
 
 /// The demo catalog: an on-line shop.
@@ -61,9 +60,8 @@ pub async fn run(args: &ServeArgs) -> Result<(), Failure> {
 /// Loads the catalog and makes a service token, if an earlier run has not. Gives both tokens.
 async fn prepare(url: &str, data: &Path) -> Result<(String, String), Failure> {
     let read = |path: &Path| fs::read_to_string(path).map(|text| text.trim().to_owned());
-    let endpoint = Url::parse(url).map_err(|e| Failure::new(Exit::Other, e.to_string()))?;
     let session = |token: Option<&str>| {
-        let client = Client::new(vec![endpoint.clone()], token, Duration::from_secs(10), READY_WITHIN)?;
+        let client = client([url], token, Duration::from_secs(10), READY_WITHIN)?;
         Ok::<_, Failure>(Session { client, output: Output { format: Format::Table } })
     };
     // Asks again while the answer is 503, for as long as READY_WITHIN.
@@ -78,10 +76,9 @@ async fn prepare(url: &str, data: &Path) -> Result<(String, String), Failure> {
         return Ok((admin, service));
     }
     let grants = json!([{"role": "reader", "project": PROJECT, "environments": [ENVIRONMENT]}]);
-    let body = why.body("token", json!({"name": "demo", "kind": "service", "grants": grants}));
-    let answer =
-        session.client.send(&Call::write(Method::POST, ["api", "v1", "tokens"], Some(body))?).await?;
-    let service = answer.body["secret"].as_str().unwrap_or_default().to_owned();
+    let token = json!({"name": "demo", "kind": "service", "grants": grants});
+    let answer = session.client.send(&tokens::create(&token, &why)).await?;
+    let service = answer.json()["secret"].as_str().unwrap_or_default().to_owned();
     let mut options = fs::OpenOptions::new();
     let written = options
         .write(true)

@@ -1,11 +1,10 @@
 //! `flagraft environment ...`: the environments of a project and their policies.
 
 use clap::{Args, Subcommand};
-use reqwest::Method;
+use flagraft_client::admin::environments;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    client::Call,
     failure::Failure,
     input,
     output::{cell, pretty, table},
@@ -51,6 +50,9 @@ pub struct PutArgs {
     /// Refuse changes that name no ticket
     #[arg(long)]
     require_ticket: bool,
+    /// Refuse changes that are not signed with a key of their author
+    #[arg(long)]
+    require_signature: bool,
     /// The regular expression that a ticket must match, such as '^[A-Z]+-[0-9]+$'
     #[arg(long, value_name = "REGEX")]
     ticket_pattern: Option<String>,
@@ -87,6 +89,9 @@ impl PutArgs {
         if self.require_ticket {
             environment["policy"]["ticket"]["required"] = json!(true);
         }
+        if self.require_signature {
+            environment["policy"]["signed"] = json!(true);
+        }
         if let Some(pattern) = &self.ticket_pattern {
             environment["policy"]["ticket"]["pattern"] = json!(pattern);
         }
@@ -99,29 +104,22 @@ pub async fn run(command: EnvironmentCommand, global: &Global) -> Result<(), Fai
     let session = global.management()?;
     match command {
         EnvironmentCommand::List(project) => list(&session, &project.project).await,
-        EnvironmentCommand::Get(environment) => {
-            let answer = session.client.send(&Call::get(path(&environment))).await?;
-            session.output.show(&answer.body, pretty)
+        EnvironmentCommand::Get(EnvironmentKeyArg { key, project }) => {
+            session.show(&environments::get(&project.project, &key), pretty).await
         }
         EnvironmentCommand::Put(args) => {
-            let body = args.why.body("environment", args.document()?);
-            let did = format!("environment {} is set", args.environment.key);
-            session.write(Method::PUT, &path(&args.environment), Some(body), did).await
+            let EnvironmentKeyArg { key, project } = &args.environment;
+            let call = environments::put(&project.project, key, &args.document()?, &args.why);
+            session.write(&call, format!("environment {key} is set")).await
         }
-        EnvironmentCommand::Delete(args) => {
-            let call = args.why.on(Call::write(Method::DELETE, path(&args.environment), None)?);
-            session.finish(&call, format!("environment {} is deleted", args.environment.key)).await
+        EnvironmentCommand::Delete(DeleteArgs { environment: EnvironmentKeyArg { key, project }, why }) => {
+            let call = environments::delete(&project.project, &key, &why);
+            session.write(&call, format!("environment {key} is deleted")).await
         }
     }
 }
 
-fn path(environment: &EnvironmentKeyArg) -> [&str; 6] {
-    ["api", "v1", "projects", &environment.project.project, "environments", &environment.key]
-}
-
 async fn list(session: &Session, project: &str) -> Result<(), Failure> {
-    let environments =
-        session.client.list(Call::get(["api", "v1", "projects", project, "environments"])).await?;
     let row = |environment: &Value| {
         let ticket = &environment["policy"]["ticket"];
         let policy = match ticket["required"].as_bool() {
@@ -130,10 +128,11 @@ async fn list(session: &Session, project: &str) -> Result<(), Failure> {
         };
         vec![cell(&environment["key"]), cell(&environment["name"]), environment["order"].to_string(), policy]
     };
-    session.output.show(&json!({"items": environments}), |_| {
+    let table = |environments: &[Value]| {
         let rows = environments.iter().map(row).collect();
         table(&["ENVIRONMENT", "NAME", "ORDER", "TICKET"], rows, "no environments")
-    })
+    };
+    session.show_list(&environments::list(project), table).await
 }
 
 #[cfg(test)]
@@ -143,6 +142,7 @@ mod tests {
     #[test]
     fn options_make_a_policy() {
         let args = PutArgs {
+            require_signature: false,
             environment: EnvironmentKeyArg {
                 key: "production".to_owned(),
                 project: ProjectArg { project: "demo".to_owned() },

@@ -3,10 +3,15 @@
 use std::{collections::BTreeMap, io::Write as _, os::unix::fs::OpenOptionsExt as _};
 
 use clap::Args;
+use flagraft_client::admin::{
+    Answer, environments,
+    flags::{self, Filter},
+    projects, segments,
+};
+use flagraft_core::segment::MemberList;
 use serde_json::{Value, json};
 
 use crate::{
-    client::Call,
     failure::{Exit, Failure},
     output::{self, pretty},
     session::{Global, ProjectArg, Session},
@@ -49,18 +54,20 @@ pub async fn run(args: ExportArgs, global: &Global) -> Result<(), Failure> {
 /// lists differ, and the read begins again, so that the file is one state.
 pub async fn read(session: &Session, project: &str) -> Result<Value, Failure> {
     const TRIES: usize = 5;
-    let path = |tail: &'static str| ["api", "v1", "projects", project, tail];
     for _ in 0..TRIES {
         let before = revision(session, project).await?;
         let mut document = BTreeMap::new();
-        let project_object = session.client.send(&Call::get(["api", "v1", "projects", project])).await?.body;
-        document.insert("project", without_system(project_object));
-        for part in ["environments", "flags"] {
-            let items = session.client.list(Call::get(path(part))).await?;
-            document.insert(part, items.into_iter().map(without_system).collect());
+        let client = &session.client;
+        document.insert("project", client.send(&projects::get(project)).await?.into_json());
+        document.insert("environments", client.list(&environments::list(project)).await?.into_json());
+        document.insert("flags", client.list(&flags::list(project, Filter::default())).await?.into_json());
+        document.insert("segments", all_segments(session, project).await?.into());
+        for part in document.values_mut() {
+            *part = match part.take() {
+                Value::Array(objects) => objects.into_iter().map(without_system).collect(),
+                object => without_system(object),
+            };
         }
-        document
-            .insert("segments", segments(session, project).await?.into_iter().map(without_system).collect());
         if revision(session, project).await? == before {
             return Ok(json!(document));
         }
@@ -70,38 +77,29 @@ pub async fn read(session: &Session, project: &str) -> Result<Value, Failure> {
 }
 
 /// All segments of a project, with their members: a segment is shown without those, for there may be a million.
-pub async fn segments(session: &Session, project: &str) -> Result<Vec<Value>, Failure> {
-    let path = ["api", "v1", "projects", project, "segments"];
-    let mut segments = Vec::new();
-    for mut segment in session.client.list(Call::get(path).confirmed()).await? {
+pub async fn all_segments(session: &Session, project: &str) -> Result<Vec<Value>, Failure> {
+    let mut all = objects(session.client.list(&segments::list(project).confirmed()).await?);
+    for segment in &mut all {
         let key = segment["key"].as_str().unwrap_or_default().to_owned();
-        for list in ["included", "excluded"] {
-            segment[list] = members(session, project, &key, list).await?.into();
+        for list in [MemberList::Included, MemberList::Excluded] {
+            let members = session.client.send(&segments::members(project, &key, list)).await?.lines()?;
+            segment[list.name()] = members.into();
         }
-        segments.push(segment);
     }
-    Ok(segments)
+    Ok(all)
 }
 
-/// The members of one of a segment's lists, which the node sends a line each.
-pub async fn members(
-    session: &Session,
-    project: &str,
-    segment: &str,
-    list: &str,
-) -> Result<Vec<String>, Failure> {
-    let path = ["api", "v1", "projects", project, "segments", segment, "members"];
-    let answer = session.client.send(&Call::get(path).query("list", Some(list))).await?;
-    let read = answer.text.lines().map(serde_json::from_str).collect::<Result<_, _>>();
-    read.map_err(|e| {
-        Failure::new(Exit::Other, format!("the members of segment {segment} can't be read: {e}"))
-    })
+/// The objects of a list, as they came.
+pub fn objects<T>(answer: Answer<Vec<T>>) -> Vec<Value> {
+    match answer.into_json() {
+        Value::Array(objects) => objects,
+        _ => Vec::new(),
+    }
 }
 
 /// The revision of the state that the node asked has now.
 async fn revision(session: &Session, project: &str) -> Result<String, Failure> {
-    let call = Call::get(["api", "v1", "projects", project]);
-    Ok(session.client.send(&call).await?.header("flagraft-revision").to_owned())
+    Ok(session.client.send(&projects::get(project)).await?.header("flagraft-revision").to_owned())
 }
 
 /// What the cluster itself keeps about an object is no part of what one may put.

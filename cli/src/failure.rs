@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use flagraft_client::admin::{AdminError, AdminErrorKind};
 use serde_json::{Value, json};
 
 /// The exit codes that scripts may rely on. 0 is success and has no variant.
@@ -89,6 +90,48 @@ impl Failure {
     }
 }
 
+impl From<AdminError> for Failure {
+    /// The same, with what to do next in the words of this tool.
+    fn from(error: AdminError) -> Self {
+        let exit = match error.kind() {
+            AdminErrorKind::Invalid => Exit::Usage,
+            AdminErrorKind::Unauthenticated | AdminErrorKind::Forbidden => Exit::Auth,
+            AdminErrorKind::NotFound => Exit::NotFound,
+            AdminErrorKind::Rejected | AdminErrorKind::Conflict => Exit::Rejected,
+            AdminErrorKind::Unavailable => Exit::Unavailable,
+            AdminErrorKind::OutcomeUnknown => Exit::OutcomeUnknown,
+            // Kinds of a later version too.
+            _ => Exit::Other,
+        };
+        let mut failure = Self::new(exit, error.message());
+        if let Some(code) = error.code() {
+            failure.code = code.to_owned();
+        }
+        failure.details = error.details().cloned().map(Box::new);
+        failure.request_id = error.request_id().map(str::to_owned);
+        let is_answered = error.status().is_some();
+        failure.next = match (error.kind(), error.request_id()) {
+            (AdminErrorKind::Unauthenticated, _) if is_answered => {
+                Some("give a token with --token-file, FLAGRAFT_ADMIN_TOKEN or FLAGRAFT_TOKEN".to_owned())
+            }
+            (AdminErrorKind::Rejected, _) if error.code() == Some("policy") => {
+                Some("here that is --ticket".to_owned())
+            }
+            (AdminErrorKind::OutcomeUnknown | AdminErrorKind::Unreadable, Some(id)) => {
+                Some(format!("ask with `flagraft change status {id}` before doing it again"))
+            }
+            (AdminErrorKind::Unreadable, None) => {
+                Some("was the answer cut, or is the node of a later version?".to_owned())
+            }
+            (AdminErrorKind::Unavailable, _) if !is_answered => {
+                Some("start one, or name others with --endpoint or FLAGRAFT_ENDPOINTS".to_owned())
+            }
+            _ => error.advice().map(str::to_owned),
+        };
+        failure
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.message.trim_end_matches('.'))?;
@@ -108,7 +151,12 @@ impl fmt::Display for Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use flagraft_client::admin::Call;
+
     use super::*;
+    use crate::{fake::Fake, session::client};
 
     #[test]
     fn says_what_happened_where_and_what_to_do_next() {
@@ -126,5 +174,80 @@ mod tests {
                 "message": "no variant is named \"onn\" (at /flag/off_variant); use one of on, off",
             }})
         );
+    }
+
+    async fn asked(endpoints: &[&str], call: Call) -> Failure {
+        let client =
+            client(endpoints.iter().copied(), Some("fr_adm_x"), Duration::from_secs(5), Duration::ZERO);
+        client.expect("a client").send(&call).await.expect_err("a failure").into()
+    }
+
+    fn write() -> Call {
+        Call::post(["api"], json!({})).with_key("req_1")
+    }
+
+    #[tokio::test]
+    async fn every_status_has_its_exit_code() {
+        let rows = [
+            (400, Exit::Rejected),
+            (401, Exit::Auth),
+            (403, Exit::Auth),
+            (404, Exit::NotFound),
+            (409, Exit::Rejected),
+            (412, Exit::Rejected),
+            (413, Exit::Rejected),
+            (415, Exit::Rejected),
+            (422, Exit::Rejected),
+            (429, Exit::Unavailable),
+            (500, Exit::Other),
+            (503, Exit::Unavailable),
+            (504, Exit::OutcomeUnknown),
+        ];
+        for (status, exit) in rows {
+            let error = json!({"code": "a_code", "message": "what happened", "details": {"path": "/a/b"}});
+            let node = Fake::saying(status, json!({ "error": error })).await;
+            let failure = asked(&[&node.url], write()).await;
+            assert_eq!((failure.exit, failure.code.as_str()), (exit, "a_code"), "{status}: {failure}");
+            assert!(failure.to_string().starts_with("what happened (at /a/b)"), "{status}: {failure}");
+        }
+    }
+
+    /// What to do next is said in the words of the command line, not of the library.
+    #[tokio::test]
+    async fn advice_names_options_and_commands() {
+        let saying = async |status: u16, code: &str| {
+            let details = json!({"request_id": "req_1"});
+            let error = json!({"code": code, "message": "what happened; do this", "details": details});
+            let node = Fake::saying(status, json!({ "error": error })).await;
+            asked(&[&node.url], write()).await
+        };
+        let ask = "ask with `flagraft change status req_1` before doing it again";
+        let failure = saying(504, "outcome_unknown").await;
+        assert_eq!(failure.to_string(), format!("what happened; {ask}"));
+        assert_eq!(failure.request_id.as_deref(), Some("req_1"));
+        assert!(saying(401, "unauthenticated").await.to_string().contains("--token-file"));
+        assert!(!saying(403, "forbidden").await.to_string().contains("--token-file"));
+        assert!(saying(422, "policy").await.to_string().ends_with("here that is --ticket"));
+        assert_eq!(saying(422, "idempotency_mismatch").await.next, None);
+
+        let nobody = asked(&["http://127.0.0.1:1"], write()).await;
+        assert_eq!(nobody.exit, Exit::Unavailable);
+        assert!(nobody.to_string().contains("FLAGRAFT_ENDPOINTS"), "{nobody}");
+        let busy = Fake::node(|_| (503, "1", "not ready".to_owned())).await;
+        let busy = asked(&[&busy.url], write()).await;
+        assert_eq!(busy.to_string(), "not ready; nothing has changed; try again in 1 s");
+        let cut = Fake::node(|_| (200, "", "{\"revision\"".to_owned())).await;
+        let failure = asked(&[&cut.url], write()).await;
+        assert_eq!(failure.exit, Exit::Other);
+        assert!(failure.to_string().ends_with(ask), "{failure}");
+        let failure = asked(&[&cut.url], Call::get(["api"])).await;
+        assert!(failure.to_string().contains("was the answer cut"), "{failure}");
+        let failure = asked(&[&cut.url], Call::get([".."])).await;
+        assert_eq!(failure.exit, Exit::Usage);
+        assert_eq!(failure.to_string(), "\"..\" is no key; give 1 to 256 characters");
+        let second = Duration::from_secs(1);
+        let failure = client(["http://a"], Some("fr_adm_\nsecret"), second, second).expect_err("no header");
+        assert_eq!(failure.exit, Exit::Auth);
+        assert!(!failure.to_string().contains("secret"), "{failure}");
     }
 }

@@ -1,8 +1,9 @@
 //! `flagraft health`: whether one node is ready, for container health checks and scripts.
 
 use clap::Args;
+use flagraft_client::admin::Call;
 
-use crate::{client::Call, failure::Failure, session::Global};
+use crate::{failure::Failure, session::Global};
 
 /// Which node to ask.
 #[derive(Args, Debug)]

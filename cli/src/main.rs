@@ -6,7 +6,6 @@
 mod audit;
 mod backup;
 mod change;
-mod client;
 mod cluster;
 mod completion;
 mod dev;
@@ -14,6 +13,7 @@ mod environment;
 mod export;
 mod failure;
 #[cfg(test)]
+#[path = "../../client/tests/admin/fake.rs"]
 mod fake;
 mod flag;
 mod health;
@@ -28,6 +28,9 @@ mod rule;
 mod segment;
 mod serve;
 mod session;
+mod sign;
+mod signing_key;
+mod target;
 mod token;
 
 use std::process::ExitCode;
@@ -84,6 +87,9 @@ enum Command {
     /// Who may do what
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// The keys that changes are signed with
+    #[command(subcommand)]
+    SigningKey(signing_key::SigningKeyCommand),
     /// Import flags from flagd, or a project that `export` wrote
     Import(Box<import::ImportArgs>),
     /// Write a project to a file that `import --format flagraft` reads
@@ -150,6 +156,7 @@ async fn ask(command: Command, global: &Global) -> Result<(), Failure> {
         Command::Project(command) => project::run(command, global).await,
         Command::Change(command) => change::run(command, global).await,
         Command::Token(command) => token::run(command, global).await,
+        Command::SigningKey(command) => signing_key::run(command, global).await,
         Command::Import(args) => import::run(*args, global).await,
         Command::Export(args) => export::run(args, global).await,
         Command::Cluster(command) => cluster::run(command, global).await,

@@ -56,6 +56,7 @@ async fn requests(line: &[&str]) -> Vec<Seen> {
     ask(arguments.command, &arguments.global).await.unwrap_or_else(|failure| panic!("{line:?}: {failure}"));
     let seen = node.seen();
     assert!(seen.iter().all(|seen| seen.authorization.as_deref() == Some("Bearer fr_adm_test")), "{seen:?}");
+    assert!(seen.iter().all(|seen| seen.headers["user-agent"].starts_with("flagraft-cli/")), "{seen:?}");
     seen
 }
 
@@ -84,6 +85,9 @@ async fn each_command_makes_its_operation() {
         ),
         (format!("flag archive f {project}"), json!({"op": "flag.archive", "flag": "f"})),
         (format!("flag restore f {project}"), json!({"op": "flag.restore", "flag": "f"})),
+        (format!("flag delete f {project}"), json!({"op": "flag.delete", "flag": "f"})),
+        ("flag enable f +".to_owned(), json!({"op": "flag.enable", "flag": "f", "environment": "live"})),
+        ("flag disable f +".to_owned(), json!({"op": "flag.disable", "flag": "f", "environment": "live"})),
         (
             format!("flag copy f --from dev --to live --parts rules,targets {project}"),
             json!({"op": "flag.copy", "flag": "f", "from": "dev", "to": "live", "parts": ["rules", "targets"]}),
@@ -162,21 +166,6 @@ async fn each_command_asks_its_route() {
             Value::Null,
         ),
         (
-            "flag enable f +".to_owned(),
-            "POST /api/v1/projects/demo/flags/f/environments/live/enable",
-            why.clone(),
-        ),
-        (
-            "flag disable f +".to_owned(),
-            "POST /api/v1/projects/demo/flags/f/environments/live/disable",
-            why.clone(),
-        ),
-        (
-            format!("flag delete f {project}"),
-            "DELETE /api/v1/projects/demo/flags/f?reason=why&ticket=OPS-1",
-            Value::Null,
-        ),
-        (
             format!(r#"flag update f --owner me --patch {{"tags":null}} {project}"#),
             "PATCH /api/v1/projects/demo/flags/f",
             with("patch", json!({"owner": "me", "tags": null})),
@@ -226,8 +215,66 @@ async fn each_command_asks_its_route() {
             "DELETE /api/v1/tokens/tok_1?reason=why&ticket=OPS-1",
             Value::Null,
         ),
+        ("signing-key list".to_owned(), "GET /api/v1/signing-keys?limit=500", Value::Null),
+        (
+            "signing-key put AAAA --actor ann --name laptop -r why -t OPS-1".to_owned(),
+            "POST /api/v1/signing-keys",
+            with(
+                "signing_key",
+                json!({"public_key": "AAAA", "name": "laptop", "actor": {"type": "user", "id": "ann"}}),
+            ),
+        ),
+        (
+            "signing-key revoke key_1 -r why -t OPS-1".to_owned(),
+            "POST /api/v1/changes",
+            with("operations", json!([{"op": "signing_key.revoke", "signing_key": "key_1"}])),
+        ),
+        (
+            format!("environment put live --require-signature {project}"),
+            "PUT /api/v1/projects/demo/environments/live",
+            with("environment", json!({"key": "live", "policy": {"signed": true}})),
+        ),
         ("cluster status".to_owned(), "GET /api/v1/cluster", Value::Null),
-        ("audit list".to_owned(), "GET /api/v1/cluster", Value::Null),
+        ("audit list".to_owned(), "GET /api/v1/audit?order=newest&limit=50", Value::Null),
+        ("audit checkpoint".to_owned(), "GET /api/v1/audit/checkpoint", Value::Null),
+        ("audit keys".to_owned(), "GET /api/v1/audit/keys", Value::Null),
+        (
+            "audit keys rotate -r why -t OPS-1".to_owned(),
+            "POST /api/v1/audit/keys/rotate",
+            json!({"reason": "why", "ticket": "OPS-1"}),
+        ),
+        ("audit retention".to_owned(), "GET /api/v1/audit/retention", Value::Null),
+        ("audit retention show".to_owned(), "GET /api/v1/audit/retention", Value::Null),
+        (
+            "audit retention set access=30 denied=365 -r why -t OPS-1".to_owned(),
+            "PUT /api/v1/audit/retention",
+            with("keep_days", json!({"access": 30, "denied": 365})),
+        ),
+        (
+            "audit retention set -r why -t OPS-1".to_owned(),
+            "PUT /api/v1/audit/retention",
+            with("keep_days", json!({})),
+        ),
+        (
+            "audit retention hold put case-7 --from 3 --to 9 -r why -t OPS-1".to_owned(),
+            "PUT /api/v1/audit/holds/case-7",
+            json!({"from": 3, "to": 9, "reason": "why", "ticket": "OPS-1"}),
+        ),
+        (
+            "audit retention hold put case-7 --since 2027-03-01T00:00:00Z -r why -t OPS-1".to_owned(),
+            "PUT /api/v1/audit/holds/case-7",
+            json!({"since": "2027-03-01T00:00:00Z", "reason": "why", "ticket": "OPS-1"}),
+        ),
+        (
+            "audit retention hold delete case-7 -r why -t OPS-1".to_owned(),
+            "DELETE /api/v1/audit/holds/case-7?reason=why&ticket=OPS-1",
+            Value::Null,
+        ),
+        (
+            "audit keys retire --node 2 a2V5 -r why -t OPS-1".to_owned(),
+            "POST /api/v1/audit/keys/retire",
+            json!({"node": 2, "public_key": "a2V5", "reason": "why", "ticket": "OPS-1"}),
+        ),
     ];
     for (line, route, body) in rows {
         let seen = requests(&words(&line)).await;

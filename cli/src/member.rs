@@ -6,13 +6,13 @@
 use std::{fs, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::PathBuf, time::Duration};
 
 use clap::Args;
+use flagraft_client::admin::{AdminErrorKind, cluster};
+use flagraft_core::seat::SeatRole;
 use indicatif::ProgressBar;
-use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    client::Call,
     failure::{Exit, Failure},
     output::cell,
     session::{Session, Why, receipt},
@@ -171,25 +171,21 @@ pub async fn add(session: &Session, args: &AddArgs) -> Result<(), Failure> {
 
 /// Lets a learner vote.
 pub async fn promote(session: &Session, args: &PromoteArgs) -> Result<(), Failure> {
-    let path = ["api", "v1", "cluster", "members", &args.node_id.to_string(), "promote"].map(str::to_owned);
-    let call = Call::write(Method::POST, path, Some(args.why.bare()))?;
-    let answer = session.client.send(&call).await?.body;
+    let answer = session.client.send(&cluster::promote(args.node_id, &args.why)).await?.into_json();
     watch(session, args.watch, &[Goal::Votes(args.node_id)]).await?;
     done(session, answer, &format!("node {} votes", args.node_id))
 }
 
 /// Removes a member.
 pub async fn remove(session: &Session, args: &RemoveArgs) -> Result<(), Failure> {
-    let answer = session.client.send(&removal(args.node_id, None, &args.why)?).await?.body;
+    let answer = session.client.send(&cluster::remove(args.node_id, None, &args.why)).await?.into_json();
     watch(session, args.watch, &[Goal::Gone(args.node_id)]).await?;
     done(session, answer, &format!("node {} is removed", args.node_id))
 }
 
 /// Lets another member lead.
 pub async fn transfer(session: &Session, args: &TransferArgs) -> Result<(), Failure> {
-    let body = args.why.body("to", json!(args.to));
-    let call = Call::write(Method::POST, ["api", "v1", "cluster", "leader"], Some(body))?;
-    let answer = session.client.send(&call).await?.body;
+    let answer = session.client.send(&cluster::transfer(args.to, &args.why)).await?.into_json();
     let leader = cell(&answer["leader"]);
     session.output.say(&answer, receipt(&answer, &format!("node {leader} leads")))
 }
@@ -198,7 +194,7 @@ pub async fn transfer(session: &Session, args: &TransferArgs) -> Result<(), Fail
 /// where it was.
 pub async fn replace(session: &Session, args: &ReplaceArgs) -> Result<(), Failure> {
     let (old, new, path) = (args.node_id, args.with, &args.join_token_file);
-    let status = session.client.send(&Call::get(["api", "v1", "cluster"])).await?.body;
+    let status = session.client.send(&cluster::status()).await?.into_json();
     if member(&status, new).is_none() {
         let is_invited = status["invitations"]
             .as_array()
@@ -210,7 +206,7 @@ pub async fn replace(session: &Session, args: &ReplaceArgs) -> Result<(), Failur
         }
     }
     watch(session, args.watch, &[Goal::Joined(new)]).await?;
-    let answer = session.client.send(&removal(old, Some(new), &args.why)?).await?.body;
+    let answer = session.client.send(&cluster::remove(old, Some(new), &args.why)).await?.into_json();
     watch(session, args.watch, &[Goal::Votes(new), Goal::Gone(old)]).await?;
     done(session, answer, &format!("node {new} is in the place of node {old}"))
 }
@@ -222,18 +218,14 @@ async fn invite(
     expires_in_seconds: u64,
     why: &Why,
 ) -> Result<Value, Failure> {
-    let mut body = why.body("node_id", json!(node_id));
-    body["role"] = json!(if learner { "learner" } else { "voter" });
-    body["expires_in_seconds"] = json!(expires_in_seconds);
-    let path = ["api", "v1", "cluster", "members"];
-    let first = session.client.send(&Call::write(Method::POST, path, Some(body.clone()))?).await?.body;
-    if first["join_token"].is_string() {
-        return Ok(first);
-    }
-    // The answer that held the token was lost. Nobody has it, so another one takes its place.
-    let second = session.client.send(&Call::write(Method::POST, path, Some(body))?).await?.body;
-    if second["join_token"].is_string() {
-        return Ok(second);
+    let role = if learner { SeatRole::Learner } else { SeatRole::Voter };
+    // Where the answer that held the token is lost, nobody has it, so another one takes its place.
+    for _ in 0..2 {
+        let call = cluster::invite(node_id, role, expires_in_seconds, why);
+        let invited = session.client.send(&call).await?.into_json();
+        if invited["join_token"].is_string() {
+            return Ok(invited);
+        }
     }
     Err(Failure::new(Exit::Other, "the answers that held the join token were lost")
         .next("run the command again"))
@@ -241,12 +233,6 @@ async fn invite(
 
 fn token_of(invited: &Value) -> String {
     invited["join_token"].as_str().unwrap_or_default().to_owned()
-}
-
-fn removal(node_id: u64, successor: Option<u64>, why: &Why) -> Result<Call, Failure> {
-    let path = ["api", "v1", "cluster", "members", &node_id.to_string()].map(str::to_owned);
-    let call = why.on(Call::write(Method::DELETE, path, None)?);
-    Ok(call.query("successor", successor.map(|id| id.to_string())))
 }
 
 fn how_to_start(node_id: u64, invited: &Value, token_file: &str) -> String {
@@ -297,17 +283,17 @@ async fn watch(session: &Session, watch: Watch, goals: &[Goal]) -> Result<(), Fa
     let progress = ProgressBar::new_spinner();
     progress.enable_steady_tick(LOOK_PAUSE);
     loop {
-        let (goal, waits_for) = match session.client.send(&Call::get(["api", "v1", "cluster"])).await {
-            Ok(answer) => match goals.iter().find(|goal| !goal.is_reached(&answer.body)) {
+        let (goal, waits_for) = match session.client.send(&cluster::status()).await {
+            Ok(answer) => match goals.iter().find(|goal| !goal.is_reached(answer.json())) {
                 None => break,
-                Some(goal) => (*goal, goal.waits_for(&answer.body)),
+                Some(goal) => (*goal, goal.waits_for(answer.json())),
             },
             // A node that is being removed, or a leader that is being elected: the next look may tell.
-            Err(failure) if failure.exit == Exit::Unavailable => match goals.first() {
-                Some(goal) => (*goal, failure.to_string()),
+            Err(error) if error.kind() == AdminErrorKind::Unavailable => match goals.first() {
+                Some(goal) => (*goal, Failure::from(error).to_string()),
                 None => break,
             },
-            Err(failure) => return Err(failure),
+            Err(error) => return Err(error.into()),
         };
         progress.set_message(format!("until {}: {waits_for}", goal.says()));
         if Instant::now() >= until {

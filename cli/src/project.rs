@@ -1,11 +1,10 @@
 //! `flagraft project ...`: the tenants of a cluster.
 
 use clap::{Args, Subcommand};
-use reqwest::Method;
+use flagraft_client::admin::projects;
 use serde_json::{Value, json};
 
 use crate::{
-    client::Call,
     failure::Failure,
     output::{cell, pretty, table},
     session::{Global, Session, Why},
@@ -56,27 +55,23 @@ pub async fn run(command: ProjectCommand, global: &Global) -> Result<(), Failure
     let session = global.management()?;
     match command {
         ProjectCommand::List => list(&session).await,
-        ProjectCommand::Get { key } => {
-            let answer = session.client.send(&Call::get(["api", "v1", "projects", &key])).await?;
-            session.output.show(&answer.body, pretty)
-        }
+        ProjectCommand::Get { key } => session.show(&projects::get(&key), pretty).await,
         ProjectCommand::Put(args) => {
             let PutArgs { key, name, description, why } = &args;
-            let body = why.body("project", json!({"key": key, "name": name, "description": description}));
-            let did = format!("project {key} is set");
-            session.write(Method::PUT, &["api", "v1", "projects", key], Some(body), did).await
+            let project = json!({"key": key, "name": name, "description": description});
+            session.write(&projects::put(key, &project, why), format!("project {key} is set")).await
         }
         ProjectCommand::Delete(args) => {
-            let call = args.why.on(Call::write(Method::DELETE, ["api", "v1", "projects", &args.key], None)?);
-            session.finish(&call, format!("project {} is deleted", args.key)).await
+            let call = projects::delete(&args.key, &args.why);
+            session.write(&call, format!("project {} is deleted", args.key)).await
         }
     }
 }
 
 async fn list(session: &Session) -> Result<(), Failure> {
-    let projects = session.client.list(Call::get(["api", "v1", "projects"])).await?;
     let row = |project: &Value| ["key", "name", "description"].map(|field| cell(&project[field])).to_vec();
-    session.output.show(&json!({"items": projects}), |_| {
+    let table = |projects: &[Value]| {
         table(&["PROJECT", "NAME", "DESCRIPTION"], projects.iter().map(row).collect(), "no projects")
-    })
+    };
+    session.show_list(&projects::list(), table).await
 }

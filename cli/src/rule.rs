@@ -7,7 +7,7 @@ use crate::{
     failure::Failure,
     flag::ServeArgs,
     input,
-    session::{EnvironmentArg, Global, ProjectArg, Why},
+    session::{EnvironmentArg, Global, ProjectArg, SignedWhy},
 };
 
 /// Commands on rules.
@@ -38,7 +38,7 @@ pub struct RuleWhy {
     #[command(flatten)]
     rule: RuleArg,
     #[command(flatten)]
-    why: Why,
+    why: SignedWhy,
 }
 
 /// A rule.
@@ -56,7 +56,7 @@ pub struct PutArgs {
     #[arg(long, value_name = "RULE")]
     before: Option<String>,
     #[command(flatten)]
-    why: Why,
+    why: SignedWhy,
 }
 
 /// Runs a command on rules.
@@ -75,13 +75,13 @@ pub async fn run(command: RuleCommand, global: &Global) -> Result<(), Failure> {
                 operation["before"] = json!(before);
             }
             let did = format!("rule {id} of {flag} is set in {}", environment.environment);
-            session.change(&project.project, &args.why, vec![operation], did).await
+            session.change(&project.project, &args.why, &operation, did).await
         }
         RuleCommand::Delete(args) => {
             let RuleArg { flag, rule, project, environment } = &args.rule;
             let operation = json!({"op": "rule.delete", "flag": flag, "environment": environment.environment, "rule": rule});
             let did = format!("rule {rule} of {flag} is deleted in {}", environment.environment);
-            session.change(&project.project, &args.why, vec![operation], did).await
+            session.change(&project.project, &args.why, &operation, did).await
         }
     }
 }

@@ -1,16 +1,15 @@
 //! `flagraft segment ...`: groups of users that rules share.
 
 use clap::{Args, Subcommand, ValueEnum};
-use reqwest::Method;
+use flagraft_client::admin::segments;
+use flagraft_core::segment::MemberList;
 use serde_json::{Value, json};
 
 use crate::{
-    client::Call,
-    export,
     failure::Failure,
     input,
     output::{cell, condition, pretty, table},
-    session::{Global, ProjectArg, Session, Why},
+    session::{Global, ProjectArg, Session, SignedWhy, Why},
 };
 
 /// Commands on segments.
@@ -80,11 +79,11 @@ enum List {
     Excluded,
 }
 
-impl List {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Included => "included",
-            Self::Excluded => "excluded",
+impl From<List> for MemberList {
+    fn from(list: List) -> Self {
+        match list {
+            List::Included => Self::Included,
+            List::Excluded => Self::Excluded,
         }
     }
 }
@@ -114,7 +113,7 @@ pub struct MembersArgs {
     #[arg(long, value_enum, default_value_t)]
     list: List,
     #[command(flatten)]
-    why: Why,
+    why: SignedWhy,
 }
 
 /// Runs a command on segments.
@@ -122,27 +121,26 @@ pub async fn run(command: SegmentCommand, global: &Global) -> Result<(), Failure
     let session = global.management()?;
     match command {
         SegmentCommand::List(project) => list(&session, &project.project).await,
-        SegmentCommand::Get(segment) => {
-            let call =
-                Call::get(["api", "v1", "projects", &segment.project.project, "segments", &segment.key]);
-            let answer = session.client.send(&call).await?;
-            session.output.show(&answer.body, pretty)
+        SegmentCommand::Get(SegmentArg { key, project }) => {
+            session.show(&segments::get(&project.project, &key), pretty).await
         }
         SegmentCommand::Put(args) => put(&session, &args).await,
         SegmentCommand::Delete(args) => {
-            let segment = &args.segment;
-            let path = ["api", "v1", "projects", &segment.project.project, "segments", &segment.key];
-            let call = args.why.on(Call::write(Method::DELETE, path, None)?);
-            session.finish(&call, format!("segment {} is deleted", segment.key)).await
+            let SegmentArg { key, project } = &args.segment;
+            let call = segments::delete(&project.project, key, &args.why);
+            session.write(&call, format!("segment {key} is deleted")).await
         }
         SegmentCommand::Members(MembersCommand::List(args)) => show_members(&session, &args).await,
-        SegmentCommand::Members(MembersCommand::Add(args)) => members(&session, &args, "add").await,
-        SegmentCommand::Members(MembersCommand::Remove(args)) => members(&session, &args, "remove").await,
+        SegmentCommand::Members(MembersCommand::Add(args)) => {
+            members(&session, &args, "add", "added to").await
+        }
+        SegmentCommand::Members(MembersCommand::Remove(args)) => {
+            members(&session, &args, "remove", "removed from").await
+        }
     }
 }
 
 async fn list(session: &Session, project: &str) -> Result<(), Failure> {
-    let segments = session.client.list(Call::get(["api", "v1", "projects", project, "segments"])).await?;
     let row = |segment: &Value| {
         let [key, name, description] = ["key", "name", "description"].map(|field| cell(&segment[field]));
         let when = match &segment["when"] {
@@ -151,10 +149,11 @@ async fn list(session: &Session, project: &str) -> Result<(), Failure> {
         };
         vec![key, name, description, when]
     };
-    session.output.show(&json!({"items": segments}), |_| {
+    let table = |segments: &[Value]| {
         let rows = segments.iter().map(row).collect();
         table(&["SEGMENT", "NAME", "DESCRIPTION", "WHEN"], rows, "no segments")
-    })
+    };
+    session.show_list(&segments::list(project), table).await
 }
 
 async fn put(session: &Session, args: &PutArgs) -> Result<(), Failure> {
@@ -164,26 +163,25 @@ async fn put(session: &Session, args: &PutArgs) -> Result<(), Failure> {
     }
     let key = &args.segment.key;
     segment["key"] = json!(key);
-    let path = ["api", "v1", "projects", &args.segment.project.project, "segments", key];
-    let body = args.why.body("segment", segment);
-    session.write(Method::PUT, &path, Some(body), format!("segment {key} is set")).await
+    let call = segments::put(&args.segment.project.project, key, &segment, &args.why);
+    session.write(&call, format!("segment {key} is set")).await
 }
 
 async fn show_members(session: &Session, args: &ListArgs) -> Result<(), Failure> {
     let (project, segment) = (&args.segment.project.project, &args.segment.key);
-    let members = export::members(session, project, segment, args.list.name()).await?;
+    let call = segments::members(project, segment, args.list.into());
+    let members = session.client.send(&call).await?.lines()?;
     session.output.show(&json!(members), |_| members.join("\n"))
 }
 
-async fn members(session: &Session, args: &MembersArgs, verb: &str) -> Result<(), Failure> {
+async fn members(session: &Session, args: &MembersArgs, verb: &str, done: &str) -> Result<(), Failure> {
     let mut members = args.members.clone();
     if let Some(file) = &args.file {
         let text = input::read(file)?;
         members.extend(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned));
     }
-    let list = args.list.name();
+    let list = MemberList::from(args.list);
     let (project, segment) = (&args.segment.project.project, &args.segment.key);
-    let done = if verb == "add" { "added to" } else { "removed from" };
     let changes = chunks(&members);
     if changes.len() > 1 {
         let (members, changes) = (members.len(), changes.len());
@@ -193,8 +191,8 @@ async fn members(session: &Session, args: &MembersArgs, verb: &str) -> Result<()
         let operation = json!({
             "op": format!("segment.members.{verb}"), "segment": segment, "list": list, "members": chunk,
         });
-        let did = format!("{} {done} the {list} of segment {segment}", chunk.len());
-        session.change(project, &args.why, vec![operation], did).await?;
+        let did = format!("{} {done} the {} of segment {segment}", chunk.len(), list.name());
+        session.change(project, &args.why, &operation, did).await?;
     }
     Ok(())
 }

@@ -4,13 +4,13 @@
 use std::{env, fs, path::PathBuf, time::Duration};
 
 use clap::Args;
-use reqwest::{Method, Url};
+use flagraft_client::admin::{self, AdminClient, Call, Page};
 use serde_json::{Value, json};
 
 use crate::{
-    client::{Call, Client, change_body},
     failure::{Exit, Failure},
     output::{Format, Output},
+    sign::SignArg,
 };
 
 /// The variable with the token for management.
@@ -58,7 +58,7 @@ enum Purpose {
 #[derive(Debug)]
 pub struct Session {
     /// The nodes.
-    pub client: Client,
+    pub client: AdminClient,
     /// Standard output.
     pub output: Output,
 }
@@ -83,7 +83,7 @@ impl Global {
     fn session(&self, purpose: Option<Purpose>) -> Result<Session, Failure> {
         let endpoints = self.endpoints.iter().map(|text| endpoint(text)).collect::<Result<Vec<_>, _>>()?;
         let token = purpose.map(|purpose| self.token(purpose)).transpose()?;
-        let client = Client::new(
+        let client = client(
             endpoints,
             token.as_deref(),
             Duration::from_secs(self.timeout.max(1)),
@@ -114,28 +114,44 @@ impl Global {
     }
 }
 
+/// A client of these nodes. `timeout` bounds one request to one of them, `retry_for` the repetition of rounds in which every
+/// node was unavailable.
+pub fn client<E: Into<String>>(
+    endpoints: impl IntoIterator<Item = E>,
+    token: Option<&str>,
+    timeout: Duration,
+    retry_for: Duration,
+) -> Result<AdminClient, Failure> {
+    let mut builder = AdminClient::builder()
+        .endpoints(endpoints)
+        .request_timeout(timeout)
+        .retry_for(retry_for)
+        .user_agent(concat!("flagraft-cli/", env!("CARGO_PKG_VERSION")));
+    if let Some(token) = token {
+        builder = builder.token(token);
+    }
+    Ok(builder.build()?)
+}
+
 /// The first of the variables that is set and not empty.
 fn first_token(order: [&str; 2], get: impl Fn(&str) -> Option<String>) -> Option<String> {
     order.into_iter().filter_map(get).map(|t| t.trim().to_owned()).find(|t| !t.is_empty())
 }
 
-fn endpoint(text: &str) -> Result<Url, Failure> {
+/// The address of a node, as far as this client speaks to it: what is wrong with it else is found when the client is set up.
+fn endpoint(text: &str) -> Result<&str, Failure> {
+    let text = text.trim();
     let bad = |why: &str| {
         // Not the text itself: a password may be in it.
-        Failure::usage(format!("an endpoint {why}"))
-            .next("give URLs like http://127.0.0.1:7401 with --endpoint or FLAGRAFT_ENDPOINTS")
+        Err(Failure::usage(format!("an endpoint {why}"))
+            .next("give URLs like http://127.0.0.1:7401 with --endpoint or FLAGRAFT_ENDPOINTS"))
     };
-    let url = Url::parse(text.trim()).map_err(|e| bad(&format!("is no URL ({e})")))?;
-    if url.scheme() == "https" {
-        return Err(bad("begins with https, which this client does not speak"));
+    match text.split_once("://") {
+        Some(("https", _)) => bad("begins with https, which this client does not speak"),
+        Some(("http", rest)) if rest.contains('@') => bad("holds a user name or password"),
+        Some(("http", _)) => Ok(text),
+        _ => bad("does not begin with http://"),
     }
-    if url.scheme() != "http" || url.cannot_be_a_base() {
-        return Err(bad("does not begin with http://"));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(bad("holds a user name or password"));
-    }
-    Ok(url)
 }
 
 /// The project that a command is about.
@@ -165,57 +181,80 @@ pub struct Why {
     pub ticket: Option<String>,
 }
 
+/// Why a change is made, and with which key its author signs it.
+#[derive(Args, Clone, Debug)]
+pub struct SignedWhy {
+    #[command(flatten)]
+    pub why: Why,
+    #[command(flatten)]
+    pub sign: SignArg,
+}
+
 impl Why {
     /// A body with the reason, the ticket and one more field.
     pub fn body(&self, field: &str, value: Value) -> Value {
-        let mut body = self.bare();
+        let mut body = json!(admin::Why::from(self));
         body[field] = value;
         body
     }
+}
 
-    /// A body with the reason and the ticket.
-    pub fn bare(&self) -> Value {
-        let mut body = json!({"reason": self.reason});
-        if let Some(ticket) = &self.ticket {
-            body["ticket"] = json!(ticket);
-        }
-        body
-    }
-
-    /// The reason and the ticket in the query of a `DELETE`.
-    pub fn on(&self, call: Call) -> Call {
-        call.query("reason", Some(self.reason.clone())).query("ticket", self.ticket.clone())
+impl From<&Why> for admin::Why {
+    fn from(why: &Why) -> Self {
+        Self { reason: why.reason.clone(), ticket: why.ticket.clone() }
     }
 }
 
 impl Session {
-    /// Makes one change of some operations in a project and says what it did.
+    /// Makes one change of one operation in a project and says what it did.
     pub async fn change(
         &self,
         project: &str,
-        why: &Why,
-        operations: Vec<Value>,
+        why: &SignedWhy,
+        operation: &Value,
         did: impl AsRef<str>,
     ) -> Result<(), Failure> {
-        let body = change_body(&why.reason, why.ticket.as_deref(), operations);
-        self.write(Method::POST, &["api", "v1", "projects", project, "changes"], Some(body), did).await
+        let body = why.why.body("operations", json!([operation]));
+        self.propose(Some(project), body, &why.sign, did).await
+    }
+
+    /// Makes the change of a body with operations, in a project or of what belongs to none, and says what it did. The body
+    /// goes as it stands: what this version does not know may be in it.
+    pub async fn propose(
+        &self,
+        project: Option<&str>,
+        body: Value,
+        sign: &SignArg,
+        did: impl AsRef<str>,
+    ) -> Result<(), Failure> {
+        let in_project = project.map(|project| ["api", "v1", "projects", project, "changes"]);
+        let path = in_project.as_ref().map_or(&["api", "v1", "changes"][..], |path| path);
+        let call = match sign.key()? {
+            None => Call::post(path, body),
+            Some(key) => key.call(self, path, project, body).await?,
+        };
+        self.write(&call, did).await
     }
 
     /// Makes one write and says what it did.
-    pub async fn write(
-        &self,
-        method: Method,
-        path: &[&str],
-        body: Option<Value>,
-        did: impl AsRef<str>,
-    ) -> Result<(), Failure> {
-        self.finish(&Call::write(method, path, body)?, did).await
+    pub async fn write<T>(&self, call: &Call<T>, did: impl AsRef<str>) -> Result<(), Failure> {
+        let answer = self.client.send(call).await?;
+        self.output.say(answer.json(), receipt(answer.json(), did.as_ref()))
     }
 
-    /// Makes a prepared write and says what it did.
-    pub async fn finish(&self, call: &Call, did: impl AsRef<str>) -> Result<(), Failure> {
-        let answer = self.client.send(call).await?;
-        self.output.say(&answer.body, receipt(&answer.body, did.as_ref()))
+    /// Makes one read and shows it: to people as `text` has it.
+    pub async fn show<T>(&self, call: &Call<T>, text: impl FnOnce(&Value) -> String) -> Result<(), Failure> {
+        self.output.show(self.client.send(call).await?.json(), text)
+    }
+
+    /// Reads a list to its end and shows it: to people as `text` has it.
+    pub async fn show_list<T>(
+        &self,
+        call: &Call<Page<T>>,
+        text: impl FnOnce(&[Value]) -> String,
+    ) -> Result<(), Failure> {
+        let items = self.client.list(call).await?.into_json();
+        self.output.show(&json!({ "items": items }), |_| text(items.as_array().map_or(&[], Vec::as_slice)))
     }
 }
 
@@ -269,13 +308,20 @@ mod tests {
 
     #[test]
     fn endpoints_are_plain_http_without_secrets() {
+        let set_up = |text: &str| client([endpoint(text)?], None, Duration::ZERO, Duration::ZERO);
         for good in ["http://127.0.0.1:7401", " http://node1:80/ ", "http://[::1]:7401"] {
-            assert!(endpoint(good).is_ok(), "{good}");
+            assert!(set_up(good).is_ok(), "{good}");
         }
-        for bad in
-            ["", "127.0.0.1:7401", "https://node1", "ftp://node1", "http://u:pw@node1", "http://:pw@node1"]
-        {
-            let failure = endpoint(bad).expect_err(bad);
+        for bad in [
+            "",
+            "127.0.0.1:7401",
+            "https://node1",
+            "ftp://node1",
+            "http://u:pw@node1",
+            "http://:pw@node1",
+            "http://",
+        ] {
+            let failure = set_up(bad).expect_err(bad);
             assert_eq!(failure.exit, Exit::Usage);
             assert!(!failure.to_string().contains("pw"), "{failure}");
         }

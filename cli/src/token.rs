@@ -3,12 +3,11 @@
 use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _, path::PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
+use flagraft_client::admin::tokens;
 use jiff::Timestamp;
-use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    client::Call,
     failure::{Exit, Failure},
     input,
     output::{cell, table},
@@ -98,7 +97,7 @@ pub struct CreateArgs {
 }
 
 impl CreateArgs {
-    fn body(&self) -> Result<Value, Failure> {
+    fn token(&self) -> Result<Value, Failure> {
         let (kind, role) = (
             name_of(self.kind),
             if self.kind == Kind::Admin { name_of(self.role) } else { "reader".to_owned() },
@@ -134,7 +133,7 @@ impl CreateArgs {
         if let Some(time) = self.expires_at {
             token["expires_at"] = json!(time.to_string());
         }
-        Ok(self.why.body("token", token))
+        Ok(token)
     }
 }
 
@@ -158,29 +157,28 @@ pub async fn run(command: TokenCommand, global: &Global) -> Result<(), Failure> 
         TokenCommand::Create(args) => create(&session, &args).await,
         TokenCommand::List => list(&session).await,
         TokenCommand::Revoke(args) => {
-            let call = args.why.on(Call::write(Method::DELETE, ["api", "v1", "tokens", &args.id], None)?);
-            session.finish(&call, format!("{} is revoked", args.id)).await
+            session.write(&tokens::revoke(&args.id, &args.why), format!("{} is revoked", args.id)).await
         }
     }
 }
 
 async fn create(session: &Session, args: &CreateArgs) -> Result<(), Failure> {
-    let body = args.body()?;
+    let call = tokens::create(&args.token()?, &args.why);
     // Before the token exists: one whose secret could not be kept would have to be revoked again.
     let file = args.secret_file.as_ref().map(|path| {
         let options = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
         options.map_err(|e| Failure::usage(format!("could not create {}: {e}", path.display())))
     });
     let file = file.transpose()?;
-    let sent = session.client.send(&Call::write(Method::POST, ["api", "v1", "tokens"], Some(body))?).await;
+    let sent = session.client.send(&call).await;
     let mut answer = match (sent, &args.secret_file) {
-        (Ok(answer), _) => answer.body,
-        (Err(failure), path) => {
+        (Ok(answer), _) => answer.into_json(),
+        (Err(error), path) => {
             if let Some(path) = path {
                 // Empty, and made by us a moment ago.
                 let _ = std::fs::remove_file(path);
             }
-            return Err(failure);
+            return Err(error.into());
         }
     };
     let id = cell(&answer["token"]["id"]);
@@ -207,7 +205,6 @@ async fn create(session: &Session, args: &CreateArgs) -> Result<(), Failure> {
 }
 
 async fn list(session: &Session) -> Result<(), Failure> {
-    let tokens = session.client.list(Call::get(["api", "v1", "tokens"])).await?;
     let row = |token: &Value| {
         let state = if token["revoked_at"].is_null() { "-" } else { "revoked" };
         let grants = token["grants"].as_array().into_iter().flatten().map(|grant| {
@@ -229,8 +226,9 @@ async fn list(session: &Session) -> Result<(), Failure> {
             cell(&token["expires_at"]),
         ]
     };
-    session.output.show(&json!({"items": tokens}), |_| {
+    let table = |tokens: &[Value]| {
         let rows = tokens.iter().map(row).collect();
         table(&["TOKEN", "NAME", "KIND", "GRANTS", "STATE", "EXPIRES"], rows, "no tokens")
-    })
+    };
+    session.show_list(&tokens::list(), table).await
 }

@@ -30,15 +30,43 @@ pub(crate) fn value<T: FlagValue>(
     let found = context.under(&held.overlay, |context| {
         if held.is_plain {
             let resolution = held.replica.environment().evaluate(key, context).ok()?;
-            return resolution.value.and_then(T::of);
+            return served(shared, held, &resolution);
         }
         match decide(held, key, context, &*shared.clock) {
-            Verdict::Serve(resolution, _) => resolution.value.and_then(T::of),
-            Verdict::Unsupported => held.replica.safe_variant(key).and_then(|(_, value)| T::of(&value)),
+            Verdict::Serve(resolution, _) => served(shared, held, &resolution),
+            Verdict::Unsupported => {
+                let (variant, value) = held.replica.safe_variant(key)?;
+                let value = T::of(&value)?;
+                if let Some(resolution) = safe_resolution(held, key, &variant) {
+                    shared.count(held, &resolution);
+                }
+                Some(value)
+            }
             Verdict::NotFound | Verdict::Stale => None,
         }
     });
     found.unwrap_or(default)
+}
+
+/// The value of what is served, which is counted if the flag asks for that. `None`: the caller's default. A caller that
+/// asks for another type is served nothing of the flag's.
+#[inline]
+fn served<T: FlagValue>(shared: &Shared, held: &Held, resolution: &Resolution<'_>) -> Option<T> {
+    let value = match resolution.value {
+        Some(value) => Some(T::of(value)?),
+        None => None,
+    };
+    if resolution.is_audited {
+        shared.count(held, resolution);
+    }
+    value
+}
+
+/// The resolution to the safe variant of a flag that depends on what is not understood. One that is not understood itself
+/// has none: what it asks for is not known either.
+fn safe_resolution<'h>(held: &'h Held, key: &str, variant: &str) -> Option<Resolution<'h>> {
+    let resolution = held.replica.environment().safe_resolution(key).ok()?;
+    (resolution.is_audited && resolution.variant == variant).then_some(resolution)
 }
 
 /// The value, with all that is known of it.
@@ -49,20 +77,59 @@ pub(crate) fn details<T: FlagValue>(
     context: &Context,
     default: T,
 ) -> Details<T> {
-    let details = match held {
+    offer(shared, held, key, context, default).take(shared)
+}
+
+/// An answer from a copy that counts as an evaluation once it is given to the caller.
+pub(crate) struct Offer<'h, T> {
+    pub details: Details<T>,
+    /// What is to be counted then.
+    audited: Option<(&'h Held, Resolution<'h>)>,
+}
+
+impl<T> Offer<'_, T> {
+    /// The answer, which the caller gets.
+    pub fn take(self, shared: &Shared) -> Details<T> {
+        if let Some((held, resolution)) = &self.audited {
+            shared.count(held, resolution);
+        }
+        self.details
+    }
+}
+
+/// An answer for a caller who may get another one in its place.
+pub(crate) fn offer<'h, T: FlagValue>(
+    shared: &Shared,
+    held: Option<&'h Held>,
+    key: &str,
+    context: &Context,
+    default: T,
+) -> Offer<'h, T> {
+    let (details, audited) = match held {
         Some(held) => context.under(&held.overlay, |context| {
             let verdict = decide(held, key, context, &*shared.clock);
+            let resolution = match &verdict {
+                Verdict::Serve(resolution, _) => Some(*resolution),
+                _ => None,
+            };
+            let is_unsupported = matches!(verdict, Verdict::Unsupported);
             let mut details = of_verdict(held, key, verdict, default);
             details.age_ms = held.age_ms(&*shared.clock);
-            details
+            let resolution = match resolution {
+                None if is_unsupported => safe_resolution(held, key, &details.variant),
+                resolution => resolution,
+            };
+            let is_counted = |resolution: &Resolution<'_>| resolution.is_audited && details.error.is_none();
+            let audited = resolution.filter(is_counted).map(|resolution| (held, resolution));
+            (details, audited)
         }),
-        None => of_nothing(default),
+        None => (of_nothing(default), None),
     };
     if let Some(observer) = &shared.observer {
         let error = details.error.as_ref().map(|fault| fault.code);
         observer.evaluated(key, details.reason, details.consistency, error);
     }
-    details
+    Offer { details, audited }
 }
 
 /// What a caller gets where there is no copy.

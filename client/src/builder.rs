@@ -2,6 +2,7 @@
 
 use std::{fmt, future::Future, path::PathBuf, sync::Arc, time::Duration};
 
+use flagraft_core::{account::check_instance, limits::INSTANCE_BYTES_MAX};
 use reqwest::Url;
 use tokio::{sync::watch, task::JoinSet};
 
@@ -13,7 +14,7 @@ use crate::{
     held::Held,
     observer::Observer,
     place::Place,
-    prober, saver,
+    prober, reporter, saver,
     settings::Settings,
     shared::{Parts, Shared},
     transport::Transport,
@@ -57,6 +58,11 @@ pub enum StartError {
     /// The token can't be one.
     #[error("give a service token: .token(\"fr_svc_...\")")]
     Token,
+    /// An instance's name is none.
+    #[error(
+        "an instance's name is 1 to {INSTANCE_BYTES_MAX} letters, digits, -, _ and .: .instance(\"shop-7\"), not {0:?}"
+    )]
+    Instance(String),
     /// The machine's certificates can't be used.
     #[error("TLS can't be set up on this machine; check that its root certificates are installed")]
     Tls,
@@ -155,11 +161,33 @@ impl Builder {
         backoff_max;
         /// How long to poll before a stream is tried again where none comes through. Default: 60 s.
         polling_for;
+        /// How often evaluations are reported, at most: see [`Self::evaluation_reports`]. An hour at most. Default: 60 s.
+        report_every;
+        /// How long [`Client::shutdown`] may wait until a node has taken the last report. Default: 2 s.
+        last_report_within;
         /// How often a copy is written to disk, at most. Default: 5 s.
         save_every;
         /// The age at which a copy on disk is worth nothing any more, counted from when it was last known to be current. A copy
         /// that does not change is saved anew seven times in that time. Default: 7 days.
         disk_age_max;
+    }
+
+    /// Whether evaluations of the flags that ask for it (`audit_evaluations`) are counted, and the counts reported to the
+    /// cluster for its audit log. Default: yes. Other flags' evaluations are not counted in any case.
+    #[must_use]
+    pub fn evaluation_reports(mut self, on: bool) -> Self {
+        self.settings.evaluation_reports = on;
+        self
+    }
+
+    /// The name under which evaluations are reported: what tells this client apart from all others with the same token, such
+    /// as the name of a pod. One that stays the same over restarts lets the audit log tell a stop from a crash. Two that
+    /// run at once must not share one: the log would take each for the other's next life, and could count a report that is
+    /// sent twice twice. Default: another random name each time.
+    #[must_use]
+    pub fn instance(mut self, name: impl Into<String>) -> Self {
+        self.settings.instance = Some(name.into());
+        self
     }
 
     /// The largest definitions, in bytes. Default: 256 MiB.
@@ -197,6 +225,9 @@ impl Builder {
         if token.trim().is_empty() {
             return Err(StartError::Token);
         }
+        if let Some(instance) = settings.instance.as_ref().filter(|name| check_instance(name).is_err()) {
+            return Err(StartError::Instance(instance.clone()));
+        }
         let transport = Transport::new(token.trim(), &settings)?;
         let pause = Pause { min: settings.backoff_min, max: settings.backoff_max };
         let endpoints = Endpoints::new(urls, pause);
@@ -211,6 +242,14 @@ impl Builder {
         let mut tasks = JoinSet::new();
         tasks.spawn(until(stopped.clone(), Arc::clone(&shared), async |shared| updater::run(&shared).await));
         tasks.spawn(until(stopped.clone(), Arc::clone(&shared), async |shared| prober::run(&shared).await));
+        if shared.tally.is_some() {
+            let (shared, stopped) = (Arc::clone(&shared), stopped.clone());
+            tasks.spawn(async move {
+                if let Some(tally) = &shared.tally {
+                    reporter::run(&shared, tally, stopped).await;
+                }
+            });
+        }
         if let Some(file) = file {
             let shared = Arc::clone(&shared);
             tasks.spawn(async move { saver::run(&shared, file, stopped).await });
@@ -256,7 +295,8 @@ async fn until<F: Future<Output = ()>>(
     }
 }
 
-fn endpoint(text: &str) -> Result<Url, StartError> {
+/// The address of a node.
+pub(crate) fn endpoint(text: &str) -> Result<Url, StartError> {
     // What is told may hold a password; it is not told then.
     let wrong = || StartError::Endpoint(if text.contains('@') { "...@..." } else { text }.to_owned());
     let url: Url = text.parse().map_err(|_| wrong())?;

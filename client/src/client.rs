@@ -157,8 +157,8 @@ impl Client {
         unsupported.map(|(key, why)| (key.to_owned(), why.to_owned())).collect()
     }
 
-    /// Ends all that the client runs, and waits for that; the copy is saved before. Its handles answer from the copy as it
-    /// is then.
+    /// Ends all that the client runs, and waits for that; the copy is saved before, and the last report of evaluations sent.
+    /// Its handles answer from the copy as it is then, and those answers are not counted.
     pub async fn shutdown(&self) {
         let _ = self.0.stop.send(true);
         let mut tasks = std::mem::take(&mut *self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner));
@@ -182,12 +182,14 @@ impl Client {
         context: &Context,
         default: T,
     ) -> Details<T> {
-        let local = self.details(key, context, default.clone());
-        let code = local.error.as_ref().map(|fault| fault.code);
-        let is_good = local.consistency != Consistency::SafeVariant
+        let held = self.shared().held.load_full();
+        // What a node evaluates in its place, the node counts.
+        let local = answer::offer(self.shared(), held.as_deref(), key, context, default.clone());
+        let code = local.details.error.as_ref().map(|fault| fault.code);
+        let is_good = local.details.consistency != Consistency::SafeVariant
             && !matches!(code, Some(ErrorCode::ProviderNotReady | ErrorCode::General));
         if is_good {
-            return local;
+            return local.take(self.shared());
         }
         match remote::evaluate(self.shared(), key, context, Wanted::Any, REMOTE_DEADLINE).await {
             Ok(mut details) => match details.value.take() {
@@ -198,9 +200,9 @@ impl Client {
                 },
             },
             Err(Unconfirmed::Refused(fault)) if code == Some(ErrorCode::ProviderNotReady) => {
-                answer::failed(local, fault)
+                answer::failed(local.details, fault)
             }
-            Err(_) => local,
+            Err(_) => local.take(self.shared()),
         }
     }
 }

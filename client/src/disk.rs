@@ -109,7 +109,9 @@ pub(crate) fn load_bootstrap(
         check_place(&replica, stated)?;
     }
     let overlay = Overlay { region: settings.region.clone(), token: BTreeMap::new() };
-    Ok(Held::new(replica, None, Source::Bootstrap, Arc::new(overlay)))
+    let mut held = Held::new(replica, None, Source::Bootstrap, Arc::new(overlay));
+    held.is_counted = stated.is_some();
+    Ok(held)
 }
 
 /// Keeps a copy of a node's definitions, which was known to be current at this time.

@@ -50,6 +50,8 @@ struct Health {
     refusals: u32,
     /// It gives no stream until then, and may be asked for all else.
     streams_shut_until: Option<Instant>,
+    /// It takes no reports until then, likewise.
+    reports_shut_until: Option<Instant>,
 }
 
 impl Health {
@@ -59,6 +61,10 @@ impl Health {
 
     fn streams(&self, now: Instant) -> bool {
         self.is_open(now) && self.streams_shut_until.is_none_or(|until| until <= now)
+    }
+
+    fn reports(&self, now: Instant) -> bool {
+        self.is_open(now) && self.reports_shut_until.is_none_or(|until| until <= now)
     }
 }
 
@@ -89,6 +95,11 @@ impl Endpoints {
     /// Those that may be asked for a stream now, the healthiest first.
     pub fn stream_order(&self) -> Vec<usize> {
         self.order_of(Health::streams)
+    }
+
+    /// Those that may be sent a report now, the healthiest first.
+    pub fn report_order(&self) -> Vec<usize> {
+        self.order_of(Health::reports)
     }
 
     fn order_of(&self, is_meant: impl Fn(&Health, Instant) -> bool) -> Vec<usize> {
@@ -130,20 +141,30 @@ impl Endpoints {
         !self.list.is_empty() && self.list.iter().all(|endpoint| endpoint.health().refusals > 0)
     }
 
-    /// A node did well, whatever it was asked. Whether it has streams to give is another matter.
+    /// A node did well, whatever it was asked. Whether it has streams to give, or takes reports, is another matter.
     pub fn succeeded(&self, index: usize) {
         self.change(index, |health| {
-            *health = Health { streams_shut_until: health.streams_shut_until, ..Health::default() };
+            let Health { streams_shut_until, reports_shut_until, .. } = *health;
+            *health = Health { streams_shut_until, reports_shut_until, ..Health::default() };
         });
     }
 
     /// A node gave no stream, or ended one. One that has none to spare, or whose proxy lets none through, may be good for
     /// all else: that shows when it is asked for it.
     pub fn stream_failed(&self, index: usize, fault: &Fault) {
+        self.failed_at_one(index, fault, |health, until| health.streams_shut_until = until);
+    }
+
+    /// A node took no report. One that can't write now, or that has heard enough of this token's, may be good for all else.
+    pub fn report_failed(&self, index: usize, fault: &Fault) {
+        self.failed_at_one(index, fault, |health, until| health.reports_shut_until = until);
+    }
+
+    fn failed_at_one(&self, index: usize, fault: &Fault, shut: impl FnOnce(&mut Health, Option<Instant>)) {
         match fault {
             Fault::Busy(wait) => {
                 let until = wait.map(|wait| Instant::now() + wait.min(RETRY_AFTER_MAX));
-                self.change(index, |health| health.streams_shut_until = until);
+                self.change(index, |health| shut(health, until));
             }
             Fault::Refused(_) => {}
             fault => self.failed(index, fault),
@@ -267,6 +288,21 @@ mod tests {
             endpoints.stream_failed(index, &Fault::Refused(403));
         }
         assert!(!endpoints.all_refuse(), "a proxy that lets no stream through says nothing of the token");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_takes_no_report_for_now_is_asked_for_all_else() {
+        let endpoints = three();
+        endpoints.report_failed(0, &Fault::Busy(Some(Duration::from_secs(3))));
+        endpoints.report_failed(1, &Fault::Refused(401));
+        endpoints.report_failed(2, &Fault::Busy(None));
+        endpoints.succeeded(0);
+        assert_eq!((endpoints.order(), endpoints.stream_order()), (vec![0, 1, 2], vec![0, 1, 2]));
+        assert_eq!(endpoints.report_order(), [1, 2]);
+        endpoints.report_failed(1, &Fault::Unreachable);
+        assert_eq!(endpoints.order(), [0, 2, 1], "a node that can't be reached can't be for anything");
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert_eq!(endpoints.report_order(), [0, 2, 1]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -27,6 +27,8 @@ pub(crate) struct Held {
     /// Whether every flag may be served as it is, whatever the age: all of them are understood, none is critical, and
     /// none bounds its age.
     pub is_plain: bool,
+    /// Whether its evaluations are counted: whether it is known to be of the environment that the token reports for.
+    pub is_counted: bool,
     /// The time, in nanoseconds of the clock, as of which it is known to have been current; 0 where nobody knows.
     ///
     /// Invariant: it is of this very copy. A newer copy has its own, so that nobody who still reads the older one
@@ -37,13 +39,16 @@ pub(crate) struct Held {
 impl Held {
     pub fn new(replica: Replica, history: Option<History>, source: Source, overlay: Arc<Overlay>) -> Self {
         let is_plain = is_plain(&replica);
-        Self { replica, history, source, overlay, is_plain, as_of: AtomicU64::new(0) }
+        // Anybody may have put a bootstrap file there, of any environment.
+        let is_counted = source != Source::Bootstrap;
+        Self { replica, history, source, overlay, is_plain, is_counted, as_of: AtomicU64::new(0) }
     }
 
     /// The copy after a change: it is at least as fresh.
     pub fn followed_by(&self, replica: Replica) -> Self {
         Self {
             is_plain: is_plain(&replica),
+            is_counted: self.is_counted,
             replica,
             history: self.history,
             source: self.source,

@@ -28,6 +28,8 @@
 //!
 //! There is no global state: two clients in one process know nothing of each other. All that a client runs ends with
 //! [`Client::shutdown`], or with its last handle.
+//!
+//! With the feature `admin` there is the management API too: the module `admin`.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -43,6 +45,8 @@
 )]
 
 // What a service calls.
+#[cfg(feature = "admin")]
+pub mod admin;
 mod builder;
 mod changes;
 mod client;
@@ -62,6 +66,11 @@ mod answer;
 mod decide;
 mod held;
 mod remote;
+
+// What is told of it.
+mod books;
+mod reporter;
+mod tally;
 
 // How the copy is kept up.
 mod disk;

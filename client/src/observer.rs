@@ -20,6 +20,8 @@ pub enum Request {
     Stream,
     /// One evaluation.
     Evaluation,
+    /// That a report of evaluations be put into the audit log.
+    Report,
 }
 
 impl Request {
@@ -31,6 +33,7 @@ impl Request {
             Self::Probe => "probe",
             Self::Stream => "stream",
             Self::Evaluation => "evaluation",
+            Self::Report => "report",
         }
     }
 }

@@ -26,6 +26,11 @@ pub(crate) struct TokenInfo {
 }
 
 impl TokenInfo {
+    /// Whether what was evaluated with it may be reported.
+    pub fn reports(&self) -> bool {
+        self.kind == TokenKind::Service
+    }
+
     /// Where it evaluates.
     pub fn place(&self) -> Option<Place> {
         let (project, environment) = (self.project.clone()?, self.environment.clone()?);

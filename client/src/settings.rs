@@ -35,6 +35,14 @@ pub(crate) struct Settings {
     pub save_every: Duration,
     /// The age at which a copy on disk is worth nothing any more.
     pub disk_age_max: Duration,
+    /// Whether evaluations are reported.
+    pub evaluation_reports: bool,
+    /// How often, at most.
+    pub report_every: Duration,
+    /// How long the last report may take at the end.
+    pub last_report_within: Duration,
+    /// The name under which they are.
+    pub instance: Option<String>,
     /// The largest definitions, in bytes, and the largest event of a stream.
     pub definitions_bytes_max: usize,
     /// Where copies are kept.
@@ -63,6 +71,10 @@ impl Default for Settings {
             polling_for: Duration::from_secs(60),
             save_every: Duration::from_secs(5),
             disk_age_max: Duration::from_secs(7 * 24 * 60 * 60),
+            evaluation_reports: true,
+            report_every: Duration::from_secs(60),
+            last_report_within: Duration::from_secs(2),
+            instance: None,
             definitions_bytes_max: 256 * 1024 * 1024,
             directory: None,
             bootstrap: None,

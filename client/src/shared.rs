@@ -13,6 +13,7 @@ use arc_swap::ArcSwapOption;
 use flagraft_core::{
     feed::FeedError,
     identity::{History, RevisionToken},
+    resolution::Resolution,
     token::TokenKind,
 };
 use tokio::{
@@ -32,6 +33,7 @@ use crate::{
     place::Place,
     settings::Settings,
     status::Status,
+    tally::Tally,
     transport::Transport,
 };
 
@@ -61,6 +63,8 @@ pub(crate) struct Shared {
     pub unprobed: Notify,
     /// Whether the definitions are polled, so that nobody has to ask for their age besides.
     pub polling: AtomicBool,
+    /// What was evaluated, where that is to be reported.
+    pub tally: Option<Tally>,
     state: Mutex<State>,
 }
 
@@ -79,6 +83,8 @@ struct State {
 pub(crate) struct Known {
     pub place: Place,
     pub overlay: Arc<Overlay>,
+    /// Whether what is evaluated with it may be reported.
+    pub reports: bool,
 }
 
 /// A node had these definitions, and they were current as of then.
@@ -104,6 +110,7 @@ impl Shared {
         let Parts { settings, transport, endpoints, clock, observer, stated } = parts;
         Self {
             held: ArcSwapOption::empty(),
+            tally: settings.evaluation_reports.then(Tally::default),
             settings,
             transport,
             endpoints,
@@ -117,6 +124,14 @@ impl Shared {
             unprobed: Notify::new(),
             polling: AtomicBool::new(false),
             state: Mutex::default(),
+        }
+    }
+
+    /// Counts an evaluation of a flag that asks for it, where it is to be reported.
+    #[inline]
+    pub fn count(&self, held: &Held, resolution: &Resolution<'_>) {
+        if let Some(tally) = self.tally.as_ref().filter(|_| held.is_counted) {
+            tally.count(resolution);
         }
     }
 
@@ -158,9 +173,10 @@ impl Shared {
             }
         };
         // An admin token lays nothing over anything: whoever manages asks about others.
+        let reports = info.reports();
         let token = if info.kind == TokenKind::Service { info.context } else { BTreeMap::new() };
         let overlay = Arc::new(Overlay { region: self.settings.region.clone(), token });
-        let known = Known { place, overlay };
+        let known = Known { place, overlay, reports };
         // Several nodes may have been asked; the copy goes by one answer.
         Ok(self.state().known.get_or_insert(known).clone())
     }

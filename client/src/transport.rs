@@ -11,7 +11,7 @@ use reqwest::{
     },
     redirect::Policy,
 };
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
     builder::StartError,
@@ -55,6 +55,35 @@ pub(crate) enum Definitions {
     Unchanged(Stamp),
     /// They are others, and on their way.
     Fresh(DefinitionsBody, Stamp),
+}
+
+/// What became of a report.
+#[derive(Debug)]
+pub(crate) enum Reported {
+    /// The log has it; `repeated`: it had it before.
+    Taken { repeated: bool },
+    /// The log never will.
+    Refused { status: u16, message: String },
+}
+
+/// What a node says of a report that it took.
+#[derive(Deserialize)]
+struct Taken {
+    #[serde(rename = "sequence")]
+    _sequence: u64,
+    repeated: bool,
+}
+
+/// What it says of any request that it refused.
+#[derive(Deserialize)]
+struct Refusal {
+    error: RefusalError,
+}
+
+#[derive(Deserialize)]
+struct RefusalError {
+    code: String,
+    message: String,
 }
 
 /// The text of definitions, still to be read.
@@ -169,6 +198,32 @@ impl Transport {
         Ok((status, self.body(response, SMALL_BYTES_MAX).await?))
     }
 
+    /// Sends a report of evaluations.
+    pub async fn report(&self, node: &Url, place: &Place, body: Vec<u8>) -> Result<Reported, Fault> {
+        let path =
+            ["api", "v1", "projects", &place.project, "environments", &place.environment, "evaluations"];
+        // So that the node says in time that it does not know what became of it.
+        let deadline_ms = (self.request_timeout.as_millis() * 4 / 5).clamp(1, 5_000);
+        let request = self
+            .request(Method::POST, node, &path)?
+            .header(CONTENT_TYPE, "application/json")
+            .header(DEADLINE, deadline_ms.to_string())
+            .body(body);
+        let response = self.send(request).await?;
+        let status = response.status();
+        // Of these none is about the report: another node, or the same one later, may take it.
+        let response = match status {
+            StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT => {
+                return Err(Fault::Busy(retry_after(&response)));
+            }
+            StatusCode::UNAUTHORIZED | StatusCode::TOO_MANY_REQUESTS => good(response)?,
+            _ if status.is_client_error() => response,
+            _ => good(response)?,
+        };
+        let bytes = within(self.request_timeout, self.body(response, SMALL_BYTES_MAX)).await?;
+        read_report(status, &bytes)
+    }
+
     fn request(&self, method: Method, node: &Url, path: &[&str]) -> Result<RequestBuilder, Fault> {
         let mut url = node.clone();
         url.path_segments_mut()
@@ -247,10 +302,28 @@ fn good(response: Response) -> Result<Response, Fault> {
         StatusCode::OK => Ok(response),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(Fault::Refused(response.status().as_u16())),
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-            let wait = header(response.headers(), &RETRY_AFTER).and_then(|seconds| seconds.parse().ok());
-            Err(Fault::Busy(wait.map(Duration::from_secs)))
+            Err(Fault::Busy(retry_after(&response)))
         }
         status => Err(Fault::Status(status.as_u16())),
+    }
+}
+
+fn retry_after(response: &Response) -> Option<Duration> {
+    header(response.headers(), &RETRY_AFTER)?.parse().ok().map(Duration::from_secs)
+}
+
+/// Reads what became of a report. A page of somebody else's says nothing of it, and neither does a node that does not know
+/// the route.
+fn read_report(status: StatusCode, body: &[u8]) -> Result<Reported, Fault> {
+    const NO_ANSWER: Fault = Fault::Garbage("it does not say what became of the report");
+    if status == StatusCode::OK {
+        let Taken { repeated, .. } = serde_json::from_slice(body).map_err(|_| NO_ANSWER)?;
+        return Ok(Reported::Taken { repeated });
+    }
+    let Refusal { error } = serde_json::from_slice(body).map_err(|_| NO_ANSWER)?;
+    match error.code.as_str() {
+        "no_such_path" | "method_not_allowed" => Err(Fault::Status(status.as_u16())),
+        _ => Ok(Reported::Refused { status: status.as_u16(), message: error.message }),
     }
 }
 
@@ -274,6 +347,27 @@ fn stamp(headers: &HeaderMap) -> Result<Stamp, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_became_of_a_report_is_read_or_not_known() {
+        let read = |status, body: &str| {
+            read_report(StatusCode::from_u16(status).expect("a status"), body.as_bytes())
+        };
+        let taken = r#"{"sequence": 88, "repeated": true, "other": {"entries": 0, "count": 0}}"#;
+        assert!(matches!(read(200, taken), Ok(Reported::Taken { repeated: true })));
+        let refused =
+            r#"{"error": {"code": "invalid", "message": "set the clock", "details": {"path": "/to_ms"}}}"#;
+        match read(400, refused) {
+            Ok(Reported::Refused { status: 400, message }) => assert_eq!(message, "set the clock"),
+            other => panic!("{other:?}"),
+        }
+        let no_route = refused.replace("invalid", "no_such_path");
+        for (status, body) in
+            [(200, "<html>"), (200, "{}"), (403, "<html>"), (404, "{}"), (404, no_route.as_str())]
+        {
+            assert!(read(status, body).is_err(), "{status} {body}");
+        }
+    }
 
     #[test]
     fn a_stamp_is_read_whole_or_not_at_all() {

@@ -3,13 +3,19 @@
 //! Total and pure: the same state and proposal give the same outcome on every node, for ever. Each entry is judged
 //! against the state that all entries before it made, whoever proposed it and whatever was checked before.
 
+mod accounts;
+mod again;
+mod audit_keys;
 mod authority;
 mod configurations;
 mod draft;
 mod flags;
 mod members;
 mod references;
+mod retention;
 mod segments;
+mod signature;
+mod signing_keys;
 mod system;
 mod tenancy;
 mod tokens;
@@ -17,21 +23,29 @@ mod tokens;
 use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
+    account::{Access, Evaluations},
     canonical::Canonical,
     identity::{History, LogPosition},
     limits::{REQUESTS_MINTED_REMEMBERED_MAX, REQUESTS_REMEMBERED_MAX, REQUESTS_REMEMBERED_MS},
     operation::Operation,
     proposal::{Body, BodyTexts, Change, Denials, Proposal},
     record::{
-        RECORD_VERSION, Record, RecordBytes, RecordKind, RecordOutcome, RecordTouches, RecordedOperation,
+        RECORD_VERSION, RECORD_VERSION_2, Record, RecordBytes, RecordKind, RecordOutcome, RecordTouches,
+        RecordedOperation,
     },
     rejection::Rejection,
     reply::{Outcome, Reply},
+    retention::SequenceRange,
     rows::{Row, RowId},
     state::{RememberedRequest, State},
 };
 
+use accounts::{Judged, note_access, note_evaluations};
+use authority::Authority;
+
+pub(crate) use again::{Done, perform_again};
 use draft::{BeforeAfter, Draft};
+use signature::Signed;
 
 /// What an entry made of the state.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +57,9 @@ pub struct Applied {
     /// The audit record; `None` for an entry that another one with the same request id had decided, and for one
     /// that is refused without a record.
     pub record: Option<RecordBytes>,
+    /// The records that are removed from the audit log by it. To be replaced, in the same batch, by what stands for a
+    /// removed record: see [`crate::record::tombstone`].
+    pub removed: Vec<SequenceRange>,
     /// The answer.
     pub reply: Reply,
 }
@@ -70,24 +87,47 @@ pub fn apply(state: &State, proposal: &Proposal, at: LogPosition) -> Applied {
     let mut next = state.clone();
     let mut rows = BTreeSet::new();
     forget_requests(&mut next, &mut rows, forgotten_before_ms);
-    let room = if proposal.request.client_given {
+    // What reports are told from each other by is kept of their reporters.
+    let is_report = proposal.body.is_report();
+    let room = if is_report {
+        false
+    } else if proposal.request.client_given {
         next.requests.len() < REQUESTS_REMEMBERED_MAX
     } else {
         next.requests.len() < REQUESTS_REMEMBERED_MAX
             && next.requests.minted() < REQUESTS_MINTED_REMEMBERED_MAX
     };
-    if proposal.request.client_given && !room {
+    if proposal.request.client_given && !room && !is_report {
         return refused(state, proposal, Rejection::TooManyRequests);
     }
 
     let sequence = state.sequence();
     let revision_before = state.revision();
+    let mut signature = None;
     let judged = match &proposal.body {
-        Body::Change(change) => judge(&next, proposal, change, now_ms),
-        Body::Denials(denials) => note_denials(&next, denials),
+        Body::Change(change) => admit(&next, proposal, change, &texts, now_ms).and_then(|admitted| {
+            // What is refused for something else keeps it: it says who asked.
+            signature = admitted.signed.as_ref().map(|signed| signed.recorded.clone());
+            judge(&next, proposal, change, admitted, now_ms).map(Judged::noted)
+        }),
+        Body::Denials(denials) => note_denials(&next, denials).map(Judged::noted),
+        Body::Evaluations(evaluations) => note_evaluations(&next, proposal, evaluations, now_ms),
+        Body::Access(access) => note_access(&next, proposal, access, now_ms),
     };
     let (verdict, outcome) = match judged {
-        Ok(mut verdict) => {
+        Ok(Judged::Repeated(sequence)) => {
+            let outcome = Outcome::Unchanged { revision: revision_before, sequence };
+            return without_record(
+                state,
+                Reply {
+                    request_id: proposal.request.id.clone(),
+                    outcome,
+                    replayed: true,
+                    promotes_critical: false,
+                },
+            );
+        }
+        Ok(Judged::Noted(mut verdict)) => {
             next = std::mem::take(&mut verdict.state);
             rows.append(&mut verdict.rows);
             let revision = next.revision();
@@ -96,7 +136,7 @@ pub fn apply(state: &State, proposal: &Proposal, at: LogPosition) -> Applied {
             } else {
                 Outcome::Accepted { revision, sequence }
             };
-            (verdict, outcome)
+            (*verdict, outcome)
         }
         // A catalog from a backup keeps nothing of what it refuses until it has a history: one more record, or a remembered
         // request, and it would not be what the backup says any more.
@@ -145,9 +185,14 @@ pub fn apply(state: &State, proposal: &Proposal, at: LogPosition) -> Applied {
     let (reason, ticket, project) = match &proposal.body {
         Body::Change(change) => (change.reason.clone(), change.ticket.clone(), change.project.clone()),
         Body::Denials(_) => ("requests without a good token".to_owned(), None, None),
+        Body::Evaluations(evaluations) => {
+            ("evaluations that were counted".to_owned(), None, Some(evaluations.project.clone()))
+        }
+        Body::Access(_) => ("reads that were counted".to_owned(), None, None),
     };
+    let is_of_version_2 = signature.is_some() || verdict.evaluations.is_some() || verdict.access.is_some();
     let record = Record {
-        version: RECORD_VERSION,
+        version: if is_of_version_2 { RECORD_VERSION_2 } else { RECORD_VERSION },
         // Only the entry that founds the cluster is accepted before there is a history, and it brings one.
         history: next.history().unwrap_or(History(0)),
         group: proposal.group,
@@ -167,14 +212,16 @@ pub fn apply(state: &State, proposal: &Proposal, at: LogPosition) -> Applied {
         caused_by: proposal.caused_by.clone(),
         reverts: None,
         approvals: Vec::new(),
-        signature: None,
+        signature,
         revision_before,
         revision_after: next.revision(),
         operations,
         denials: verdict.denials,
+        evaluations: verdict.evaluations,
+        access: verdict.access,
         outcome: match (&outcome, &proposal.body) {
             (Outcome::Rejected { .. } | Outcome::Refused { .. }, _) => RecordOutcome::Rejected,
-            (_, Body::Denials(_)) => RecordOutcome::Noted,
+            (_, Body::Denials(_) | Body::Evaluations(_) | Body::Access(_)) => RecordOutcome::Noted,
             (Outcome::Accepted { .. }, _) => RecordOutcome::Accepted,
             (Outcome::Unchanged { .. }, _) => RecordOutcome::Unchanged,
         },
@@ -183,7 +230,7 @@ pub fn apply(state: &State, proposal: &Proposal, at: LogPosition) -> Applied {
         salt: proposal.salt,
     }
     .to_bytes();
-    next.meta.audit.push(&record.bytes);
+    next.meta.audit.push_hash(record.leaf);
     writes.push(next.meta_row());
 
     let reply = Reply {
@@ -192,7 +239,7 @@ pub fn apply(state: &State, proposal: &Proposal, at: LogPosition) -> Applied {
         replayed: false,
         promotes_critical: verdict.promotes_critical,
     };
-    Applied { state: next, writes, record: Some(record), reply }
+    Applied { state: next, writes, record: Some(record), removed: verdict.removed, reply }
 }
 
 fn refused(state: &State, proposal: &Proposal, rejection: Rejection) -> Applied {
@@ -201,7 +248,7 @@ fn refused(state: &State, proposal: &Proposal, rejection: Rejection) -> Applied 
 }
 
 fn without_record(state: &State, reply: Reply) -> Applied {
-    Applied { state: state.clone(), writes: Vec::new(), record: None, reply }
+    Applied { state: state.clone(), writes: Vec::new(), record: None, removed: Vec::new(), reply }
 }
 
 fn forget_requests(state: &mut State, rows: &mut BTreeSet<RowId>, before_ms: i64) {
@@ -221,6 +268,10 @@ struct Verdict {
     /// Of each operation, the written object's value before and after.
     before_after: Vec<BeforeAfter>,
     denials: Option<Denials>,
+    evaluations: Option<Evaluations>,
+    access: Option<Access>,
+    /// The records that go from the audit log.
+    removed: Vec<SequenceRange>,
     promotes_critical: bool,
 }
 
@@ -233,6 +284,9 @@ impl Verdict {
             touches: RecordTouches::default(),
             before_after: Vec::new(),
             denials: None,
+            evaluations: None,
+            access: None,
+            removed: Vec::new(),
             promotes_critical: false,
         }
     }
@@ -261,30 +315,47 @@ fn require_founded(state: &State) -> Result<(), Rejection> {
     }
 }
 
-/// Judges a change: its operations one after the other, then what concerns it as a whole.
-fn judge(state: &State, proposal: &Proposal, change: &Change, now_ms: i64) -> Result<Verdict, Rejection> {
+/// With what right a change is asked for.
+struct Admitted {
+    authority: Authority,
+    signed: Option<Signed>,
+}
+
+/// Judges who asks for a change, and whether the cluster knows what is asked.
+fn admit(
+    state: &State,
+    proposal: &Proposal,
+    change: &Change,
+    operations: &[Canonical],
+    now_ms: i64,
+) -> Result<Admitted, Rejection> {
     match change.operations.first() {
         Some(Operation::SystemBootstrap(_) | Operation::SystemRestore(_)) => {
             system::require_unfounded(state)?;
         }
         _ => require_founded(state)?,
     }
-    let cluster_version = state.cluster_version().max(1);
-    let too_new = |operation: &Operation| operation.needs_cluster_version() > cluster_version;
-    if let Some((index, operation)) = change.operations.iter().enumerate().find(|(_, o)| too_new(o)) {
-        return Err(Rejection::UnsupportedOperation {
-            path: format!("/operations/{index}"),
-            operation: operation.name().to_owned(),
-            needs: operation.needs_cluster_version(),
-        });
-    }
-    let authority = authority::Authority::of(state, &proposal.actor, now_ms)?;
+    proposal.body.check_cluster_version(proposal.signature.as_ref(), state.cluster_version())?;
+    let authority = Authority::of(state, &proposal.actor, now_ms)?;
+    let signed = signature::check(state, &authority, proposal, change, operations, now_ms)?;
+    Ok(Admitted { authority, signed })
+}
+
+/// Judges a change: its operations one after the other, then what concerns it as a whole.
+fn judge(
+    state: &State,
+    proposal: &Proposal,
+    change: &Change,
+    admitted: Admitted,
+    now_ms: i64,
+) -> Result<Verdict, Rejection> {
+    let Admitted { authority, signed } = admitted;
     if let Some(project) = &change.project {
         authority.sees(state, project, &change.operations)?;
     }
     change.validate().map_err(Rejection::invalid)?;
 
-    let mut draft = Draft::new(state, proposal, change, now_ms);
+    let mut draft = Draft::new(state, proposal, change, signed.map(|signed| signed.by), now_ms);
     for (index, operation) in change.operations.iter().enumerate() {
         let in_place = |rejection: Rejection| rejection.under(index).under("operations");
         draft.perform(&authority, operation).map_err(in_place)?;

@@ -39,6 +39,11 @@ impl EvaluationContext {
         self.attributes.iter().map(|(name, value)| (name.as_str(), value))
     }
 
+    /// Whoever a flag is evaluated for, as far as that is a text.
+    pub fn targeting_key(&self) -> Option<&str> {
+        self.literal(TARGETING_KEY, name_hash(TARGETING_KEY))?.as_str()
+    }
+
     /// Puts a token's attributes over the ones of the request. Those of the request that would shadow a part of one
     /// (`user.plan` a token's `user`) go: nobody may lift what a token lays down.
     pub fn override_with(&mut self, attributes: &BTreeMap<String, Value>) {

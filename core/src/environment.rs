@@ -7,6 +7,7 @@ use crate::{
     invalid::Invalid,
     key::{EnvironmentKey, ProjectKey},
     limits::{LONG_TEXT_BYTES_MAX, TICKET_PATTERN_BYTES_MAX, TICKET_PATTERN_COMPILED_BYTES_MAX},
+    version::ClusterVersion,
 };
 
 /// A project: a tenant with its own environments, flags and segments.
@@ -49,21 +50,26 @@ pub struct EnvironmentSpec {
 }
 
 impl EnvironmentSpec {
-    /// Checks the lengths of its texts and that its policy is one that this version enforces.
+    /// Checks the lengths of its texts and that its policy is one that the newest cluster version enforces.
     pub fn validate(&self) -> Result<(), Invalid> {
+        self.validate_for(ClusterVersion::NEWEST.number())
+    }
+
+    /// The same, for a cluster of this version.
+    pub(crate) fn validate_for(&self, cluster_version: u32) -> Result<(), Invalid> {
         text("name", &self.name)?;
-        self.policy.validate().map_err(|invalid| invalid.under("policy"))
+        self.policy.validate_for(cluster_version).map_err(|invalid| invalid.under("policy"))
     }
 }
 
-/// What a change must satisfy. Of these only `ticket` acts in this version; the others keep their place in the
-/// format, and a value that would ask for more than is enforced is refused rather than ignored.
+/// What a change must satisfy. Of these `ticket` acts, and from cluster version 2 on `signed`; the others keep their place
+/// in the format, and a value that would ask for more than is enforced is refused rather than ignored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Policy {
     /// Whether and how a change names a ticket.
     pub ticket: TicketPolicy,
-    /// Whether a change is signed by its author's key.
+    /// Whether a change must be signed with a key of its author.
     pub signed: bool,
     /// How many people besides the author agree.
     pub approvals: ApprovalPolicy,
@@ -72,6 +78,9 @@ pub struct Policy {
     /// Set while the whole environment is put to sleep.
     pub hibernated: Option<serde_json::Value>,
 }
+
+/// The cluster version that enforces [`Policy::signed`].
+const SIGNED_SINCE: u32 = 2;
 
 /// Whether and how a change names a ticket.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,14 +101,19 @@ pub struct ApprovalPolicy {
 }
 
 impl Policy {
-    fn validate(&self) -> Result<(), Invalid> {
+    /// Whether it asks for something of every change, so of one that makes a token for every project too.
+    pub(crate) fn has_a_say_in_tokens(&self) -> bool {
+        self.ticket.required || self.signed
+    }
+
+    fn validate_for(&self, cluster_version: u32) -> Result<(), Invalid> {
         let later = |field: &str| {
             Err(Invalid::new(
                 format!("/{field}"),
                 format!("{field} is not enforced by this version; leave it out"),
             ))
         };
-        if self.signed {
+        if self.signed && cluster_version < SIGNED_SINCE {
             return later("signed");
         }
         if self.approvals.min > 0 {
@@ -173,7 +187,6 @@ mod tests {
     #[test]
     fn a_policy_that_would_not_be_enforced_is_refused() {
         for (json, path) in [
-            (r#"{"key":"dev","policy":{"signed":true}}"#, "/policy/signed"),
             (r#"{"key":"dev","policy":{"approvals":{"min":1}}}"#, "/policy/approvals"),
             (r#"{"key":"dev","policy":{"freezes":[{}]}}"#, "/policy/freezes"),
             (r#"{"key":"dev","policy":{"ticket":{"pattern":"("}}}"#, "/policy/ticket/pattern"),
@@ -181,5 +194,9 @@ mod tests {
             let spec: EnvironmentSpec = serde_json::from_str(json).expect(json);
             assert_eq!(spec.validate().expect_err(json).path, path);
         }
+        let signed: EnvironmentSpec =
+            serde_json::from_str(r#"{"key":"dev","policy":{"signed":true}}"#).expect("an environment");
+        assert_eq!(signed.validate(), Ok(()));
+        assert_eq!(signed.validate_for(1).expect_err("not enforced yet").path, "/policy/signed");
     }
 }

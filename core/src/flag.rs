@@ -89,16 +89,16 @@ pub enum OnUnconfirmed {
     LastKnown,
 }
 
-/// What is recorded of a flag's evaluations. Kept for a later version.
+/// What is recorded of a flag's evaluations. Anything but nothing needs cluster version 2.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AuditEvaluations {
     /// Nothing.
     #[default]
     None,
-    /// Counts.
+    /// How many, by variant, reason, revision and token.
     Summary,
-    /// Each one.
+    /// That, and each one, up to so many a minute.
     Full,
 }
 
@@ -276,9 +276,6 @@ impl FlagDefinition {
                 "/grace_ms",
                 "on_unconfirmed is last-known, but for how long? Give grace_ms, or choose safe-variant",
             ));
-        }
-        if spec.audit_evaluations != AuditEvaluations::None {
-            return Err(Invalid::new("/audit_evaluations", "this version records no evaluations; use none"));
         }
         count("/tests", spec.tests.len(), TESTS_MAX)?;
         for (index, test) in spec.tests.iter().enumerate() {

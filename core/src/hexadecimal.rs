@@ -6,6 +6,11 @@ use serde::{Deserializer, Serializer, ser::Error as _};
 /// As much as any field here has, in digits.
 const DIGITS_MAX: usize = 64;
 
+/// Whether a text is this many digits, each in its one form.
+pub(crate) fn is_lower(text: &str, digits: usize) -> bool {
+    text.len() == digits && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
 /// Writes the digits.
 pub(crate) fn serialize<S: Serializer, const N: usize>(
     bytes: &[u8; N],

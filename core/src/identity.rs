@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use crate::invalid::Invalid;
+use crate::{hexadecimal, invalid::Invalid};
 
 /// One unbroken life of a catalog: 64 random bits, minted at bootstrap and at every restore or forced recovery.
 ///
@@ -15,6 +15,11 @@ pub struct History(pub u64);
 /// A cluster's identity: 128 random bits, minted at bootstrap. Text form: 32 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClusterId(pub u128);
+
+/// One life of a reporter, from its start to its end: 64 random bits, minted when it starts. Text form: 16 hexadecimal
+/// digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BootId(pub u64);
 
 macro_rules! hexadecimal {
     ($name:ident, $integer:ty, $width:literal, $what:literal) => {
@@ -34,16 +39,16 @@ macro_rules! hexadecimal {
             type Err = Invalid;
 
             fn from_str(text: &str) -> Result<Self, Invalid> {
-                let shaped = text.len() == $width
-                    && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-                shaped.then(|| <$integer>::from_str_radix(text, 16).ok()).flatten().map(Self).ok_or_else(
-                    || {
+                hexadecimal::is_lower(text, $width)
+                    .then(|| <$integer>::from_str_radix(text, 16).ok())
+                    .flatten()
+                    .map(Self)
+                    .ok_or_else(|| {
                         Invalid::new(
                             "",
                             format!("{} is {} lower-case hexadecimal digits, not {text:?}", $what, $width),
                         )
-                    },
-                )
+                    })
             }
         }
 
@@ -64,6 +69,7 @@ macro_rules! hexadecimal {
 
 hexadecimal!(History, u64, 16, "a history");
 hexadecimal!(ClusterId, u128, 32, "a cluster id");
+hexadecimal!(BootId, u64, 16, "a boot id");
 
 /// Where an entry stands in the Raft log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

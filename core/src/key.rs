@@ -141,6 +141,12 @@ key!(
     |text| check_slug("the environment key", text)
 );
 
+key!(
+    /// The id of a legal hold: `[a-z0-9]([a-z0-9_-]{0,62}[a-z0-9])?`.
+    HoldId,
+    |text| check_slug("the id of a hold", text)
+);
+
 fn check_slug(what: &str, text: &str) -> Result<(), Invalid> {
     let alphanumeric = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let bytes = text.as_bytes();
@@ -217,10 +223,12 @@ mod tests {
         let longest = "k".repeat(64);
         for good in ["a", "0", "dev", "eu-west_1", &longest] {
             assert!(ProjectKey::new(good).is_ok() && EnvironmentKey::new(good).is_ok(), "{good:?}");
+            assert!(HoldId::new(good).is_ok(), "{good:?}");
         }
         let too_long = "k".repeat(65);
         for bad in ["", "-", "a-", "_a", "A", "a.b", "a b", "é", &too_long] {
             assert!(ProjectKey::new(bad).is_err() && EnvironmentKey::new(bad).is_err(), "{bad:?}");
+            assert!(HoldId::new(bad).is_err(), "{bad:?}");
         }
     }
 

@@ -36,7 +36,8 @@ pub mod standing;
 // What streams carry of it.
 pub mod feed;
 
-// How it changes.
+// How it changes, and what is counted of how it is used.
+pub mod account;
 pub mod apply;
 pub mod operation;
 pub mod proposal;
@@ -44,21 +45,32 @@ pub mod record;
 pub mod rejection;
 pub mod reply;
 
+// What it was.
+pub mod travel;
+
 // What the state holds.
+pub mod audit_key;
 pub mod environment;
 pub mod project;
+mod reporters;
+pub mod retention;
 pub mod rows;
 pub mod seat;
+pub mod signing;
 pub mod state;
 pub mod token;
 
 // How it is told apart and proved.
+pub mod audit_file;
+pub mod checkpoint;
 pub mod digest;
 pub mod identity;
 pub mod merkle;
+pub mod note;
 pub mod version;
 
 // The ground they stand on.
+mod base64_bytes;
 pub mod canonical;
 mod hexadecimal;
 pub mod invalid;
@@ -66,5 +78,6 @@ pub mod key;
 pub mod limits;
 mod operand;
 pub mod parse;
+pub mod shards;
 mod size;
 mod text;

@@ -95,6 +95,18 @@ pub const ENTRY_BYTES_MAX: usize = 1024 * 1024;
 pub const RECORD_VALUES_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes of a value before or after that a record keeps however many others there are.
 pub const RECORD_SMALL_VALUE_BYTES_MAX: usize = 256;
+/// Bytes of what a report of counts says, as compact JSON: its record has at most 64 KiB with the rest that records have.
+pub const REPORT_BYTES_MAX: usize = 56 * 1024;
+/// Bytes of the list of flags in one report that had more evaluations than are listed singly, as compact JSON.
+pub const EXCEEDED_BYTES_MAX: usize = 8 * 1024;
+/// The longest time that one report of a program counts, in milliseconds.
+pub const REPORT_SPAN_MS_MAX: i64 = 24 * 60 * 60 * 1_000;
+/// Reporters beside the nodes of which the state knows the last report. The one that was silent longest makes room.
+pub const REPORTERS_MAX: usize = 10_000;
+/// Those of them that report with one token. Of these too the one that was silent longest makes room.
+pub const REPORTERS_OF_TOKEN_MAX: usize = 1_000;
+/// Bytes of an instance's name: what tells those apart who report with one token.
+pub const INSTANCE_BYTES_MAX: usize = 64;
 /// Bytes of a change's reason.
 pub const REASON_BYTES_MAX: usize = 1_024;
 /// Bytes of a ticket.
@@ -117,6 +129,8 @@ pub const ENVIRONMENTS_MAX: usize = 100;
 pub const SEGMENTS_MAX: usize = 10_000;
 /// Tokens of one group. Of those that are revoked or expired the one that has been so for longest makes room.
 pub const TOKENS_MAX: usize = 100_000;
+/// Signing keys of one group, revoked ones included: they stay, so that what they signed can be checked.
+pub const SIGNING_KEYS_MAX: usize = 10_000;
 /// How long a request id is remembered, in milliseconds of record time.
 pub const REQUESTS_REMEMBERED_MS: i64 = 15 * 60 * 1_000;
 /// Request ids remembered at once.
@@ -125,5 +139,19 @@ pub const REQUESTS_REMEMBERED_MAX: usize = 262_144;
 pub const REQUESTS_MINTED_REMEMBERED_MAX: usize = 65_536;
 /// Node ids that one cluster ever gives away: they are used once, so all of them are remembered.
 pub const SEATS_MAX: usize = 4_096;
+/// Audit keys of one node that it may sign with.
+pub const AUDIT_KEYS_ACTIVE_MAX: usize = 4;
+/// Audit keys of one node that are listed, those that were retired among them.
+pub const AUDIT_KEYS_MAX: usize = 100;
+/// Legal holds on the audit log at once.
+pub const AUDIT_HOLDS_MAX: usize = 1_000;
+/// Audit records that one change removes.
+pub const AUDIT_REMOVED_MAX: u64 = 10_000;
+/// Bytes of one part of the catalog that stands for removed changes: an entry has room for them in Base64, with the rest.
+pub const EDGE_PART_BYTES_MAX: usize = 512 * 1024;
+/// Parts of such a catalog.
+pub const EDGE_PARTS_MAX: u32 = 1_000;
+/// Days for which records may be kept that are not kept for ever: a hundred years.
+pub const RETENTION_DAYS_MAX: u32 = 36_500;
 /// Greatest time that a join token is good for, in milliseconds: one week.
 pub const JOIN_TOKEN_MS_MAX: u64 = 7 * 24 * 60 * 60 * 1_000;

@@ -6,11 +6,14 @@ use serde_json::{Value, value::RawValue};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
+    account::{Access, Evaluations},
     canonical::{self, Canonical},
     invalid::Invalid,
     key::ProjectKey,
     limits::{ENTRY_BYTES_MAX, OPERATIONS_MAX, REASON_BYTES_MAX, TICKET_BYTES_MAX},
     operation::Operation,
+    rejection::Rejection,
+    signing::ChangeSignature,
     token::{ActorType, TokenId},
 };
 
@@ -27,6 +30,9 @@ pub struct Proposal {
     /// What tells whether two requests ask for the same, where that is not the body: see [`Proposal::asks_sha256`].
     #[serde(default, with = "optional_hex", skip_serializing_if = "Option::is_none")]
     pub asks_sha256: Option<[u8; 32]>,
+    /// The author's signature of the change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<ChangeSignature>,
     /// Who asks: from the token, never from the request's body.
     pub actor: Actor,
     /// What caused it, where that is not a person's request.
@@ -49,6 +55,10 @@ pub enum Body {
     Change(Change),
     /// A node's count of requests that it refused because their token was missing or no good.
     Denials(Denials),
+    /// A reporter's count of evaluations.
+    Evaluations(Evaluations),
+    /// A node's count of reads.
+    Access(Access),
 }
 
 /// One change: 1 to 100 operations, all or nothing.
@@ -177,6 +187,14 @@ impl Change {
                 ),
             ));
         }
+        if self.operations.len() > 1
+            && self.operations.iter().any(|operation| matches!(operation, Operation::AuditRemove(_)))
+        {
+            return Err(Invalid::new(
+                "/operations",
+                "records are removed by a change of their own, so that no entry has too much to do",
+            ));
+        }
         if self.reason.trim().is_empty() || self.reason.len() > REASON_BYTES_MAX {
             return Err(Invalid::new(
                 "/reason",
@@ -207,7 +225,50 @@ impl Change {
     }
 }
 
+/// The cluster version that allows a change to be signed.
+const SIGNATURES_SINCE: u32 = 2;
+/// The cluster version that allows reports.
+const REPORTS_SINCE: u32 = 2;
+
 impl Body {
+    /// What a cluster of this version does not know yet of the body, or of the signature that it comes with. Members
+    /// that run an older version can't read it: it must not enter the log, and `apply` refuses it if it did. 0, before the
+    /// founding, stands for 1.
+    ///
+    /// # Errors
+    /// [`Rejection::UnsupportedOperation`] for the first such part.
+    pub fn check_cluster_version(
+        &self,
+        signature: Option<&ChangeSignature>,
+        cluster_version: u32,
+    ) -> Result<(), Rejection> {
+        let allowed = cluster_version.max(1);
+        let needed = |needs: u32, path: String, operation: &str| match needs <= allowed {
+            true => Ok(()),
+            false => Err(Rejection::UnsupportedOperation { path, operation: operation.to_owned(), needs }),
+        };
+        match self {
+            Self::Change(change) => {
+                for (index, operation) in change.operations.iter().enumerate() {
+                    let needs = operation.needs_cluster_version();
+                    needed(needs, format!("/operations/{index}"), operation.name())?;
+                }
+            }
+            Self::Denials(_) => {}
+            Self::Evaluations(_) => needed(REPORTS_SINCE, String::new(), "evaluations")?,
+            Self::Access(_) => needed(REPORTS_SINCE, String::new(), "access")?,
+        }
+        match signature {
+            Some(_) => needed(SIGNATURES_SINCE, "/signature".to_owned(), "a signature"),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether it is a report: told from others by its reporter, boot and number, and never by the request's id.
+    pub fn is_report(&self) -> bool {
+        matches!(self, Self::Evaluations(_) | Self::Access(_))
+    }
+
     /// The SHA-256 that tells whether two requests ask for the same. What handlers mint is left out of it: the
     /// secret and the id of a new token differ each time the same request is repeated.
     pub fn sha256(&self) -> [u8; 32] {
@@ -217,7 +278,7 @@ impl Body {
     pub(crate) fn texts(&self) -> BodyTexts {
         let operations: Vec<Canonical> = match self {
             Self::Change(change) => change.operations.iter().map(Operation::without_secrets).collect(),
-            Self::Denials(_) => Vec::new(),
+            Self::Denials(_) | Self::Evaluations(_) | Self::Access(_) => Vec::new(),
         };
         let mints = |change: &Change| change.operations.iter().any(Operation::carries_a_secret);
         let canonical = match self {
@@ -232,7 +293,7 @@ impl Body {
                     expect_revision: *expect_revision,
                 })
             }
-            Self::Denials(_) => canonical::to_string(self),
+            Self::Denials(_) | Self::Evaluations(_) | Self::Access(_) => canonical::to_string(self),
         };
         // A body is made of strings, integers and JSON values: nothing in it can fail to serialize.
         let sha256 = Sha256::digest(canonical.unwrap_or_default().as_bytes()).into();
@@ -264,6 +325,8 @@ struct ChangeProposal<'a> {
     body: ChangeText<'a>,
     #[serde(default, with = "optional_hex")]
     asks_sha256: Option<[u8; 32]>,
+    #[serde(default)]
+    signature: Option<ChangeSignature>,
     actor: Actor,
     #[serde(default)]
     caused_by: Option<Cause>,
@@ -305,6 +368,7 @@ impl ChangeProposal<'_> {
             request,
             body,
             asks_sha256,
+            signature,
             actor,
             caused_by,
             proposed_at_ms,
@@ -316,7 +380,18 @@ impl ChangeProposal<'_> {
         let operations = operations.iter().map(|text| Operation::from_text(text.get()));
         let operations = operations.collect::<Result<_, _>>().ok()?;
         let body = Body::Change(Change { project, operations, reason, ticket, expect_revision });
-        Some(Proposal { group, request, body, asks_sha256, actor, caused_by, proposed_at_ms, salt, node })
+        Some(Proposal {
+            group,
+            request,
+            body,
+            asks_sha256,
+            signature,
+            actor,
+            caused_by,
+            proposed_at_ms,
+            salt,
+            node,
+        })
     }
 }
 

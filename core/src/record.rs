@@ -3,6 +3,9 @@
 //! There is one writer, [`Record::to_bytes`], called once, in `apply`. Every hash is over exactly those bytes, so
 //! the order of the fields below is part of the format: it never changes, and new fields need a new version.
 
+mod link;
+mod removal;
+
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
@@ -10,19 +13,30 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
+    account::{Access, Evaluations},
     canonical::Canonical,
     identity::History,
     key::{EnvironmentKey, ProjectKey},
     limits::{RECORD_SMALL_VALUE_BYTES_MAX, RECORD_VALUES_BYTES_MAX},
+    merkle::{Hash, leaf_hash},
     proposal::{Actor, Cause, Denials},
     rejection::Rejection,
+    signing::RecordSignature,
 };
 
-/// The version of [`Record`]'s format.
+pub(crate) use self::link::Performed;
+pub use self::{
+    link::{Broken, Chain, Link},
+    removal::{Age, removed_by},
+};
+
+/// The version of [`Record`]'s format, for records of what version 1 had already: these stay as they were, byte for byte.
 pub const RECORD_VERSION: u32 = 1;
+/// The version of records that hold what version 1 had not: a signature, evaluations or accesses.
+pub const RECORD_VERSION_2: u32 = 2;
 
 /// What kind of entry a record is of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RecordKind {
     /// A change that was accepted, or that changed nothing.
@@ -37,6 +51,24 @@ pub enum RecordKind {
     Evaluations,
     /// The cluster itself changed: it was founded, or its members, leader or version were.
     System,
+}
+
+impl RecordKind {
+    /// All kinds.
+    pub const ALL: [Self; 6] =
+        [Self::Change, Self::Rejected, Self::Denied, Self::Access, Self::Evaluations, Self::System];
+
+    /// Its name, as JSON has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Change => "change",
+            Self::Rejected => "rejected",
+            Self::Denied => "denied",
+            Self::Access => "access",
+            Self::Evaluations => "evaluations",
+            Self::System => "system",
+        }
+    }
 }
 
 /// What became of a change.
@@ -68,7 +100,7 @@ pub struct RecordTouches {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Record<V = Value> {
-    /// [`RECORD_VERSION`].
+    /// [`RECORD_VERSION`] or [`RECORD_VERSION_2`].
     pub version: u32,
     /// The history it belongs to.
     pub history: History,
@@ -106,8 +138,8 @@ pub struct Record<V = Value> {
     pub reverts: Option<u64>,
     /// Who approved it.
     pub approvals: Vec<Value>,
-    /// The author's signature.
-    pub signature: Option<String>,
+    /// The author's signature, found good.
+    pub signature: Option<RecordSignature>,
     /// The revision before.
     pub revision_before: u64,
     /// The revision after: the same, unless the change was accepted.
@@ -116,6 +148,12 @@ pub struct Record<V = Value> {
     pub operations: Vec<RecordedOperation<V>>,
     /// The count of refused requests, in a record of that.
     pub denials: Option<Denials>,
+    /// The count of evaluations, in a record of that. From version 2 on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluations: Option<Evaluations>,
+    /// The count of reads, in a record of that. From version 2 on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<Access>,
     /// What became of it.
     pub outcome: RecordOutcome,
     /// Why it was rejected.
@@ -186,6 +224,35 @@ pub struct RecordBytes {
     pub sequence: u64,
     /// Its JSON.
     pub bytes: Vec<u8>,
+    /// Its leaf hash.
+    pub leaf: Hash,
+}
+
+/// The first byte of a tombstone. A record's JSON begins with `{`.
+const TOMBSTONE: u8 = 0;
+
+/// Bytes of a tombstone: its first byte, and the hash.
+pub const TOMBSTONE_BYTES: usize = 33;
+
+/// What stands in the log's place for a record that retention removed: a byte 0x00, and the record's leaf hash.
+pub fn tombstone(leaf: &Hash) -> [u8; TOMBSTONE_BYTES] {
+    let mut row = [TOMBSTONE; TOMBSTONE_BYTES];
+    row.iter_mut().skip(1).zip(leaf).for_each(|(to, from)| *to = *from);
+    row
+}
+
+/// Whether a stored row of the audit log stands for a record that was removed.
+pub fn is_removed(row: &[u8]) -> bool {
+    row.len() == TOMBSTONE_BYTES && row.first() == Some(&TOMBSTONE)
+}
+
+/// The leaf hash of a stored row of the audit log, be it a record's JSON or a tombstone. `None` when it is neither.
+pub fn row_leaf_hash(row: &[u8]) -> Option<Hash> {
+    match row.split_first()? {
+        (b'{', _) => Some(leaf_hash(row)),
+        (&TOMBSTONE, hash) => hash.try_into().ok(),
+        _ => None,
+    }
 }
 
 /// What most records have room in.
@@ -197,6 +264,24 @@ impl<V: Serialize> Record<V> {
         let mut bytes = Vec::with_capacity(USUAL_BYTES);
         // A record is made of strings, integers and JSON values, and the sink is memory: writing it cannot fail.
         let _ = serde_json::to_writer(&mut bytes, self);
-        RecordBytes { sequence: self.sequence, bytes }
+        RecordBytes { sequence: self.sequence, leaf: leaf_hash(&bytes), bytes }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_a_record_or_a_tombstone() {
+        let record = br#"{"version":1}"#;
+        assert_eq!(row_leaf_hash(record), Some(leaf_hash(record)));
+        let removed = tombstone(&leaf_hash(record));
+        assert_eq!(row_leaf_hash(&removed), Some(leaf_hash(record)), "a removed record keeps its leaf");
+        assert!(is_removed(&removed) && !is_removed(record));
+        for neither in [&removed[1..], &removed[..32], b"", b"[]", b" {}", &[0], &[0; 34], &[1; 33]] {
+            assert_eq!(row_leaf_hash(neither), None, "{neither:?}");
+            assert!(!is_removed(neither), "{neither:?}");
+        }
     }
 }

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::{invalid::Invalid, token::TokenFault};
 
 /// Why a proposal is rejected, **in order of precedence**: where several apply, the first of this list is the
-/// one that is given. First comes what concerns the change as a whole: the cluster's founding, the token, the project,
-/// the form of the change (its reason, its ticket, how many operations). Then the operations are judged one after the
+/// one that is given. First comes what concerns the change as a whole: the cluster's founding, the token, the signature,
+/// the project, the form of the change (its reason, its ticket, how many operations). Then the operations are judged one after the
 /// other, so the first faulty operation decides. [`Rejection::Policy`] comes after all of them.
 ///
 /// Stored in records and in the table of request ids, so the JSON form is frozen, and the wording too: members that
@@ -40,11 +40,18 @@ pub enum Rejection {
         /// What is wrong with the token.
         fault: TokenFault,
     },
+    /// The signature that the change came with is none that counts.
+    BadSignature {
+        /// JSON pointer into the proposal, to what is wrong with it.
+        path: String,
+        /// What is wrong and what to do.
+        message: String,
+    },
     /// The object does not exist, or not for this caller.
     NotFound {
         /// JSON pointer to where it is named.
         path: String,
-        /// What it is: `project`, `environment`, `flag`, `segment`, `rule`, `token`.
+        /// What it is: `project`, `environment`, `flag`, `segment`, `rule`, `token`, `signing key`.
         kind: String,
         /// Its key.
         key: String,
@@ -114,6 +121,7 @@ impl Rejection {
             | Self::Bootstrap { .. }
             | Self::Unauthenticated { .. } => "",
             Self::UnsupportedOperation { path, .. }
+            | Self::BadSignature { path, .. }
             | Self::NotFound { path, .. }
             | Self::Forbidden { path, .. }
             | Self::Conflict { path, .. }
@@ -133,6 +141,7 @@ impl Rejection {
             | Self::Bootstrap { .. }
             | Self::Unauthenticated { .. } => {}
             Self::UnsupportedOperation { path, .. }
+            | Self::BadSignature { path, .. }
             | Self::NotFound { path, .. }
             | Self::Forbidden { path, .. }
             | Self::Conflict { path, .. }
@@ -166,6 +175,7 @@ impl fmt::Display for Rejection {
                 write!(f, "{object} is at revision {actual}, not {expected}: somebody changed it; read it again and decide anew")
             }
             Self::Bootstrap { message }
+            | Self::BadSignature { message, .. }
             | Self::Forbidden { message, .. }
             | Self::Conflict { message, .. }
             | Self::Invalid { message, .. }

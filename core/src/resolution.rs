@@ -62,6 +62,8 @@ pub struct Resolution<'a> {
     pub reason: Reason,
     /// More of why, where the reason alone would mislead: `prerequisite`.
     pub detail: Option<&'static str>,
+    /// Whether the flag asks for its evaluations to be counted.
+    pub is_audited: bool,
 }
 
 /// Why a flag could not be evaluated.

@@ -9,13 +9,17 @@ use imbl::OrdSet;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
+    audit_key::AuditKeys,
     digest::Digest,
     environment::ProjectSpec,
-    key::{EnvironmentKey, FlagKey, ProjectKey, SegmentKey},
+    key::{EnvironmentKey, FlagKey, HoldId, ProjectKey, SegmentKey},
     merkle::Frontier,
     project::{Flag, Project, StoredEnvironment, StoredSegment},
+    reporters::KnownReporter,
+    retention::{Edge, Hold, Retention},
     seat::Seat,
     segment::{MemberList, Segment, SegmentSpec},
+    signing::{SigningKey, SigningKeyId},
     state::{Founding, Meta, RememberedRequest, State},
     token::{Token, TokenId},
     version::ClusterVersion,
@@ -45,6 +49,13 @@ pub(crate) enum RowId {
     Token(TokenId),
     Request(Arc<str>),
     Seat(u64),
+    AuditKeys(u64),
+    SigningKey(SigningKeyId),
+    Reporter(Arc<str>),
+    Retention,
+    Hold(HoldId),
+    Edge,
+    NextEdge,
 }
 
 /// The kind bytes. They sort the rows so that each comes after the rows that it needs.
@@ -59,6 +70,13 @@ mod kind {
     pub const TOKEN: u8 = 0x20;
     pub const REQUEST: u8 = 0x21;
     pub const SEAT: u8 = 0x22;
+    pub const AUDIT_KEYS: u8 = 0x23;
+    pub const SIGNING_KEY: u8 = 0x24;
+    pub const REPORTER: u8 = 0x25;
+    pub const RETENTION: u8 = 0x26;
+    pub const HOLD: u8 = 0x27;
+    pub const EDGE: u8 = 0x28;
+    pub const NEXT_EDGE: u8 = 0x29;
 }
 
 /// The key of the one row that the digest leaves out, for it holds the digest.
@@ -86,9 +104,19 @@ impl RowId {
             Self::Token(id) => (kind::TOKEN, vec![id]),
             Self::Request(id) => (kind::REQUEST, vec![id]),
             Self::Seat(node_id) => {
-                number = seat_name(*node_id);
+                number = node_name(*node_id);
                 (kind::SEAT, vec![&number])
             }
+            Self::AuditKeys(node_id) => {
+                number = node_name(*node_id);
+                (kind::AUDIT_KEYS, vec![&number])
+            }
+            Self::SigningKey(id) => (kind::SIGNING_KEY, vec![id]),
+            Self::Reporter(name) => (kind::REPORTER, vec![name]),
+            Self::Retention => (kind::RETENTION, Vec::new()),
+            Self::Hold(id) => (kind::HOLD, vec![id]),
+            Self::Edge => (kind::EDGE, Vec::new()),
+            Self::NextEdge => (kind::NEXT_EDGE, Vec::new()),
         };
         let mut key = vec![kind];
         key.extend_from_slice(parts.join("\0").as_bytes());
@@ -97,7 +125,7 @@ impl RowId {
 }
 
 /// A node id as the rows name it: with leading zeros, so that the order of the keys is that of the ids.
-fn seat_name(node_id: u64) -> String {
+fn node_name(node_id: u64) -> String {
     format!("{node_id:020}")
 }
 
@@ -173,6 +201,13 @@ impl State {
             RowId::Token(id) => self.tokens.get(id).map(|token| encode(token.as_ref())),
             RowId::Request(id) => self.requests.get(id).map(|request| encode(request.as_ref())),
             RowId::Seat(node_id) => self.seats.get(node_id).map(|seat| encode(seat.as_ref())),
+            RowId::AuditKeys(node_id) => self.audit_keys.get(node_id).map(|keys| encode(keys.as_ref())),
+            RowId::SigningKey(id) => self.signing_keys.get(id).map(|key| encode(key.as_ref())),
+            RowId::Reporter(name) => self.reporters.get(name).map(|known| encode(known.as_ref())),
+            RowId::Retention => self.retention.as_ref().map(|retention| encode(retention.as_ref())),
+            RowId::Hold(id) => self.holds.get(id).map(|hold| encode(hold.as_ref())),
+            RowId::Edge => self.edge.as_ref().map(|edge| encode(edge.as_ref())),
+            RowId::NextEdge => self.next_edge.as_ref().map(|next| encode(next.as_ref())),
         }
     }
 
@@ -189,6 +224,11 @@ impl State {
             audit_subtrees: audit.subtrees().iter().copied().map(HashHex).collect(),
         });
         Row { key: META_KEY.to_vec(), value: Some(value) }
+    }
+
+    /// The rows of the projects and of all that is in them, in key order within each kind.
+    pub(crate) fn catalog_rows(&self) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> + '_ {
+        self.project_row_ids().filter_map(|id| Some((id.key(), self.row(&id)?)))
     }
 
     /// Every row of the state, in key order within each kind.
@@ -209,15 +249,24 @@ impl State {
         digest
     }
 
-    fn row_ids(&self) -> impl Iterator<Item = RowId> + '_ {
-        let projects = self.projects.iter();
-        let of_projects = projects.flat_map(|(project, stored)| {
+    fn project_row_ids(&self) -> impl Iterator<Item = RowId> + '_ {
+        self.projects.iter().flat_map(|(project, stored)| {
             std::iter::once(RowId::Project(project.clone())).chain(stored.row_ids())
-        });
-        of_projects
+        })
+    }
+
+    fn row_ids(&self) -> impl Iterator<Item = RowId> + '_ {
+        self.project_row_ids()
             .chain(self.tokens.keys().cloned().map(RowId::Token))
             .chain(self.requests.iter().map(|(id, _)| RowId::Request(id.clone())))
             .chain(self.seats.keys().copied().map(RowId::Seat))
+            .chain(self.audit_keys.keys().copied().map(RowId::AuditKeys))
+            .chain(self.signing_keys.keys().cloned().map(RowId::SigningKey))
+            .chain(self.reporters.names().cloned().map(RowId::Reporter))
+            .chain(self.retention.as_ref().map(|_| RowId::Retention))
+            .chain(self.holds.keys().cloned().map(RowId::Hold))
+            .chain(self.edge.as_ref().map(|_| RowId::Edge))
+            .chain(self.next_edge.as_ref().map(|_| RowId::NextEdge))
     }
 
     /// How many rows [`State::rows`] gives.
@@ -306,9 +355,44 @@ impl State {
                 self.requests.insert(names.into(), Arc::new(request));
             }
             kind::SEAT => {
-                let node_id: u64 = names.parse().ok().filter(|id| seat_name(*id) == names)?;
+                let node_id: u64 = names.parse().ok().filter(|id| node_name(*id) == names)?;
                 let seat: Seat = decode(json)?;
                 self.seats.insert(node_id, Arc::new(seat));
+            }
+            kind::AUDIT_KEYS => {
+                let node_id: u64 = names.parse().ok().filter(|id| node_name(*id) == names)?;
+                let keys: AuditKeys = decode(json)?;
+                self.audit_keys.insert(node_id, Arc::new(keys));
+            }
+            kind::SIGNING_KEY => {
+                let key: SigningKey = decode(json)?;
+                if names != &*key.spec.id {
+                    return None;
+                }
+                self.signing_keys.insert(key.spec.id.clone(), Arc::new(key));
+            }
+            kind::REPORTER => {
+                let known: KnownReporter = decode(json)?;
+                self.reporters.insert(names.into(), known);
+            }
+            kind::RETENTION if names.is_empty() => {
+                let retention: Retention = decode(json)?;
+                self.retention = Some(Arc::new(retention));
+            }
+            kind::HOLD => {
+                let hold: Hold = decode(json)?;
+                if *names != *hold.spec.id {
+                    return None;
+                }
+                self.holds.insert(hold.spec.id.clone(), Arc::new(hold));
+            }
+            kind::EDGE if names.is_empty() => {
+                let edge: Edge = decode(json)?;
+                self.edge = Some(Arc::new(edge));
+            }
+            kind::NEXT_EDGE if names.is_empty() => {
+                let next: Edge = decode(json)?;
+                self.next_edge = Some(Arc::new(next));
             }
             _ => return None,
         }
@@ -326,6 +410,11 @@ pub struct Loader {
 }
 
 impl Loader {
+    /// A loader that goes on from a state: what [`State::catalog_rows`] leaves out is in it already.
+    pub(crate) fn onto(state: State) -> Self {
+        Self { state, started: true, ..Self::default() }
+    }
+
     /// Takes the next row.
     ///
     /// # Errors

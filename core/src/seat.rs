@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
+    hexadecimal,
     invalid::Invalid,
     limits::{JOIN_TOKEN_MS_MAX, SHORT_TEXT_BYTES_MAX},
     operation::{Member, MemberAdmit, MemberInvite},
@@ -173,9 +174,7 @@ pub(crate) fn validate_invitation(fields: &MemberInvite) -> Result<(), Invalid> 
 
 /// Checks what needs no state.
 pub(crate) fn validate_admission(fields: &MemberAdmit) -> Result<(), Invalid> {
-    let is_uid = fields.uid.len() == 32
-        && fields.uid.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
-    if !is_uid {
+    if !hexadecimal::is_lower(&fields.uid, 32) {
         return Err(Invalid::new("/uid", "a data folder's id is 32 lower-case hexadecimal digits"));
     }
     let address = &fields.peer_address;

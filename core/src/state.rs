@@ -10,15 +10,19 @@ use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    audit_key::AuditKeys,
     digest::Digest,
     identity::{ClusterId, History},
-    key::ProjectKey,
+    key::{HoldId, ProjectKey},
     limits::REQUESTS_REMEMBERED_MS,
     merkle::{Frontier, Hash},
     operation::Member,
     project::Project,
     reply::{Outcome, Reply},
+    reporters::Reporters,
+    retention::{Edge, HeldStretches, Hold, Retention, SequenceRange},
     seat::Seat,
+    signing::{SigningKey, SigningKeyId},
     token::{SecretHash, Token, TokenId},
 };
 
@@ -33,6 +37,15 @@ pub struct State {
     pub(crate) requests: RememberedRequests,
     /// By node id. Founders have one only once something about them was changed: see [`State::seat`].
     pub(crate) seats: OrdMap<u64, Arc<Seat>>,
+    /// By node id.
+    pub(crate) audit_keys: OrdMap<u64, Arc<AuditKeys>>,
+    pub(crate) signing_keys: OrdMap<SigningKeyId, Arc<SigningKey>>,
+    pub(crate) reporters: Reporters,
+    pub(crate) retention: Option<Arc<Retention>>,
+    pub(crate) holds: OrdMap<HoldId, Arc<Hold>>,
+    pub(crate) edge: Option<Arc<Edge>>,
+    /// The one that comes, as far as the log has it.
+    pub(crate) next_edge: Option<Arc<Edge>>,
 }
 
 /// What the state holds beside its objects.
@@ -251,6 +264,54 @@ impl State {
         let founders = self.founding().into_iter().flat_map(|founding| founding.members.keys().copied());
         let ids: BTreeSet<u64> = founders.chain(self.seats.keys().copied()).collect();
         ids.into_iter().filter_map(|node_id| Some((node_id, self.seat(node_id)?)))
+    }
+
+    /// The keys that a node signs checkpoints of the audit log with, or signed with; `None` when it never had one.
+    pub fn audit_keys_of(&self, node_id: u64) -> Option<&Arc<AuditKeys>> {
+        self.audit_keys.get(&node_id)
+    }
+
+    /// The keys of all nodes that ever had one, in the order of the nodes' ids.
+    pub fn audit_keys(&self) -> impl Iterator<Item = (u64, &Arc<AuditKeys>)> {
+        self.audit_keys.iter().map(|(node_id, keys)| (*node_id, keys))
+    }
+
+    /// The signing key with this id, be it revoked or not.
+    pub fn signing_key(&self, id: &str) -> Option<&Arc<SigningKey>> {
+        self.signing_keys.get(id)
+    }
+
+    /// All signing keys that were ever registered, in the order of their ids.
+    pub fn signing_keys(&self) -> impl Iterator<Item = &Arc<SigningKey>> {
+        self.signing_keys.values()
+    }
+
+    /// For how long records of the audit log are kept: all for ever, unless somebody said otherwise.
+    pub fn retention(&self) -> Retention {
+        self.retention.as_deref().copied().unwrap_or_default()
+    }
+
+    /// The legal hold with this id.
+    pub fn hold(&self, id: &str) -> Option<&Arc<Hold>> {
+        self.holds.get(id)
+    }
+
+    /// All legal holds on the audit log, in the order of their ids.
+    pub fn holds(&self) -> impl Iterator<Item = &Arc<Hold>> {
+        self.holds.values()
+    }
+
+    /// The catalog that the kept changes go on from; `None`: the audit log has all changes.
+    pub fn edge(&self) -> Option<&Edge> {
+        self.edge.as_deref()
+    }
+
+    /// What of the audit log is not removed, however old: what is under a hold, and the catalogs of the edge and of the one
+    /// that comes.
+    pub fn held(&self) -> HeldStretches {
+        let edges = [&self.edge, &self.next_edge].into_iter().flatten();
+        let records = edges.flat_map(|edge| edge.records.iter().copied().map(SequenceRange::one));
+        HeldStretches::of(self.holds.values().map(|hold| hold.spec.stretch()).chain(records))
     }
 
     pub(crate) fn put_token(&mut self, token: Arc<Token>) {

@@ -155,7 +155,7 @@ impl<'a> Reach<'a> {
 }
 
 /// What kind of actor asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ActorType {
     /// A person.
@@ -199,18 +199,24 @@ pub struct TokenSpec {
     pub expires_at_ms: Option<i64>,
 }
 
+/// Checks the name of what stands for an actor, a token or a key, and the actor's id.
+pub(crate) fn check_named(name: &str, actor: &TokenActor) -> Result<(), Invalid> {
+    for (path, text) in [("/name", name), ("/actor/id", &actor.id)] {
+        if text.is_empty() || text.len() > SHORT_TEXT_BYTES_MAX || text.chars().any(char::is_control) {
+            return Err(Invalid::new(
+                path,
+                format!("give 1 to {SHORT_TEXT_BYTES_MAX} bytes of text without control characters"),
+            ));
+        }
+    }
+    Ok(())
+}
+
 impl TokenSpec {
     /// Checks what can be checked without the catalog.
     pub fn validate(&self) -> Result<(), Invalid> {
         check_token_id(&self.id).map_err(|invalid| invalid.under("id"))?;
-        for (path, text) in [("/name", &self.name), ("/actor/id", &self.actor.id)] {
-            if text.is_empty() || text.len() > SHORT_TEXT_BYTES_MAX || text.chars().any(char::is_control) {
-                return Err(Invalid::new(
-                    path,
-                    format!("give 1 to {SHORT_TEXT_BYTES_MAX} bytes of text without control characters"),
-                ));
-            }
-        }
+        check_named(&self.name, &self.actor)?;
         if self.actor.actor_type == ActorType::System {
             return Err(Invalid::new(
                 "/actor/type",

@@ -141,7 +141,7 @@ fn definitions() {
         ("/max_age_ms", json!(-1), "/max_age_ms", "u64"),
         ("/on_stale", json!("explode"), "/on_stale", "safe-variant"),
         ("/on_unconfirmed", json!("last-known"), "/grace_ms", "for how long"),
-        ("/audit_evaluations", json!("full"), "/audit_evaluations", "none"),
+        ("/audit_evaluations", json!("some"), "/audit_evaluations", "summary"),
         ("/variants", json!({}), "/variants", "1 to 100"),
         ("/variants", Value::Object(many(101)), "/variants", "1 to 100"),
         ("/variants/on", json!("true"), "/variants/on", "true or false"),

@@ -35,11 +35,11 @@ fn fresh(state: &State, environment: &str) -> Option<Replica> {
 
 /// A resolution, as whoever asked sees it.
 fn shown(resolution: &Resolution<'_>, environment: &EnvironmentKey) -> String {
-    let Resolution { flag, variant, value, reason, detail } = resolution;
+    let Resolution { flag, variant, value, reason, detail, is_audited } = resolution;
     let version = flag.evaluated_revision(environment);
     let definition = &flag.definition;
     format!(
-        "{} {variant} {:?} {reason} {detail:?} {version} {:?} {:?} {:?}",
+        "{} {variant} {:?} {reason} {detail:?} {is_audited} {version} {:?} {:?} {:?}",
         definition.key,
         value.map(ToString::to_string),
         definition.metadata,

@@ -54,14 +54,31 @@ pub fn wall_ms() -> i64 {
         .unwrap_or(0)
 }
 
-/// The wall clock that a member tells the others, so that they can compare theirs.
+/// The wall clock that a member stamps records with, and tells the others so that they can compare theirs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WallClock {
     /// What it is ahead of the machine's, in milliseconds. 0 but in tests of clocks that differ.
     pub ahead_ms: i64,
 }
 
+/// Test only: an environment variable that sets this process's wall clock, as it is stamped into records and told to others,
+/// so many milliseconds ahead of the machine's, or behind it where it begins with `-`.
+const CLOCK_AHEAD_MS: &str = "FLAGRAFT_CLOCK_AHEAD_MS";
+
 impl WallClock {
+    /// The clock of a production node: the machine's. The environment variable `FLAGRAFT_CLOCK_AHEAD_MS` (a number; for tests
+    /// of the whole process, in which days have to pass) is read here and nowhere else.
+    pub fn of_the_process() -> Self {
+        let ahead_ms = std::env::var(CLOCK_AHEAD_MS).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+        if ahead_ms != 0 {
+            tracing::warn!(
+                ahead_ms,
+                "{CLOCK_AHEAD_MS} is set: the times of this process's records are wrong on purpose"
+            );
+        }
+        Self { ahead_ms }
+    }
+
     /// Milliseconds since 1970 UTC.
     pub fn now_ms(self) -> i64 {
         wall_ms().saturating_add(self.ahead_ms)

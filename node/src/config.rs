@@ -30,14 +30,22 @@ pub struct NodeConfig {
     pub reads: ReadConfig,
     /// How writes are taken.
     pub writes: WriteConfig,
+    /// How checkpoints of the audit log are made.
+    pub checkpoints: CheckpointConfig,
+    /// How evaluations and reads are accounted for.
+    pub accounts: AccountConfig,
+    /// How audit records are removed whose time is over.
+    pub retention: RetentionConfig,
     /// How much of the disk is kept free.
     pub disk: DiskConfig,
-    /// The wall clock that this node tells the others. No flag, default the machine's.
+    /// The wall clock that this node stamps records with and tells the others. No flag, default the machine's.
     pub clock: WallClock,
     /// How many connections there may be, and how long one may be silent.
     pub connections: ConnectionConfig,
     /// How many streams there may be, and what is kept for them.
     pub streams: StreamConfig,
+    /// How it looks into the past.
+    pub travel: TravelConfig,
     /// How the node stops.
     pub shutdown: ShutdownConfig,
     /// The timing of Raft.
@@ -58,10 +66,14 @@ impl NodeConfig {
             waits: PeerWaits::default(),
             reads: ReadConfig::default(),
             writes: WriteConfig::default(),
+            checkpoints: CheckpointConfig::default(),
+            accounts: AccountConfig::default(),
+            retention: RetentionConfig::default(),
             disk: DiskConfig::default(),
             clock: WallClock::default(),
             connections: ConnectionConfig::default(),
             streams: StreamConfig::default(),
+            travel: TravelConfig::default(),
             shutdown: ShutdownConfig::default(),
             raft: RaftTuning::default(),
         }
@@ -103,6 +115,9 @@ impl NodeConfig {
                  network that nobody else can reach)",
                 peers.listen
             )));
+        }
+        if self.checkpoints.records == 0 {
+            return Err(ConfigError("--checkpoint-records must be above 0".to_owned()));
         }
         if self.connections.clients_max == 0 {
             return Err(ConfigError("--connections-max must be above 0".to_owned()));
@@ -383,6 +398,68 @@ impl Default for WriteConfig {
     }
 }
 
+/// How checkpoints of the audit log are made: what the members sign of it.
+#[derive(Clone, Debug)]
+pub struct CheckpointConfig {
+    /// How long new records wait for a checkpoint at most. With 0 the node makes none and adds no key of its own; it signs
+    /// what others make, if it has one. `--checkpoint-interval-ms`, default 10 s.
+    pub interval: Duration,
+    /// New records that make one sooner. `--checkpoint-records`, default 1,000.
+    pub records: u64,
+    /// How long a member may take to sign one, and to take one that others signed. Default 2 s.
+    pub timeout: Duration,
+    /// How often a leader looks whether one is due. Default 250 ms.
+    pub poll: Duration,
+}
+
+impl Default for CheckpointConfig {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(10),
+            records: 1_000,
+            timeout: Duration::from_secs(2),
+            poll: Duration::from_millis(250),
+        }
+    }
+}
+
+/// How audit records are removed whose time is over.
+#[derive(Clone, Debug)]
+pub struct RetentionConfig {
+    /// How often a leader looks for them. With 0 it removes none. `--audit-retention-interval-ms`, default 1 h.
+    pub interval: Duration,
+}
+
+impl Default for RetentionConfig {
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(60 * 60) }
+    }
+}
+
+/// How evaluations and reads are accounted for in the audit log.
+#[derive(Clone, Debug)]
+pub struct AccountConfig {
+    /// How often what was counted becomes records: so much of it a crash may lose. `--accounts-interval-ms`, default 60 s.
+    pub interval: Duration,
+    /// How long one attempt to write the records may take. Default 5 s.
+    pub timeout: Duration,
+    /// How long after an attempt that failed the next one is made. Default 1 s.
+    pub retry_pause: Duration,
+    /// How long the attempt to write the last records may take, when the node stops. Default 1 s.
+    pub last_timeout: Duration,
+}
+
+impl Default for AccountConfig {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(60),
+            timeout: Duration::from_secs(5),
+            retry_pause: Duration::from_secs(1),
+            last_timeout: Duration::from_secs(1),
+        }
+    }
+}
+
 /// How much of the disk is kept free.
 #[derive(Clone, Debug)]
 pub struct DiskConfig {
@@ -492,6 +569,29 @@ impl Default for StreamConfig {
             changes_bytes_max: 64 << 20,
             snapshots_bytes_max: 256 << 20,
         }
+    }
+}
+
+/// How a node looks into the past.
+#[derive(Clone, Debug)]
+pub struct TravelConfig {
+    /// A catalog is kept every so many revisions, or every so many as it has flags where that is more. Default 1,000. The
+    /// same on every node, so there is no flag.
+    pub every: u64,
+    /// Bytes of kept catalogs on the disk; where there are more, every second one goes. `--kept-catalogs-bytes-max`, default
+    /// 1 GiB.
+    pub bytes_max: u64,
+    /// Looks at once; others wait. Default 2.
+    pub at_once: usize,
+    /// Catalogs that were asked for last and stay in memory. Default 2: what is compared.
+    pub kept_max: usize,
+    /// How long a look may take. Default 10 s.
+    pub deadline: Duration,
+}
+
+impl Default for TravelConfig {
+    fn default() -> Self {
+        Self { every: 1_000, bytes_max: 1 << 30, at_once: 2, kept_max: 2, deadline: Duration::from_secs(10) }
     }
 }
 

@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod accounts;
+mod audit;
 pub mod backup;
 pub mod clock;
 pub mod config;
@@ -15,8 +17,10 @@ mod leadership;
 pub mod metrics;
 pub mod node;
 pub mod peer;
+mod pieces;
 pub mod raft;
 mod random;
 pub mod reads;
 pub mod server;
 pub mod storage;
+pub mod travel;

@@ -8,14 +8,20 @@ use std::{
     net::TcpListener,
     path::Path,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use common::{Cluster, WRITE, flag, with_key};
+use ed25519_dalek::{Signer as _, SigningKey as Pair};
 use flagraft_core::{
+    canonical::Canonical,
     identity::ClusterId,
+    operation::Operation,
+    proposal::Body,
+    record::Record,
     rejection::Rejection,
     reply::Outcome,
+    signing::{ChangeSignature, PublicKey, SignatureBytes, Statement, signing_key_id},
     token::{Secret, TokenFault, TokenKind},
 };
 use flagraft_node::{
@@ -137,6 +143,52 @@ async fn the_leader_checks_credentials_again_and_a_dry_run_changes_nothing() {
     assert!(matches!(answer.reply.outcome, Outcome::Accepted { revision: 3, .. }), "{answer:?}");
     let confirmation = cluster.node(follower).reads().confirm(READ).await.expect("confirmed");
     assert_eq!(confirmation.published.state.sequence(), before);
+}
+
+/// The node that takes a signed change hands the signature on, and the leader is the one that checks it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signature_is_forwarded_with_its_change() {
+    let cluster = Cluster::found(3).await;
+    let follower = cluster.follower().await;
+    cluster.create_shop(follower).await;
+    let pair = Pair::from_bytes(&[7; 32]);
+    let public_key = PublicKey(pair.verifying_key().to_bytes());
+    let (state, owner) = (cluster.node(follower).published().state.clone(), cluster.owner());
+    let token = state.token_by_secret(&owner.sha256()).expect("the owner's").spec.clone();
+    let key = signing_key_id(&public_key);
+    let put = json!([{"op": "signing_key.put", "signing_key": {
+        "id": key, "actor": token.actor, "name": "test", "public_key": public_key}}]);
+    cluster.accepted(follower, cluster.write(follower, None, put).await);
+
+    let mut submission = with_key(cluster.submission(Some("shop"), flag("checkout", false)), "signed");
+    let Body::Change(change) = &submission.body else { panic!("a change") };
+    let operations: Vec<Canonical> = change.operations.iter().map(Operation::without_secrets).collect();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    let signed_at_ms = i64::try_from(now.as_millis()).expect("a time");
+    let statement = Statement {
+        history: state.history().expect("founded"),
+        token: &token.id,
+        request_id: "signed",
+        key: &key,
+        signed_at_ms,
+        project: change.project.as_ref(),
+        operations: &operations,
+        reason: &change.reason,
+        ticket: None,
+        expect_revision: None,
+        caused_by: None,
+    };
+    let signature = SignatureBytes(pair.sign(&statement.to_bytes()).to_bytes());
+    submission.signature = Some(ChangeSignature { key, signed_at_ms, signature });
+    // Under another id it is none, and so it was looked at.
+    let moved = with_key(submission.clone(), "moved");
+    let reply = cluster.node(follower).submit(moved, WRITE).await.expect("answered").reply;
+    assert!(matches!(reply.outcome, Outcome::Rejected { rejection: Rejection::BadSignature { .. }, .. }));
+    let answer = cluster.node(follower).submit(submission, WRITE).await.expect("answered");
+    let Outcome::Accepted { sequence, .. } = answer.reply.outcome else { panic!("{answer:?}") };
+    let rows = cluster.node(follower).audit_page(sequence, 1).await.expect("read");
+    let record: Record = serde_json::from_slice(&rows[0].bytes).expect("a record");
+    assert_eq!(record.signature.map(|kept| kept.signature), Some(signature));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,16 +11,25 @@ use crate::{api::Api, load::Written};
 /// # Panics
 /// The log can't be read, or has a gap.
 pub async fn records(node: &Api) -> Vec<Value> {
-    let mut records: Vec<Value> = Vec::new();
+    let records = selected(node, "").await;
+    for (sequence, record) in (0_u64..).zip(&records) {
+        assert_eq!(record["sequence"].as_u64(), Some(sequence), "the audit log has a gap: {record}");
+    }
+    records
+}
+
+/// The records that a filter takes, as a query has it, in order: all that are there still where it is empty.
+///
+/// # Panics
+/// The log can't be read.
+pub async fn selected(node: &Api, filter: &str) -> Vec<Value> {
+    let (mut records, mut from) = (Vec::new(), "0".to_owned());
     loop {
-        let page = node.get(&format!("/api/v1/audit?from={}&limit=500", records.len())).ok().await;
-        let before = records.len();
+        let page = node.get(&format!("/api/v1/audit?from={from}&limit=500&{filter}")).ok().await;
         records.extend(lines(&page.body));
-        for (sequence, record) in (before as u64..).zip(&records[before..]) {
-            assert_eq!(record["sequence"].as_u64(), Some(sequence), "the audit log has a gap: {record}");
-        }
-        if records.len() == before {
-            return records;
+        match page.header("flagraft-next") {
+            Some(next) => from = next.to_owned(),
+            None => return records,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::Command,
     sync::{
         Arc,
@@ -28,6 +28,7 @@ use serde_json::{Value, json};
 mod common;
 use common::{
     cli::{Cli, Ran},
+    export::text,
     shop::Shop,
 };
 
@@ -51,10 +52,6 @@ fn offline(arguments: &[&str]) -> Ran {
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().expect("temporary folders have plain names")
 }
 
 /// The revision of the last counter of each writer that is in these records.

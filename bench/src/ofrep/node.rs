@@ -1,4 +1,5 @@
-//! The node that is measured: a cluster of one, with its defaults, and two projects with flags.
+//! The node that is measured: a cluster of one, with its defaults, and four projects with flags: for one and for many, whose
+//! evaluations are counted or not.
 
 use std::{path::Path, time::Duration};
 
@@ -9,7 +10,7 @@ use flagraft_bench_common::{
 };
 use serde_json::{Value, json};
 
-use super::{Case, Served, bare::Answer, wrk::Request};
+use super::{Case, Served, System, bare::Answer, wrk::Request};
 use crate::system::{Connection, FlagraftCluster};
 
 /// Flags beside the one that is asked for.
@@ -24,9 +25,15 @@ const BULK: &str = "bulk";
 /// A running node with its flags.
 pub struct Node {
     cluster: FlagraftCluster,
-    /// What the tokens of the two projects make of the header.
-    single: String,
-    bulk: String,
+    /// What the tokens of the projects make of the header.
+    single: Tokens,
+    bulk: Tokens,
+}
+
+/// Those of two projects that are alike but for what is counted.
+struct Tokens {
+    uncounted: String,
+    counted: String,
 }
 
 impl Node {
@@ -34,27 +41,33 @@ impl Node {
     pub async fn start(binary: &Path, folder: Folder) -> Result<Self, Failure> {
         let cluster = FlagraftCluster::start(binary, folder, 1).await?;
         let one_rule = flags::all().into_iter().filter(|flag| flag.key == ONE_RULE);
-        let single = project(&cluster, SINGLE, one_rule.chain(others(OTHER_FLAGS)).collect()).await?;
-        let bulk = project(&cluster, BULK, others(BULK_FLAGS)).await?;
+        let single =
+            projects(&cluster, SINGLE, &one_rule.chain(others(OTHER_FLAGS)).collect::<Vec<_>>()).await?;
+        let bulk = projects(&cluster, BULK, &others(BULK_FLAGS)).await?;
         Ok(Self { cluster, single, bulk })
     }
 
     /// The request that is sent again and again.
-    pub fn request(&self, case: Case) -> Request {
-        let (path, authorization) = match case {
+    pub fn request(&self, case: Case, system: System) -> Request {
+        let (path, tokens) = match case {
             Case::Single => (format!("/ofrep/v1/evaluate/flags/{ONE_RULE}"), &self.single),
             Case::Bulk => ("/ofrep/v1/evaluate/flags".to_owned(), &self.bulk),
+        };
+        let authorization = match system {
+            // The bare handler looks at none, and gets one all the same.
+            System::Bare | System::Flagraft => tokens.uncounted.clone(),
+            System::Counting => tokens.counted.clone(),
         };
         let user = flags::user(0);
         let context = json!({
             "targetingKey": user.key, "country": user.country, "plan": user.plan, "version": user.version,
         });
-        Request { path, authorization: authorization.clone(), body: json!({"context": context}).to_string() }
+        Request { path, authorization, body: json!({"context": context}).to_string() }
     }
 
     /// The answer to it, checked to be an evaluation of all that is asked for.
-    pub async fn answer(&self, case: Case) -> Result<Answer, Failure> {
-        let Request { path, authorization, body } = self.request(case);
+    pub async fn answer(&self, case: Case, system: System) -> Result<Answer, Failure> {
+        let Request { path, authorization, body } = self.request(case, system);
         let mut connection = Connection::open(self.port()).await?;
         let (headers, body) = connection.exchange("POST", &path, &authorization, body).await?;
         let answered: Value = serde_json::from_slice(&body)?;
@@ -86,8 +99,25 @@ fn others(count: usize) -> Vec<Flag> {
     (0..count).map(flag).collect()
 }
 
+/// Makes two projects with these flags.
+async fn projects(cluster: &FlagraftCluster, key: &str, flags: &[Flag]) -> Result<Tokens, Failure> {
+    let uncounted = project(cluster, key, flags, "none").await?;
+    let counted = project(cluster, &format!("{key}-counted"), flags, "summary").await?;
+    Ok(Tokens { uncounted, counted })
+}
+
 /// Makes a project with these flags. Gives the `Authorization` of a service that evaluates them.
-async fn project(cluster: &FlagraftCluster, key: &str, flags: Vec<Flag>) -> Result<String, Failure> {
+async fn project(
+    cluster: &FlagraftCluster,
+    key: &str,
+    flags: &[Flag],
+    audit_evaluations: &str,
+) -> Result<String, Failure> {
+    let put = |flag: &Flag| {
+        let mut put = put(flag, ENVIRONMENT);
+        put["flag"]["audit_evaluations"] = json!(audit_evaluations);
+        put
+    };
     cluster
         .change(
             key,
@@ -99,7 +129,7 @@ async fn project(cluster: &FlagraftCluster, key: &str, flags: Vec<Flag>) -> Resu
         .await?;
     // A change has at most 100 operations.
     for flags in flags.chunks(100) {
-        cluster.change(key, flags.iter().map(|flag| put(flag, ENVIRONMENT)).collect()).await?;
+        cluster.change(key, flags.iter().map(put).collect()).await?;
     }
     let grants = json!([{"role": "reader", "project": key, "environments": [ENVIRONMENT]}]);
     cluster.make_token(json!({"name": key, "kind": "service", "grants": grants})).await

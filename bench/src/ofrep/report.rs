@@ -25,7 +25,7 @@ pub fn head(args: &HttpArgs, answers: &[(Case, Request, Answer)]) {
 /// Says what one measurement came to.
 pub fn progress(args: &HttpArgs, sample: &Sample) {
     eprintln!(
-        "round {}/{}  {:<9}  {:<12}  {:>6.0} requests/s  p50 {:>6.2} ms  p99 {:>6.2} ms",
+        "round {}/{}  {:<9}  {:<18}  {:>6.0} requests/s  p50 {:>6.2} ms  p99 {:>6.2} ms",
         sample.round + 1,
         args.rounds,
         sample.case.name(),
@@ -48,20 +48,16 @@ pub fn table(args: &HttpArgs, samples: &[Sample]) {
             let of = |system| samples.iter().filter(move |s| (s.system, s.case) == (system, case));
             let figure = |of_sample: fn(&Sample) -> f64| Spread::of(of(system).map(of_sample));
             let Some(rate) = figure(|s| s.requests_per_second) else { continue };
-            // Of the same round, so that both had the same machine.
-            let ratio = |of_sample: fn(&Sample) -> f64| {
-                let ratios = of(system).filter_map(|sample| {
-                    let bare = of(System::Bare).find(|bare| bare.round == sample.round)?;
-                    Some(of_sample(sample) / of_sample(bare))
-                });
-                let ratio = Spread::of(ratios).filter(|_| system != System::Bare);
+            let beside_bare = |of_sample: fn(&Sample) -> f64| {
+                let measured = Some(system).filter(|system| *system != System::Bare);
+                let ratio = measured.and_then(|system| ratio(samples, case, system, System::Bare, of_sample));
                 ratio.map_or(String::new(), |r| format!("{:.2} ({:.2}-{:.2})", r.median, r.min, r.max))
             };
             let median = |of_sample| figure(of_sample).map_or(0.0, |spread| spread.median);
             let cpu = median(|s| s.cpu.as_secs_f64());
             let evaluations = match system {
                 System::Bare => String::new(),
-                System::Flagraft => format!("{:.0}", case.evaluations() as f64 / cpu),
+                System::Flagraft | System::Counting => format!("{:.0}", case.evaluations() as f64 / cpu),
             };
             println!(
                 "| {} | {} | {:.0} ({:.0}-{:.0}) | {} | {:.2} | {:.2} | {:.1} | {} | {evaluations} |",
@@ -70,12 +66,46 @@ pub fn table(args: &HttpArgs, samples: &[Sample]) {
                 rate.median,
                 rate.min,
                 rate.max,
-                ratio(|s| s.requests_per_second),
+                beside_bare(|s| s.requests_per_second),
                 median(|s| millis(s.p50)),
                 median(|s| millis(s.p99)),
                 cpu * 1e6,
-                ratio(|s| s.cpu.as_secs_f64()),
+                beside_bare(|s| s.cpu.as_secs_f64()),
             );
         }
     }
+    println!();
+    for case in Case::ALL {
+        let counting = |of_sample| ratio(samples, case, System::Counting, System::Flagraft, of_sample);
+        let (Some(rate), Some(cpu)) =
+            (counting(|s| s.requests_per_second), counting(|s| s.cpu.as_secs_f64()))
+        else {
+            continue;
+        };
+        println!(
+            "Counting, {}: {:.3} ({:.3}-{:.3}) times the requests, {:.3} ({:.3}-{:.3}) times the CPU of not counting",
+            case.name(),
+            rate.median,
+            rate.min,
+            rate.max,
+            cpu.median,
+            cpu.min,
+            cpu.max,
+        );
+    }
+}
+
+/// How one compares to another, round by round, so that both had the same machine.
+fn ratio(
+    samples: &[Sample],
+    case: Case,
+    system: System,
+    to: System,
+    of_sample: fn(&Sample) -> f64,
+) -> Option<Spread> {
+    let of = |system| samples.iter().filter(move |s| (s.system, s.case) == (system, case));
+    Spread::of(of(system).filter_map(|sample| {
+        let other = of(to).find(|other| other.round == sample.round)?;
+        Some(of_sample(sample) / of_sample(other))
+    }))
 }

@@ -40,7 +40,15 @@ fn changed(recorded: &Value) -> Vec<String> {
     if !is_about_flag(operation) && !is_about_segment {
         return Vec::new();
     }
-    let (was, is) = (Facts::of(&recorded["before"]), Facts::of(&recorded["after"]));
+    different(&Facts::of(&recorded["before"]), &Facts::of(&recorded["after"]))
+}
+
+/// The lines of two states of one flag, segment or environment, each as the API gives it: all in which they differ.
+pub fn between(before: &Value, after: &Value) -> Vec<String> {
+    different(&Facts::of_whole(before), &Facts::of_whole(after))
+}
+
+fn different(was: &Facts, is: &Facts) -> Vec<String> {
     let mut lines = Vec::new();
     for (name, old) in &was.0 {
         match is.get(name) {
@@ -102,6 +110,47 @@ impl Facts {
             if let Some(configuration) = configuration.as_object() {
                 facts.configuration(environment, configuration);
             }
+        }
+        facts
+    }
+
+    /// All that an object says, what evaluation does not go by too.
+    fn of_whole(value: &Value) -> Self {
+        /// What is told in words of its own.
+        const TOLD: [&str; 10] = [
+            "key",
+            "enabled",
+            "prerequisites",
+            "targets",
+            "rules",
+            "default",
+            "weights",
+            "when",
+            "environments",
+            "system",
+        ];
+        let mut facts = Self::of(value);
+        let environments = value["environments"].as_object().into_iter().flatten();
+        let parts = environments.map(|(environment, part)| (environment.as_str(), part)).chain([("", value)]);
+        for (environment, part) in parts {
+            let fields = part.as_object().into_iter().flatten();
+            for (name, field) in fields.filter(|(name, field)| {
+                let is_empty = field.is_null() || field.as_array().is_some_and(Vec::is_empty);
+                !TOLD.contains(&name.as_str()) && !is_empty
+            }) {
+                facts.add(environment, name, field.to_string());
+            }
+        }
+        let system = &value["system"];
+        if let Some(by) = system["archived"]["by"].as_str() {
+            facts.add("", "archived", format!("by {by}"));
+        }
+        if let (Some(included), Some(excluded)) =
+            (system["included_count"].as_u64(), system["excluded_count"].as_u64())
+        {
+            let revision = &system["revision"];
+            let text = format!("{included} included, {excluded} excluded, as of revision {revision}");
+            facts.add("", "members", text);
         }
         facts
     }

@@ -1,15 +1,14 @@
 //! `flag create` and `flag update`: a flag's definition from options or from a file.
 
 use clap::{Args, ValueEnum};
-use reqwest::Method;
+use flagraft_client::admin::flags;
 use serde_json::{Map, Value, json};
 
 use super::FlagArg;
 use crate::{
-    client::Call,
     failure::Failure,
     input,
-    session::{Session, Why},
+    session::{Session, SignedWhy, Why},
 };
 
 /// The type of all of a flag's variants.
@@ -159,7 +158,7 @@ pub struct CreateArgs {
     #[command(flatten)]
     definition: Definition,
     #[command(flatten)]
-    why: Why,
+    why: SignedWhy,
 }
 
 impl CreateArgs {
@@ -212,15 +211,13 @@ pub async fn create(session: &Session, args: &CreateArgs) -> Result<(), Failure>
     // 0: the flag must not exist. A plain PUT would replace it.
     let operation = json!({"op": "flag.put", "flag": args.document()?, "if_revision": 0});
     let flag = &args.flag;
-    session
-        .change(&flag.project.project, &args.why, vec![operation], format!("{} is created", flag.key))
-        .await
+    session.change(&flag.project.project, &args.why, &operation, format!("{} is created", flag.key)).await
 }
 
 /// Changes a flag.
 pub async fn update(session: &Session, args: &UpdateArgs) -> Result<(), Failure> {
     let flag = &args.flag;
-    let path = ["api", "v1", "projects", &flag.project.project, "flags", &flag.key];
+    let project = &flag.project.project;
     let did = format!("{} is updated", flag.key);
     if let Some(file) = &args.file {
         let file = input::json_file(file)?;
@@ -228,8 +225,9 @@ pub async fn update(session: &Session, args: &UpdateArgs) -> Result<(), Failure>
         let mut document = object(file)?;
         document.extend(fields);
         document.insert("key".to_owned(), json!(flag.key));
-        let body = args.why.body("flag", Value::Object(document));
-        return session.write(Method::PUT, &path, Some(body), did).await;
+        return session
+            .write(&flags::put(project, &flag.key, &Value::Object(document), &args.why), did)
+            .await;
     }
     let mut patch = match &args.patch {
         Some(text) => object(input::json_argument("--patch", text)?)?,
@@ -238,13 +236,13 @@ pub async fn update(session: &Session, args: &UpdateArgs) -> Result<(), Failure>
     // What a variant's value means is for the flag's type to say: `1` and `true` are texts in a string flag.
     let flag_type = match args.definition.variants.is_empty() {
         true => None,
-        false => FlagType::of(&session.client.send(&Call::get(path)).await?.body),
+        false => FlagType::of(session.client.send(&flags::get(project, &flag.key)).await?.json()),
     };
     patch.extend(args.definition.fields(flag_type)?);
     if patch.is_empty() {
         return Err(Failure::usage("nothing to change is given").next("see `flagraft flag update --help`"));
     }
-    session.write(Method::PATCH, &path, Some(args.why.body("patch", Value::Object(patch))), did).await
+    session.write(&flags::patch(project, &flag.key, &Value::Object(patch), &args.why), did).await
 }
 
 fn object(value: Value) -> Result<Map<String, Value>, Failure> {

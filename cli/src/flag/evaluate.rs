@@ -1,11 +1,14 @@
 //! `flag eval`: what a service would get, over OFREP like any OpenFeature client.
 
 use clap::Args;
+use flagraft_client::admin::{Answer, Call};
 use serde_json::{Value, json};
 
-use super::context::ContextArgs;
+use super::{
+    context::ContextArgs,
+    past::{PastArgs, when},
+};
 use crate::{
-    client::{Answer, Call},
     failure::{Exit, Failure},
     output::{cell, table},
     session::Session,
@@ -27,6 +30,15 @@ pub struct EvalArgs {
     environment: Option<String>,
     #[command(flatten)]
     context: ContextArgs,
+    #[command(flatten)]
+    past: PastArgs,
+}
+
+impl EvalArgs {
+    /// Whether an earlier moment is asked about.
+    pub fn is_about_the_past(&self) -> bool {
+        self.past.is_given()
+    }
 }
 
 /// Evaluates. The token says in which project and environment.
@@ -35,11 +47,30 @@ pub async fn run(session: &Session, args: &EvalArgs) -> Result<(), Failure> {
     let mut path = vec!["ofrep", "v1", "evaluate", "flags"];
     path.extend(args.key.as_deref());
     let answer = session.client.send(&Call::ask(path, json!({"context": context}))).await?;
-    expected(args, &answer.body)?;
-    session.output.show(&answer.body, |body| match body.get("flags").and_then(Value::as_array) {
+    expected(args, answer.json())?;
+    session.output.show(answer.json(), |body| match body.get("flags").and_then(Value::as_array) {
         Some(flags) => bulk(flags, &answer),
-        None => single(body, &answer),
+        None => resolved(body, &provenance(&answer)),
     })
+}
+
+/// Evaluates as it would have been then: an explanation has the answer in it. A token is good for the present only, so this
+/// takes one that may read the project's audit log, and options that say where.
+pub async fn run_then(session: &Session, args: &EvalArgs) -> Result<(), Failure> {
+    let (Some(key), Some(project), Some(environment)) = (&args.key, &args.project, &args.environment) else {
+        return Err(Failure::usage("what was then is told of one flag, in one environment of a project")
+            .next("give the flag's key, -p PROJECT and -e ENVIRONMENT"));
+    };
+    let path = ["api", "v1", "projects", project, "environments", environment, "explain"];
+    let body = json!({"flag": key, "context": args.context.context()?});
+    let answer = session.client.send(&args.past.on(Call::ask(path, body))).await?;
+    let mut then = json!({"key": key});
+    for field in ["value", "variant", "reason", "at"] {
+        if let Some(value) = answer.json().get(field) {
+            then[field] = value.clone();
+        }
+    }
+    session.output.show(&then, |then| resolved(then, &when(&then["at"])))
 }
 
 /// Refuses an answer from another place than the one asked about: the token, not the options, decides where.
@@ -59,17 +90,16 @@ fn expected(args: &EvalArgs, body: &Value) -> Result<(), Failure> {
     Ok(())
 }
 
-fn single(body: &Value, answer: &Answer) -> String {
+fn resolved(body: &Value, source: &str) -> String {
     let variant = match body["variant"].as_str() {
         Some("") | None => CODE_DEFAULT.to_owned(),
         Some(variant) => variant.to_owned(),
     };
     let value = body.get("value").map_or_else(|| "none".to_owned(), Value::to_string);
     format!(
-        "{} = {value}\nvariant  {variant}\nreason   {}\n{}",
+        "{} = {value}\nvariant  {variant}\nreason   {}\n{source}",
         cell(&body["key"]),
         cell(&body["reason"]),
-        provenance(answer)
     )
 }
 
@@ -84,7 +114,7 @@ fn bulk(flags: &[Value], answer: &Answer) -> String {
 }
 
 /// Which state answered, how old it was, and which node it was.
-pub fn provenance(answer: &Answer) -> String {
+pub fn provenance<T>(answer: &Answer<T>) -> String {
     let header = |name: &str| match answer.header(name) {
         "" => "-".to_owned(),
         text => text.to_owned(),
@@ -99,4 +129,19 @@ pub fn provenance(answer: &Answer) -> String {
         header("flagraft-consistency"),
         header("flagraft-node")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_then_says_when_that_was() {
+        let at = json!({"history": "0123456789abcdef", "revision": 7, "time": "2027-03-01T12:00:00Z"});
+        let then = json!({"key": "f", "value": true, "variant": "on", "reason": "STATIC", "at": at});
+        assert_eq!(
+            resolved(&then, &when(&then["at"])),
+            "f = true\nvariant  on\nreason   STATIC\nrevision 7, made at 2027-03-01T12:00:00Z"
+        );
+    }
 }

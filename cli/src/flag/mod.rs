@@ -2,19 +2,20 @@
 
 mod context;
 mod define;
+mod diff;
 mod evaluate;
 mod explain;
+mod past;
 mod view;
 
-use clap::{Args, Subcommand};
-use reqwest::Method;
+use clap::{Args, Subcommand, ValueEnum};
+use flagraft_core::operation::CopyPart;
 use serde_json::json;
 
 use crate::{
-    client::Call,
     failure::Failure,
     input,
-    session::{EnvironmentArg, Global, ProjectArg, Session, Why},
+    session::{EnvironmentArg, Global, ProjectArg, Session, SignedWhy},
 };
 
 /// Commands on flags.
@@ -23,7 +24,7 @@ pub enum FlagCommand {
     /// List a project's flags
     List(view::ListArgs),
     /// Show one flag; with --output json, what `flag create --file` and `flag update --file` take
-    Get(FlagArg),
+    Get(view::GetArgs),
     /// Create a flag
     Create(Box<define::CreateArgs>),
     /// Change a flag's definition: only what is given changes
@@ -42,7 +43,9 @@ pub enum FlagCommand {
     Copy(CopyArgs),
     /// List the changes of a flag, the newest first
     History(view::HistoryArgs),
-    /// Evaluate one flag, or every flag, as a service would
+    /// Show what differs between two revisions or times, of one flag or of the whole project
+    Diff(diff::DiffArgs),
+    /// Evaluate one flag, or every flag, as a service would; with --at-revision or --at, what it would have got then
     Eval(evaluate::EvalArgs),
     /// Explain an evaluation: each step that was tried, with what it saw
     Explain(explain::ExplainArgs),
@@ -67,7 +70,7 @@ pub struct FlagWhy {
     #[command(flatten)]
     flag: FlagArg,
     #[command(flatten)]
-    why: Why,
+    why: SignedWhy,
 }
 
 /// One flag in one environment, and why it is changed.
@@ -78,7 +81,34 @@ pub struct SwitchArgs {
     #[command(flatten)]
     environment: EnvironmentArg,
     #[command(flatten)]
-    why: Why,
+    why: SignedWhy,
+}
+
+/// A part of a flag's configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Whether it is on
+    Enabled,
+    /// The prerequisites
+    Prerequisites,
+    /// The targets
+    Targets,
+    /// The rules
+    Rules,
+    /// What is served by default, and the off and safe variants
+    Default,
+}
+
+impl From<Part> for CopyPart {
+    fn from(part: Part) -> Self {
+        match part {
+            Part::Enabled => Self::Enabled,
+            Part::Prerequisites => Self::Prerequisites,
+            Part::Targets => Self::Targets,
+            Part::Rules => Self::Rules,
+            Part::Default => Self::Default,
+        }
+    }
 }
 
 /// What to copy from where to where.
@@ -93,10 +123,10 @@ pub struct CopyArgs {
     #[arg(long)]
     to: String,
     /// The parts to copy, separated by commas; without it all but `enabled`, so that a copy turns nothing on
-    #[arg(long, value_delimiter = ',', value_parser = ["enabled", "prerequisites", "targets", "rules", "default"])]
-    parts: Vec<String>,
+    #[arg(long, value_delimiter = ',', value_enum)]
+    parts: Vec<Part>,
     #[command(flatten)]
-    why: Why,
+    why: SignedWhy,
 }
 
 /// New weights.
@@ -113,7 +143,7 @@ pub struct RolloutArgs {
     #[arg(long)]
     weights: String,
     #[command(flatten)]
-    why: Why,
+    why: SignedWhy,
 }
 
 /// What is served: a variant or a rollout.
@@ -162,76 +192,63 @@ pub struct SetDefaultArgs {
     #[arg(long, conflicts_with_all = ["variant", "weights"])]
     code_default: bool,
     #[command(flatten)]
-    why: Why,
+    why: SignedWhy,
 }
 
 /// Runs a command on flags.
 pub async fn run(command: FlagCommand, global: &Global) -> Result<(), Failure> {
     match command {
-        FlagCommand::List(args) => view::list(&global.management()?, &args).await,
-        FlagCommand::Get(flag) => view::get(&global.management()?, &flag).await,
-        FlagCommand::Create(args) => define::create(&global.management()?, &args).await,
-        FlagCommand::Update(args) => define::update(&global.management()?, &args).await,
-        FlagCommand::Enable(args) => switch(&global.management()?, &args, "enable").await,
-        FlagCommand::Disable(args) => switch(&global.management()?, &args, "disable").await,
-        FlagCommand::Archive(args) => operate(&global.management()?, &args, "archive").await,
-        FlagCommand::Restore(args) => operate(&global.management()?, &args, "restore").await,
-        FlagCommand::Delete(args) => delete(&global.management()?, &args).await,
-        FlagCommand::Copy(args) => copy(&global.management()?, &args).await,
-        FlagCommand::History(args) => view::history(&global.management()?, &args).await,
+        FlagCommand::Eval(args) if args.is_about_the_past() => {
+            evaluate::run_then(&global.management()?, &args).await
+        }
         FlagCommand::Eval(args) => evaluate::run(&global.evaluation()?, &args).await,
-        FlagCommand::Explain(args) => explain::run(&global.management()?, &args).await,
-        FlagCommand::Rollout(args) => rollout(&global.management()?, &args).await,
-        FlagCommand::SetDefault(args) => set_default(&global.management()?, &args).await,
+        command => manage(command, &global.management()?).await,
+    }
+}
+
+async fn manage(command: FlagCommand, session: &Session) -> Result<(), Failure> {
+    match command {
+        FlagCommand::List(args) => view::list(session, args).await,
+        FlagCommand::Get(args) => view::get(session, &args).await,
+        FlagCommand::Create(args) => define::create(session, &args).await,
+        FlagCommand::Update(args) => define::update(session, &args).await,
+        FlagCommand::Enable(args) => switch(session, &args, "enable").await,
+        FlagCommand::Disable(args) => switch(session, &args, "disable").await,
+        FlagCommand::Archive(args) => operate(session, &args, "archive").await,
+        FlagCommand::Restore(args) => operate(session, &args, "restore").await,
+        FlagCommand::Delete(args) => operate(session, &args, "delete").await,
+        FlagCommand::Copy(args) => copy(session, &args).await,
+        FlagCommand::History(args) => view::history(session, &args).await,
+        FlagCommand::Diff(args) => diff::run(session, &args).await,
+        FlagCommand::Explain(args) => explain::run(session, &args).await,
+        FlagCommand::Rollout(args) => rollout(session, &args).await,
+        FlagCommand::SetDefault(args) => set_default(session, &args).await,
+        // Is asked with another token.
+        FlagCommand::Eval(_) => Ok(()),
     }
 }
 
 async fn switch(session: &Session, args: &SwitchArgs, verb: &str) -> Result<(), Failure> {
     let (flag, environment) = (&args.flag, &args.environment.environment);
-    let path = [
-        "api",
-        "v1",
-        "projects",
-        &flag.project.project,
-        "flags",
-        &flag.key,
-        "environments",
-        environment,
-        verb,
-    ];
-    session
-        .write(
-            Method::POST,
-            &path,
-            Some(args.why.bare()),
-            format!("{} is {verb}d in {environment}", flag.key),
-        )
-        .await
+    let operation = json!({"op": format!("flag.{verb}"), "flag": flag.key, "environment": environment});
+    let did = format!("{} is {verb}d in {environment}", flag.key);
+    session.change(&flag.project.project, &args.why, &operation, did).await
 }
 
 async fn operate(session: &Session, args: &FlagWhy, verb: &str) -> Result<(), Failure> {
     let flag = &args.flag;
     let operation = json!({"op": format!("flag.{verb}"), "flag": flag.key});
-    session
-        .change(&flag.project.project, &args.why, vec![operation], format!("{} is {verb}d", flag.key))
-        .await
-}
-
-async fn delete(session: &Session, args: &FlagWhy) -> Result<(), Failure> {
-    let flag = &args.flag;
-    let path = ["api", "v1", "projects", &flag.project.project, "flags", &flag.key];
-    let call = args.why.on(Call::write(Method::DELETE, path, None)?);
-    session.finish(&call, format!("{} is deleted", flag.key)).await
+    session.change(&flag.project.project, &args.why, &operation, format!("{} is {verb}d", flag.key)).await
 }
 
 async fn copy(session: &Session, args: &CopyArgs) -> Result<(), Failure> {
-    let flag = &args.flag;
-    let mut operation = json!({"op": "flag.copy", "flag": flag.key, "from": args.from, "to": args.to});
-    if !args.parts.is_empty() {
-        operation["parts"] = json!(args.parts);
+    let CopyArgs { flag: FlagArg { key, project }, from, to, parts, why } = args;
+    let parts: Vec<CopyPart> = parts.iter().copied().map(CopyPart::from).collect();
+    let mut operation = json!({"op": "flag.copy", "flag": key, "from": from, "to": to});
+    if !parts.is_empty() {
+        operation["parts"] = json!(parts);
     }
-    let did = format!("{} in {} is now as in {}", flag.key, args.to, args.from);
-    session.change(&flag.project.project, &args.why, vec![operation], did).await
+    session.change(&project.project, why, &operation, format!("{key} in {to} is now as in {from}")).await
 }
 
 async fn rollout(session: &Session, args: &RolloutArgs) -> Result<(), Failure> {
@@ -244,7 +261,7 @@ async fn rollout(session: &Session, args: &RolloutArgs) -> Result<(), Failure> {
     }
     let what = args.rule.as_deref().unwrap_or("the default");
     let did = format!("{what} of {} in {environment} now rolls out {}", flag.key, args.weights);
-    session.change(&flag.project.project, &args.why, vec![operation], did).await
+    session.change(&flag.project.project, &args.why, &operation, did).await
 }
 
 async fn set_default(session: &Session, args: &SetDefaultArgs) -> Result<(), Failure> {
@@ -253,5 +270,5 @@ async fn set_default(session: &Session, args: &SetDefaultArgs) -> Result<(), Fai
     let operation =
         json!({"op": "default.set", "flag": flag.key, "environment": environment, "serve": serve});
     let did = format!("the default of {} in {environment} is set", flag.key);
-    session.change(&flag.project.project, &args.why, vec![operation], did).await
+    session.change(&flag.project.project, &args.why, &operation, did).await
 }

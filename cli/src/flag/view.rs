@@ -1,16 +1,22 @@
 //! `flag list`, `flag get` and `flag history`.
 
 use clap::Args;
-use serde_json::{Value, json};
+use flagraft_client::admin::{
+    Call,
+    flags::{self, Filter},
+};
+use serde_json::Value;
 
-use super::FlagArg;
+use super::{FlagArg, past::PastArgs};
 use crate::{
     audit,
-    client::Call,
     failure::Failure,
     output::{cell, condition, table},
     session::{ProjectArg, Session},
 };
+
+/// Records of one page of a flag's history: the most that the API gives.
+const HISTORY_PAGE: usize = 500;
 
 /// Which flags to list.
 #[derive(Args, Debug)]
@@ -47,17 +53,20 @@ pub struct HistoryArgs {
     limit: usize,
 }
 
+/// Which flag to show.
+#[derive(Args, Debug)]
+pub struct GetArgs {
+    #[command(flatten)]
+    flag: FlagArg,
+    #[command(flatten)]
+    past: PastArgs,
+}
+
 /// Lists flags.
-pub async fn list(session: &Session, args: &ListArgs) -> Result<(), Failure> {
-    let call = Call::get(["api", "v1", "projects", &args.project.project, "flags"])
-        .query("tag", args.tag.clone())
-        .query("owner", args.owner.clone())
-        .query("purpose", args.purpose.clone())
-        .query("archived", args.archived.then_some("true"))
-        .query("critical", args.critical.then_some("true"));
-    let flags = session.client.list(call).await?;
+pub async fn list(session: &Session, args: ListArgs) -> Result<(), Failure> {
+    let ListArgs { project, environment, tag, owner, purpose, archived, critical } = args;
     let row = |flag: &Value| {
-        let state = match &args.environment {
+        let state = match &environment {
             Some(environment) => state(&flag["environments"][environment]),
             None => enabled_in(&flag["environments"]),
         };
@@ -65,11 +74,13 @@ pub async fn list(session: &Session, args: &ListArgs) -> Result<(), Failure> {
         let [key, flag_type, critical, owner, tags] = cells;
         vec![key, flag_type, state, critical, owner, tags]
     };
-    let state_header = args.environment.as_deref().map_or_else(|| "ON IN".to_owned(), str::to_uppercase);
-    session.output.show(&json!({"items": flags}), |_| {
+    let state_header = environment.as_deref().map_or_else(|| "ON IN".to_owned(), str::to_uppercase);
+    let table = |flags: &[Value]| {
         let rows = flags.iter().map(row).collect();
         table(&["FLAG", "TYPE", &state_header, "CRITICAL", "OWNER", "TAGS"], rows, "no flags")
-    })
+    };
+    let filter = Filter { tag, owner, purpose, archived, critical };
+    session.show_list(&flags::list(&project.project, filter), table).await
 }
 
 /// `on: 2 rules, else off` or the like.
@@ -108,10 +119,9 @@ fn enabled_in(environments: &Value) -> String {
 }
 
 /// Shows one flag.
-pub async fn get(session: &Session, flag: &FlagArg) -> Result<(), Failure> {
-    let call = Call::get(["api", "v1", "projects", &flag.project.project, "flags", &flag.key]);
-    let answer = session.client.send(&call).await?;
-    session.output.show(&answer.body, describe)
+pub async fn get(session: &Session, args: &GetArgs) -> Result<(), Failure> {
+    let FlagArg { key, project } = &args.flag;
+    session.show(&args.past.on(flags::get(&project.project, key)), describe).await
 }
 
 /// A flag on a page: its definition, then each environment with its rules in the order they are tried.
@@ -153,19 +163,28 @@ fn describe(flag: &Value) -> String {
     lines.join("\n")
 }
 
-/// Shows the records that name a flag.
+/// Shows the records that tell of a flag, the newest first.
 pub async fn history(session: &Session, args: &HistoryArgs) -> Result<(), Failure> {
-    let selection = audit::Selection {
-        project: Some(args.flag.project.project.clone()),
-        flag: Some(args.flag.key.clone()),
-        ..audit::Selection::default()
-    };
-    let records = audit::newest(session, &selection, args.limit).await?;
-    audit::show(session, &records, "no changes")
+    let FlagArg { key, project } = &args.flag;
+    let call = Call::get(["api", "v1", "projects", &project.project, "flags", key, "history"]);
+    let (mut records, mut cursor) = (Vec::new(), None::<String>);
+    while records.len() < args.limit {
+        let wanted = (args.limit - records.len()).min(HISTORY_PAGE);
+        let page = call.clone().query("limit", Some(wanted.to_string())).query("cursor", cursor);
+        let answer = session.client.send(&page).await?;
+        records.extend(answer.text().lines().map(str::to_owned));
+        match answer.header("flagraft-next") {
+            "" => break,
+            next => cursor = Some(next.to_owned()),
+        }
+    }
+    audit::show_of_flag(session, &records, key, "no changes")
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -71,6 +71,7 @@ fn changed(
         request: RequestId { id: format!("test-{index}"), client_given: false },
         body: Body::Change(change),
         asks_sha256: None,
+        signature: None,
         actor: Actor::system(1),
         caused_by: None,
         proposed_at_ms: 1,

@@ -16,6 +16,11 @@ mod translation;
 use std::collections::BTreeMap;
 
 use clap::{Args, ValueEnum};
+use flagraft_client::admin::{
+    AdminErrorKind, environments,
+    flags::{self, Filter},
+    projects,
+};
 use serde_json::{Value, json};
 
 use self::{
@@ -25,8 +30,7 @@ use self::{
     translation::Translation,
 };
 use crate::{
-    client::Call,
-    export::{segments, without_system},
+    export::{all_segments, objects, without_system},
     failure::{Exit, Failure},
     input,
     session::{Global, Session, Why},
@@ -197,26 +201,25 @@ struct Existing {
 impl Existing {
     async fn read(session: &Session, project: &str) -> Result<Self, Failure> {
         // Before all else, and of the newest state: what is planned must not be older than what it is planned for.
-        let newest = Call::get(["api", "v1", "projects"]).query("limit", Some("1")).confirmed();
-        let newest = session.client.send(&newest).await?;
+        let client = &session.client;
+        let newest = client.send(&projects::list().query("limit", Some("1")).confirmed()).await?;
         let revision =
             format!("{}.{}", newest.header("flagraft-history"), newest.header("flagraft-revision"));
         let mut existing = Self { revision, ..Self::default() };
-        match session.client.send(&Call::get(["api", "v1", "projects", project]).confirmed()).await {
-            Ok(answer) => existing.add(Kind::Project, answer.body),
-            Err(failure) if failure.exit == Exit::NotFound => return Ok(existing),
-            Err(failure) => return Err(failure),
+        match client.send(&projects::get(project).confirmed()).await {
+            Ok(answer) => existing.add(Kind::Project, answer.into_json()),
+            Err(error) if error.kind() == AdminErrorKind::NotFound => return Ok(existing),
+            Err(error) => return Err(error.into()),
         }
-        let path = |tail: &'static str| ["api", "v1", "projects", project, tail];
-        for environment in session.client.list(Call::get(path("environments")).confirmed()).await? {
+        for environment in objects(client.list(&environments::list(project).confirmed()).await?) {
             existing.add(Kind::Environment, environment);
         }
-        for segment in segments(session, project).await? {
+        for segment in all_segments(session, project).await? {
             existing.add(Kind::Segment, segment);
         }
-        for archived in ["false", "true"] {
-            let flags = Call::get(path("flags")).query("archived", Some(archived)).confirmed();
-            for flag in session.client.list(flags).await? {
+        for archived in [false, true] {
+            let filter = Filter { archived, ..Filter::default() };
+            for flag in objects(client.list(&flags::list(project, filter).confirmed()).await?) {
                 existing.add(Kind::Flag, flag);
             }
         }

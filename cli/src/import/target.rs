@@ -2,13 +2,13 @@
 
 use std::io::IsTerminal as _;
 
+use flagraft_client::admin::Change;
+use flagraft_core::proposal::{Cause, CauseKind};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::plan::{self, Item};
 use crate::{
-    client::{Call, change_body},
     failure::Failure,
     session::{Session, Why},
 };
@@ -33,26 +33,19 @@ pub(super) struct Target<'a> {
 }
 
 impl Target<'_> {
-    fn body(&self, batch: &[Item]) -> Option<Value> {
+    /// The change that a batch is; `None` where all of it is done already.
+    fn change(&self, batch: &[Item]) -> Option<Change> {
         let operations: Vec<Value> = batch.iter().filter_map(Item::operation).collect();
-        if operations.is_empty() {
-            return None;
-        }
-        let mut body = change_body(&self.why.reason, self.why.ticket.as_deref(), operations);
-        body["caused_by"] = json!({"kind": "import", "id": plan::file_id(self.file)});
-        Some(body)
-    }
-
-    fn call(&self, body: Value) -> Result<Call, Failure> {
-        Call::write(Method::POST, ["api", "v1", "projects", self.project, "changes"], Some(body))
+        let cause = Cause { kind: CauseKind::Import, id: plan::file_id(self.file) };
+        let change = Change::new(self.project, self.why).operations(&operations).caused_by(cause);
+        (!operations.is_empty()).then_some(change)
     }
 
     /// Asks the cluster whether it would accept the import. Only one batch can be judged: each later one
     /// rests on those before it.
     pub(super) async fn dry_run(&self, batches: &[&[Item]]) -> Result<Written, Failure> {
-        if let Some(mut body) = batches.first().and_then(|batch| self.body(batch)) {
-            body["dry_run"] = json!(true);
-            self.session.client.send(&self.call(body)?).await?;
+        if let Some(change) = batches.first().and_then(|batch| self.change(batch)) {
+            self.session.client.send(&change.dry_run().call()).await?;
         }
         Ok(Written::default())
     }
@@ -61,14 +54,17 @@ impl Target<'_> {
         let mut written = Written::default();
         let progress = progress(batches, quiet);
         for (index, batch) in batches.iter().enumerate() {
-            match self.body(batch) {
+            match self.change(batch) {
                 None => written.already += 1,
-                Some(body) => {
+                Some(change) => {
+                    let call = change.call();
+                    let body = call.body().unwrap_or(&Value::Null);
                     let operations = body["operations"].as_array().map_or(0, Vec::len);
-                    let key = plan::batch_key(self.file, self.project, self.planned_at, index, &body);
-                    let sent = self.session.client.send(&self.call(body)?.with_key(key)).await;
-                    let answer = sent.map_err(|failure| cut_off(failure, &progress, index, batches.len()))?;
-                    written.revision = answer.body["revision"].as_u64();
+                    let key = plan::batch_key(self.file, self.project, self.planned_at, index, body);
+                    let sent = self.session.client.send(&call.with_key(key)).await;
+                    let answer =
+                        sent.map_err(|error| cut_off(error.into(), &progress, index, batches.len()))?;
+                    written.revision = answer.json()["revision"].as_u64();
                     progress.inc(operations as u64);
                 }
             }

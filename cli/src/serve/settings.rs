@@ -4,9 +4,11 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 
 use clap::Args;
 use flagraft_node::{
+    clock::WallClock,
     config::{
-        BootstrapConfig, ConfigError, ConnectionConfig, DiskConfig, HttpConfig, JoinConfig, NodeConfig,
-        PeerConfig, Placement, ReadConfig, ShutdownConfig, StreamConfig, WriteConfig,
+        AccountConfig, BootstrapConfig, CheckpointConfig, ConfigError, ConnectionConfig, DiskConfig,
+        HttpConfig, JoinConfig, NodeConfig, PeerConfig, Placement, ReadConfig, RetentionConfig,
+        ShutdownConfig, StreamConfig, TravelConfig, WriteConfig,
     },
     raft::RaftTuning,
 };
@@ -38,6 +40,8 @@ pub struct ServeArgs {
     reads: Reads,
     #[command(flatten)]
     writes: Writes,
+    #[command(flatten)]
+    checkpoints: Checkpoints,
     #[command(flatten)]
     log: Log,
     #[command(flatten)]
@@ -180,6 +184,35 @@ struct Writes {
     /// Rejections recorded in the audit log per token and second; beyond it 429
     #[arg(long, env = "FLAGRAFT_RECORDED_REJECTIONS_PER_SECOND", value_name = "COUNT", default_value_t = 10)]
     recorded_rejections_per_second: u32,
+    /// How often what was counted of evaluations and reads becomes audit records: so much of it a crash may lose
+    #[arg(
+        long,
+        env = "FLAGRAFT_ACCOUNTS_INTERVAL_MS",
+        value_name = "MS",
+        default_value_t = 60_000,
+        value_parser = clap::value_parser!(u64).range(100..)
+    )]
+    accounts_interval_ms: u64,
+}
+
+/// What the members sign of the audit log, and what goes from it.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Audit log")]
+struct Checkpoints {
+    /// How long new audit records wait for a checkpoint at most; with 0 the node makes none
+    #[arg(long, env = "FLAGRAFT_CHECKPOINT_INTERVAL_MS", value_name = "MS", default_value_t = 10_000)]
+    checkpoint_interval_ms: u64,
+    /// New audit records that make one sooner
+    #[arg(long, env = "FLAGRAFT_CHECKPOINT_RECORDS", value_name = "COUNT", default_value_t = 1_000)]
+    checkpoint_records: u64,
+    /// How often a leader looks for audit records whose time is over; with 0 it removes none
+    #[arg(
+        long,
+        env = "FLAGRAFT_AUDIT_RETENTION_INTERVAL_MS",
+        value_name = "MS",
+        default_value_t = 3_600_000
+    )]
+    audit_retention_interval_ms: u64,
 }
 
 /// How much of Raft's log is kept.
@@ -194,7 +227,7 @@ struct Log {
     keep_entries: u64,
 }
 
-/// How much of the disk is kept free.
+/// How much of the disk is kept free, and how much is used for what can be made anew.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Disk")]
 struct Disk {
@@ -206,6 +239,15 @@ struct Disk {
         default_value_t = DiskConfig::default().reserve_bytes
     )]
     disk_reserve_bytes: u64,
+    /// Bytes of catalogs of earlier revisions to keep, which make it faster to say what was; beyond it every second one
+    /// goes
+    #[arg(
+        long,
+        env = "FLAGRAFT_KEPT_CATALOGS_BYTES_MAX",
+        value_name = "BYTES",
+        default_value_t = TravelConfig::default().bytes_max
+    )]
+    kept_catalogs_bytes_max: u64,
 }
 
 /// How the node stops.
@@ -324,12 +366,21 @@ impl ServeArgs {
                 recorded_rejections_per_second: writes.recorded_rejections_per_second,
                 ..base.writes
             },
+            checkpoints: CheckpointConfig {
+                interval: ms(self.checkpoints.checkpoint_interval_ms),
+                records: self.checkpoints.checkpoint_records,
+                ..base.checkpoints
+            },
+            clock: WallClock::of_the_process(),
+            retention: RetentionConfig { interval: ms(self.checkpoints.audit_retention_interval_ms) },
+            accounts: AccountConfig { interval: ms(writes.accounts_interval_ms), ..base.accounts },
             raft: RaftTuning {
                 snapshot_after_entries: self.log.snapshot_after_entries,
                 keep_entries: self.log.keep_entries,
                 ..base.raft
             },
             disk: DiskConfig { reserve_bytes: self.disk.disk_reserve_bytes, ..base.disk },
+            travel: TravelConfig { bytes_max: self.disk.kept_catalogs_bytes_max, ..base.travel },
             shutdown: ShutdownConfig {
                 drain_delay: ms(stopping.drain_delay_ms),
                 drain_timeout: ms(stopping.drain_timeout_ms),
@@ -406,7 +457,7 @@ mod tests {
         let line = format!(
             "{MEMBER} --disk-reserve-bytes 14 --bootstrap --region eu --label rack=7,row=2 --cors-origin https://a.example,https://b.example \
              --read-deadline-ms 7 --writes-max 9 --drain-delay-ms 11 --snapshot-after-entries 12 --keep-entries 13 \
-             --streams-max 15 --stream-heartbeat-ms 16 --notice-streams-max 17 --client-token-streams-max 18"
+             --checkpoint-interval-ms 19 --checkpoint-records 20 --audit-retention-interval-ms 21 --streams-max 15 --stream-heartbeat-ms 16 --notice-streams-max 17 --client-token-streams-max 18"
         );
         let config = parse(&line).expect("parsed").config().expect("a config");
         assert_eq!(config.bootstrap.expect("founding").token_file, PathBuf::from("d/bootstrap-token"));
@@ -416,6 +467,9 @@ mod tests {
         assert_eq!(config.shutdown.drain_delay, Duration::from_millis(11));
         assert_eq!((config.raft.snapshot_after_entries, config.raft.keep_entries), (12, 13));
         assert_eq!(config.disk.reserve_bytes, 14);
+        let checkpoints = config.checkpoints;
+        assert_eq!((checkpoints.interval, checkpoints.records), (Duration::from_millis(19), 20));
+        assert_eq!(config.retention.interval, Duration::from_millis(21));
         assert_eq!((config.streams.streams_max, config.streams.heartbeat), (15, Duration::from_millis(16)));
         assert_eq!((config.streams.notices_max, config.streams.client_token_max), (Some(17), 18));
         assert!(parse(&MEMBER.replace("1=127", "0=127")).expect("parsed").config().is_err(), "no node 0");

@@ -20,7 +20,7 @@ use flagraft_client::{Builder, Client, Clock, Context};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-pub use self::node::{Mode, Node, Truth};
+pub use self::node::{Mode, Node, Reporting, Truth};
 
 /// A catalog that gives its definitions.
 pub struct TestCatalog(catalog::Catalog);
@@ -92,6 +92,13 @@ pub fn critical(key: &str, is_on: bool) -> Value {
     let mut flag = flag(key, is_on);
     flag["critical"] = json!(true);
     flag["safe_variant"] = json!("off");
+    flag
+}
+
+/// A flag that asks for its evaluations to be counted.
+pub fn audited(key: &str, audit_evaluations: &str) -> Value {
+    let mut flag = flag(key, true);
+    flag["audit_evaluations"] = json!(audit_evaluations);
     flag
 }
 

@@ -11,13 +11,17 @@ use std::{
     time::Duration,
 };
 
-use flagraft_core::{compiled::CompiledCatalog, context::EvaluationContext, feed::encode, state::State};
+use flagraft_core::{
+    account::OwnReport, compiled::CompiledCatalog, context::EvaluationContext, feed::encode,
+    identity::BootId, state::State,
+};
 use serde_json::{Map, Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinSet,
+    time::Instant,
 };
 
 use super::{
@@ -35,6 +39,17 @@ pub struct Truth {
     history: AtomicU64,
     /// What the token lays over every context.
     pub token_context: Mutex<Value>,
+    /// What kind of token it is.
+    pub token_kind: Mutex<&'static str>,
+    reports: Mutex<Reports>,
+}
+
+/// The reports in the log, and of each reporter the last boot and number.
+#[derive(Default)]
+struct Reports {
+    known: BTreeMap<String, (BootId, u64)>,
+    taken: Vec<OwnReport>,
+    repeated: usize,
 }
 
 impl Truth {
@@ -42,9 +57,14 @@ impl Truth {
     pub fn new(changes: impl IntoIterator<Item = Value>) -> Arc<Self> {
         let catalog = Catalog::new(&[ENVIRONMENT]);
         let states = watch::Sender::new(vec![catalog.state.clone()]);
-        let token_context = Mutex::new(json!({}));
-        let truth =
-            Self { catalog: Mutex::new(catalog), states, history: AtomicU64::new(0xab), token_context };
+        let truth = Self {
+            catalog: Mutex::new(catalog),
+            states,
+            history: AtomicU64::new(0xab),
+            token_context: Mutex::new(json!({})),
+            token_kind: Mutex::new("service"),
+            reports: Mutex::default(),
+        };
         for change in changes {
             truth.change(change);
         }
@@ -57,6 +77,44 @@ impl Truth {
         catalog.must(operations);
         let state = catalog.state.clone();
         self.states.send_modify(|states| states.push(state));
+    }
+
+    /// A catalog with these flags, which may ask for their evaluations to be counted.
+    pub fn audited(flags: impl IntoIterator<Item = Value>) -> Arc<Self> {
+        let truth = Self::new([]);
+        let version = json!([{"op": "system.cluster_version", "version": 2}]);
+        lock(&truth.catalog).change(None, version).expect("the version is raised");
+        truth.change(super::put(flags));
+        truth
+    }
+
+    /// The reports in the log, in its order.
+    pub fn reports(&self) -> Vec<OwnReport> {
+        lock(&self.reports).taken.clone()
+    }
+
+    /// The evaluations that they count.
+    pub fn reported(&self) -> u64 {
+        lock(&self.reports).taken.iter().map(OwnReport::total).sum()
+    }
+
+    /// How many came that the log had.
+    pub fn repeated(&self) -> usize {
+        lock(&self.reports).repeated
+    }
+
+    /// Takes a report into the log, if it is none that it has; says whether it is.
+    fn take(&self, report: OwnReport) -> bool {
+        let mut reports = lock(&self.reports);
+        let last = reports.known.get(&*report.instance);
+        let is_repeated = last.is_some_and(|(boot, last)| *boot == report.boot && report.number <= *last);
+        if is_repeated {
+            reports.repeated += 1;
+        } else {
+            reports.known.insert(report.instance.to_string(), (report.boot, report.number));
+            reports.taken.push(report);
+        }
+        is_repeated
     }
 
     /// The newest revision.
@@ -125,6 +183,25 @@ pub enum Mode {
     Unsure,
 }
 
+/// How a node answers a report.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reporting {
+    /// As it should.
+    Good,
+    /// The log takes it, and the connection breaks.
+    Unanswered,
+    /// The log takes it, and the node does not know.
+    Unknown,
+    /// Not now: this status, and to come again after so many seconds.
+    Busy(u16, Option<u64>),
+    /// Never: this status.
+    Refused(u16),
+    /// Somebody else's page, with this status.
+    Page(u16),
+    /// Not at all, for as long as it likes.
+    Silent,
+}
+
 /// A node.
 pub struct Node {
     port: u16,
@@ -141,6 +218,9 @@ struct Seen {
     streams: AtomicUsize,
     /// What it says of its age.
     age_ms: Mutex<Option<u64>>,
+    reporting: Mutex<Reporting>,
+    /// When reports came, and how large they were.
+    reported: Mutex<Vec<(Instant, usize)>>,
 }
 
 impl Node {
@@ -158,6 +238,8 @@ impl Node {
             requests: Mutex::default(),
             streams: AtomicUsize::new(0),
             age_ms: Mutex::new(Some(0)),
+            reporting: Mutex::new(Reporting::Good),
+            reported: Mutex::default(),
         });
         let mut serving = JoinSet::new();
         let shared = Arc::clone(&seen);
@@ -187,6 +269,16 @@ impl Node {
 
     pub fn set_age(&self, age_ms: Option<u64>) {
         *lock(&self.seen.age_ms) = age_ms;
+    }
+
+    /// From now on it answers reports like this.
+    pub fn set_reporting(&self, reporting: Reporting) {
+        *lock(&self.seen.reporting) = reporting;
+    }
+
+    /// When reports came, and how many bytes they had.
+    pub fn reported(&self) -> Vec<(Instant, usize)> {
+        lock(&self.seen.reported).clone()
     }
 
     /// How many requests of this kind there were: `GET definitions`.
@@ -318,7 +410,8 @@ impl Seen {
         match (asked.method.as_str(), kind) {
             ("GET", "token") if mode == Mode::NoToken => out.answer(404, "", "{}", "GET").await,
             ("GET", "token") => {
-                let body = json!({"kind": "service", "project": PROJECT, "environment": ENVIRONMENT,
+                let kind = *lock(&self.truth.token_kind);
+                let body = json!({"kind": kind, "project": PROJECT, "environment": ENVIRONMENT,
                     "context": lock(&self.truth.token_context).clone()});
                 out.answer(200, "", &body.to_string(), "GET").await
             }
@@ -329,6 +422,7 @@ impl Seen {
                 self.streams.fetch_sub(1, Ordering::SeqCst);
                 streamed
             }
+            ("POST", "evaluations") => self.report(&asked, &mut out).await,
             ("POST", "evaluation") => self.evaluate(what, &asked, &mut out, &mode).await,
             _ => out.answer(404, "", "{}", &asked.method).await,
         }
@@ -452,6 +546,42 @@ impl Seen {
                 _ = modes.changed() => return Ok(()),
                 () = tokio::time::sleep(HEARTBEAT) => {}
                 read = out.connection.read(&mut nothing) => if read? == 0 { return Ok(()) },
+            }
+        }
+    }
+
+    async fn report(&self, asked: &Asked, out: &mut Out<'_>) -> io::Result<()> {
+        let path = format!("/api/v1/projects/{PROJECT}/environments/{ENVIRONMENT}/evaluations");
+        assert_eq!((&*asked.path, asked.header("content-type")), (&*path, Some("application/json")));
+        let report: OwnReport = serde_json::from_slice(&asked.body).expect("a report");
+        let error = json!({"error": {"code": "invalid", "message": "set the clock right"}}).to_string();
+        // Read before it is told that the report came: whoever waits for that may change it.
+        let reporting = lock(&self.reporting).clone();
+        lock(&self.reported).push((Instant::now(), asked.body.len()));
+        match reporting {
+            Reporting::Good => {
+                let repeated = self.truth.take(report);
+                let other = json!({"entries": 0, "count": 0});
+                let body = json!({"sequence": 7, "repeated": repeated, "other": other});
+                out.answer(200, "", &body.to_string(), "POST").await
+            }
+            Reporting::Unanswered => {
+                self.truth.take(report);
+                Ok(())
+            }
+            Reporting::Unknown => {
+                self.truth.take(report);
+                out.answer(504, "", &error, "POST").await
+            }
+            Reporting::Busy(status, wait) => {
+                let wait = wait.map(|wait| format!("Retry-After: {wait}\r\n")).unwrap_or_default();
+                out.answer(status, &wait, &error, "POST").await
+            }
+            Reporting::Refused(status) => out.answer(status, "", &error, "POST").await,
+            Reporting::Page(status) => out.answer(status, "", "<html>Please log in</html>", "POST").await,
+            Reporting::Silent => {
+                let _ = out.connection.read(&mut [0]).await;
+                Ok(())
             }
         }
     }

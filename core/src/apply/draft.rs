@@ -11,8 +11,10 @@ use crate::{
     proposal::{Change, Proposal},
     record::{RecordKind, RecordTouches, Room},
     rejection::Rejection,
+    retention::SequenceRange,
     rows::RowId,
     state::State,
+    token::TokenActor,
 };
 
 use super::{
@@ -32,6 +34,8 @@ pub(super) struct Draft {
     /// The project that the operations name objects of.
     project: Option<ProjectKey>,
     author: String,
+    /// Who signed the change.
+    signer: Option<TokenActor>,
     expect_revision: Option<u64>,
     rows: BTreeSet<RowId>,
     /// Where evaluation may change.
@@ -44,6 +48,8 @@ pub(super) struct Draft {
     /// Of each operation so far, what is recorded of what it wrote.
     recorded: Vec<BeforeAfter>,
     room: Room,
+    /// The records that go from the audit log.
+    removed: Vec<SequenceRange>,
     /// Whether anything was written that takes a revision.
     changed: bool,
     /// Whether it concerns the cluster itself.
@@ -51,14 +57,31 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    pub fn new(state: &State, proposal: &Proposal, change: &Change, now_ms: i64) -> Self {
+    pub fn new(
+        state: &State,
+        proposal: &Proposal,
+        change: &Change,
+        signer: Option<TokenActor>,
+        now_ms: i64,
+    ) -> Self {
+        let author = proposal.actor.id.clone();
+        Self {
+            signer,
+            expect_revision: change.expect_revision,
+            ..Self::begin(state, change.project.clone(), author, now_ms)
+        }
+    }
+
+    /// A draft of whatever its author does to a project at this time.
+    pub fn begin(state: &State, project: Option<ProjectKey>, author: String, now_ms: i64) -> Self {
         Self {
             state: state.clone(),
             revision: state.revision().saturating_add(1),
             now_ms,
-            project: change.project.clone(),
-            author: proposal.actor.id.clone(),
-            expect_revision: change.expect_revision,
+            project,
+            author,
+            signer: None,
+            expect_revision: None,
             rows: BTreeSet::new(),
             touched: BTreeSet::new(),
             granted: BTreeSet::new(),
@@ -66,6 +89,7 @@ impl Draft {
             written_segments: BTreeSet::new(),
             recorded: Vec::new(),
             room: Room::new(),
+            removed: Vec::new(),
             changed: false,
             system: false,
         }
@@ -122,9 +146,23 @@ impl Draft {
             Operation::MemberRemove(fields) => self.member_remove(authority, fields)?,
             Operation::SystemRestore(fields) => self.restore(authority, fields)?,
             Operation::SystemRecover(fields) => self.recover(authority, fields)?,
+            Operation::AuditKeyAdd(fields) => self.audit_key_add(authority, fields)?,
+            Operation::AuditKeyRetire(fields) => self.audit_key_retire(authority, fields)?,
+            Operation::SigningKeyPut(fields) => self.signing_key_put(authority, fields)?,
+            Operation::SigningKeyRevoke(fields) => self.signing_key_revoke(authority, fields)?,
+            Operation::AuditRetentionPut(fields) => self.audit_retention_put(authority, fields)?,
+            Operation::AuditHoldPut(fields) => self.audit_hold_put(authority, fields)?,
+            Operation::AuditHoldDelete(fields) => self.audit_hold_delete(authority, fields)?,
+            Operation::AuditRemove(fields) => self.audit_remove(authority, fields)?,
+            Operation::AuditCatalogPut(fields) => self.audit_catalog_put(authority, fields)?,
         };
         self.recorded.push((self.room.keep(before), self.room.keep(after)));
         Ok(())
+    }
+
+    /// Who signed the change.
+    pub fn signer(&self) -> Option<&TokenActor> {
+        self.signer.as_ref()
     }
 
     /// The key of the project that the change names.
@@ -149,6 +187,11 @@ impl Draft {
     pub fn project_mut(&mut self) -> Result<&mut Project, Rejection> {
         let key = self.project_key()?;
         self.state.project_mut(&key).ok_or_else(|| Rejection::not_found("", "project", key))
+    }
+
+    /// Who does this.
+    pub fn author(&self) -> &str {
+        &self.author
     }
 
     /// Who does this, when, at which revision.
@@ -212,6 +255,11 @@ impl Draft {
         self.changed = true;
     }
 
+    /// Notes that these records go from the audit log.
+    pub fn remove(&mut self, ranges: &[SequenceRange]) {
+        self.removed.extend_from_slice(ranges);
+    }
+
     /// Notes that the cluster itself was changed. That is recorded, and takes a revision like every change.
     pub fn changed_the_cluster(&mut self) {
         self.system = true;
@@ -235,6 +283,9 @@ impl Draft {
 
     /// Holds the change against the policies of the environments that it touches, as they were before it.
     pub fn check_policies(&self, before: &State, change: &Change) -> Result<(), Rejection> {
+        // A catalog that is restored has a new owner, whose token is made in the same change: by whoever has the node's
+        // disk in hand, and before anybody could sign for the new history.
+        let restores = matches!(change.operations.first(), Some(Operation::SystemRestore(_)));
         for (project, environment) in self.touches() {
             let stored =
                 before.projects.get(project).and_then(|project| project.environments.get(environment));
@@ -245,24 +296,36 @@ impl Draft {
                     "environment {environment} of project {project} refuses the change: {fault}"
                 ),
             })?;
+            if stored.spec.policy.signed && self.signer.is_none() && !restores {
+                return Err(Rejection::Policy {
+                    path: "/signature".to_owned(),
+                    message: format!(
+                        "environment {environment} of project {project} refuses the change: it must be signed; send its \
+                         operations to the route for changes with `signature`, or give --sign on the command line"
+                    ),
+                });
+            }
         }
         Ok(())
+    }
+
+    /// Gives what was changed its revision, and so each environment in which evaluation may be another one.
+    pub fn take_revision(&mut self) {
+        self.state.meta.revision = self.revision;
+        for (project, environment) in &self.touched {
+            let stored =
+                self.state.project_mut(project).and_then(|project| project.environments.get_mut(environment));
+            if let Some(stored) = stored {
+                Arc::make_mut(stored).touched_revision = self.revision;
+                self.rows.insert(RowId::Environment(project.clone(), environment.clone()));
+            }
+        }
     }
 
     /// Completes the change: sets the revision, and works out what it means for critical flags.
     pub fn finish(mut self, before: &State, change: &Change) -> Verdict {
         if self.changed {
-            self.state.meta.revision = self.revision;
-            for (project, environment) in &self.touched {
-                let stored = self
-                    .state
-                    .project_mut(project)
-                    .and_then(|project| project.environments.get_mut(environment));
-                if let Some(stored) = stored {
-                    Arc::make_mut(stored).touched_revision = self.revision;
-                    self.rows.insert(RowId::Environment(project.clone(), environment.clone()));
-                }
-            }
+            self.take_revision();
         }
         let (critical, promotes_critical) = self.criticality(before, change);
         Verdict {
@@ -278,6 +341,9 @@ impl Draft {
             promotes_critical,
             before_after: self.recorded,
             denials: None,
+            evaluations: None,
+            access: None,
+            removed: self.removed,
             rows: self.rows,
             state: self.state,
         }

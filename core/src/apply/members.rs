@@ -123,6 +123,7 @@ impl Draft {
         }
         let removal = Some(Removal { successor: fields.successor });
         let seat = Seat { invitation: None, removal, revision: self.revision, ..(*before).clone() };
+        self.retire_audit_keys_of(node_id);
         Ok(self.put_seat(node_id, Some(&before), seat))
     }
 

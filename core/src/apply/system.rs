@@ -107,6 +107,7 @@ impl Draft {
         require_fresh(fields.cluster, fields.history, from.cluster, from.history)?;
         require_operator(&fields.operator)?;
         self.clear_seats();
+        self.clear_audit_keys();
         self.begin_history(Founding {
             cluster: fields.cluster,
             history: fields.history,
@@ -134,6 +135,7 @@ impl Draft {
         let before = recorded(self.state.founding());
         // Before the founding names the survivor alone, for it says who else there was.
         self.leave_alone(&fields.members);
+        self.clear_audit_keys();
         self.begin_history(Founding {
             cluster: fields.cluster,
             history: fields.history,

@@ -99,7 +99,8 @@ impl Draft {
             fields.if_revision,
             old.as_ref().map_or(0, |stored| stored.revision),
         )?;
-        fields.environment.validate().map_err(|invalid| Rejection::invalid(invalid.under("environment")))?;
+        let checked = fields.environment.validate_for(self.state.cluster_version());
+        checked.map_err(|invalid| Rejection::invalid(invalid.under("environment")))?;
         if old.is_none() && count >= ENVIRONMENTS_MAX {
             return Err(limit(format!("a project has at most {ENVIRONMENTS_MAX} environments")));
         }

@@ -174,7 +174,7 @@ impl Draft {
     }
 
     /// A token touches the environments that it reaches. One for every project reaches too many to be named: it touches
-    /// those whose policy asks for a ticket.
+    /// those whose policy asks for a ticket or a signature.
     fn touch_granted(&mut self, grants: &[Grant]) {
         for grant in grants {
             let reached: Vec<(ProjectKey, Vec<EnvironmentKey>)> = self
@@ -186,7 +186,7 @@ impl Draft {
                     let reached =
                         stored.environments.iter().filter(|(key, environment)| match &grant.environments {
                             Some(named) => named.contains(key),
-                            None => grant.project.is_some() || environment.spec.policy.ticket.required,
+                            None => grant.project.is_some() || environment.spec.policy.has_a_say_in_tokens(),
                         });
                     (project.clone(), reached.map(|(key, _)| key.clone()).collect())
                 })

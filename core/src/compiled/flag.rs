@@ -12,7 +12,7 @@ use super::{
 use crate::{
     bucketing::Divider,
     configuration::{Rollout, Serve, Target},
-    flag::{FlagDefinition, FlagEnvironment},
+    flag::{AuditEvaluations, FlagDefinition, FlagEnvironment},
     key::{EnvironmentKey, FlagKey, VariantKey},
     project::Flag,
     resolution::{Reason, Resolution},
@@ -26,6 +26,8 @@ pub(super) struct CompiledFlag {
     variants: SmallVec<[(VariantKey, Arc<Value>); 2]>,
     /// What is served when nobody can be sure.
     safe: Served,
+    /// Whether it asks for its evaluations to be counted. Lies in here for the same reason.
+    is_audited: bool,
     pub plan: Plan,
 }
 
@@ -123,7 +125,8 @@ impl CompiledFlag {
         };
         let variants = flag.definition.variants.iter();
         let variants = variants.map(|(key, value)| (key.clone(), Arc::clone(value))).collect();
-        Self { variants, safe, plan, flag }
+        let is_audited = flag.definition.audit_evaluations != AuditEvaluations::None;
+        Self { variants, safe, is_audited, plan, flag }
     }
 
     pub fn flag(&self) -> &Arc<Flag> {
@@ -137,7 +140,7 @@ impl CompiledFlag {
             Some((variant, value)) => (variant.as_str(), Some(&**value)),
             None => ("", None),
         };
-        Resolution { flag: &self.flag, variant, value, reason, detail: None }
+        Resolution { flag: &self.flag, variant, value, reason, detail: None, is_audited: self.is_audited }
     }
 
     /// What is served when nobody can be sure.

@@ -210,6 +210,8 @@ struct FlagDocument {
     #[serde(default)]
     grace_ms: Option<u64>,
     #[serde(default)]
+    audit_evaluations: AuditEvaluations,
+    #[serde(default)]
     exposure: Exposure,
     variants: Variants,
     #[serde(default)]
@@ -232,6 +234,7 @@ pub(super) fn flag(raw: &RawValue, environment: &EnvironmentKey) -> Result<Flag,
         on_stale,
         on_unconfirmed,
         grace_ms,
+        audit_evaluations,
         exposure,
         variants,
         off_variant,
@@ -257,7 +260,7 @@ pub(super) fn flag(raw: &RawValue, environment: &EnvironmentKey) -> Result<Flag,
         on_stale,
         on_unconfirmed,
         grace_ms,
-        audit_evaluations: AuditEvaluations::None,
+        audit_evaluations,
         tests: Vec::new(),
         exposure,
         variants,

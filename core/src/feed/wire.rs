@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::encode::{flags, segments};
 use crate::{
     condition::Condition,
-    flag::{Exposure, FlagEnvironment, FlagType, OnStale, OnUnconfirmed, Variants},
+    flag::{AuditEvaluations, Exposure, FlagEnvironment, FlagType, OnStale, OnUnconfirmed, Variants},
     key::{EnvironmentKey, FlagKey, SegmentKey, VariantKey},
     project::{Flag, Project, StoredSegment},
     segment::MemberList,
@@ -111,6 +111,8 @@ pub struct FlagDocument<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     grace_ms: Option<u64>,
     #[serde(skip_serializing_if = "is_default")]
+    audit_evaluations: AuditEvaluations,
+    #[serde(skip_serializing_if = "is_default")]
     exposure: Exposure,
     variants: &'a Variants,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -134,6 +136,7 @@ impl<'a> FlagDocument<'a> {
             on_stale: definition.on_stale,
             on_unconfirmed: definition.on_unconfirmed,
             grace_ms: definition.grace_ms,
+            audit_evaluations: definition.audit_evaluations,
             exposure: definition.exposure,
             variants: &definition.variants,
             off_variant: definition.off_variant.as_ref(),

@@ -2,6 +2,8 @@
 //!
 //! Every entry that these tests apply goes through [`world::World::apply`], which checks what must hold after each one.
 
+mod accounts;
+mod audit_keys;
 mod changes;
 mod criticality;
 mod golden;
@@ -14,7 +16,10 @@ mod random;
 mod records;
 mod references;
 mod rejections;
+mod retention;
 mod rows;
+mod signed;
+mod signed_records;
 mod static_faults;
 mod tokens;
 mod way_back;

@@ -8,8 +8,12 @@ use flagraft_core::{
 use serde_json::{Value, json};
 
 use crate::{
+    audit_keys::audit_key,
     members::invite,
-    world::{Ask, World, after, ask, bootstrap, code, put, token_create, token_id},
+    world::{
+        Ask, World, after, ask, bootstrap, code, put, signing_key_put, signing_key_revoke, token_create,
+        token_id,
+    },
 };
 
 struct Row {
@@ -53,7 +57,7 @@ fn on_projects() -> Vec<Row> {
             operation: json!({"op": "environment.put", "environment": {"key": "qa", "order": 5}}),
             after: vec![("/order", json!(5)), ("/policy/ticket/required", json!(false))],
             again: "unchanged",
-            wrong: (json!({"environment": {"key": "qa", "policy": {"signed": true}}}), "invalid"),
+            wrong: (json!({"environment": {"key": "qa", "policy": {"approvals": {"min": 1}}}}), "invalid"),
         },
         Row {
             before: vec![put("flag", &after(&[]))],
@@ -296,6 +300,77 @@ fn on_the_members() -> Vec<Row> {
     ]
 }
 
+fn on_audit_keys() -> Vec<Row> {
+    let (first, second) = (audit_key(7), audit_key(8));
+    let add = |key: &str| json!({"op": "system.audit_key.add", "node": 1, "public_key": key});
+    vec![
+        Row {
+            before: vec![],
+            operation: add(&first),
+            after: vec![("/0/public_key", json!(first)), ("/0/retired", json!(null))],
+            again: "unchanged",
+            wrong: (json!({"node": 9}), "not_found"),
+        },
+        Row {
+            before: vec![add(&first), add(&second)],
+            operation: json!({"op": "system.audit_key.retire", "node": 1, "public_key": first}),
+            after: vec![("/0/public_key", json!(first)), ("/1/retired", json!(null))],
+            again: "unchanged",
+            wrong: (json!({"public_key": audit_key(9)}), "not_found"),
+        },
+    ]
+}
+
+fn on_keys() -> Vec<Row> {
+    let put = signing_key_put("writer", 7);
+    let mut of_another = put["signing_key"].clone();
+    of_another["id"] = signing_key_put("writer", 8)["signing_key"]["id"].clone();
+    vec![
+        Row {
+            before: vec![],
+            operation: put.clone(),
+            after: vec![("/actor/id", json!("writer@example.com")), ("/name", json!("writer's"))],
+            again: "unchanged",
+            wrong: (json!({"signing_key": of_another}), "invalid"),
+        },
+        Row {
+            before: vec![put],
+            operation: signing_key_revoke(7),
+            after: vec![("", json!(null))],
+            again: "unchanged",
+            wrong: (json!({"signing_key": signing_key_revoke(8)["signing_key"]}), "not_found"),
+        },
+    ]
+}
+
+fn on_retention() -> Vec<Row> {
+    let hold =
+        json!({"op": "audit.hold.put", "hold": {"id": "case-7", "reason": "Case 7", "from": 2, "to": 5}});
+    vec![
+        Row {
+            before: vec![],
+            operation: json!({"op": "audit.retention.put", "keep_days": {"access": 30, "denied": 365}}),
+            after: vec![("/access", json!(30)), ("/denied", json!(365))],
+            again: "unchanged",
+            wrong: (json!({"keep_days": {"access": 0}}), "invalid"),
+        },
+        Row {
+            before: vec![],
+            operation: hold.clone(),
+            after: vec![("/from", json!(2)), ("/to", json!(5))],
+            again: "unchanged",
+            wrong: (json!({"hold": {"id": "case-7", "reason": "Case 7", "from": 5, "to": 5}}), "invalid"),
+        },
+        Row {
+            before: vec![hold],
+            operation: json!({"op": "audit.hold.delete", "hold": "case-7"}),
+            after: vec![("", json!(null))],
+            again: "not_found",
+            wrong: (json!({"hold": "case-8"}), "not_found"),
+        },
+    ]
+}
+
 fn outcome(world: &mut World, ask: Ask) -> String {
     match world.ask(ask).reply.outcome {
         Outcome::Accepted { .. } => "accepted".to_owned(),
@@ -307,18 +382,29 @@ fn outcome(world: &mut World, ask: Ask) -> String {
 #[test]
 fn each_does_what_it_says_and_refuses_what_it_must() {
     // The founding and the cluster version have rows of their own below, and the way back has a file of its own. To let
-    // a node in is asked by the cluster itself: see `members`.
+    // a node in, and to remove records, is asked by the cluster itself: see `members` and `retention`.
     let mut seen: BTreeSet<String> = [
         "system.bootstrap",
         "system.cluster_version",
         "system.restore",
         "system.recover",
         "system.member.admit",
+        "audit.remove",
+        "audit.catalog.put",
     ]
     .map(str::to_owned)
     .into();
-    let rows =
-        [on_projects(), on_flags(), on_configurations(), on_segments(), on_the_cluster(), on_the_members()];
+    let rows = [
+        on_projects(),
+        on_flags(),
+        on_configurations(),
+        on_segments(),
+        on_the_cluster(),
+        on_the_members(),
+        on_audit_keys(),
+        on_keys(),
+        on_retention(),
+    ];
     for Row { before, operation, after, again, wrong } in rows.into_iter().flatten() {
         let shown = operation.to_string();
         let mut world = World::new().with(&before);

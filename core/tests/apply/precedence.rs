@@ -19,7 +19,12 @@ fn neighbours() -> Vec<(Ask, &'static str, &'static str)> {
     let invalid = json!({"default": {"variant": "blue"}});
     vec![
         (ask(json!([bootstrap()])).by("revoked").project(None), "bootstrap", "unauthenticated"),
-        (ask(json!([enable("gate")])).by("revoked").project(Some("nowhere")), "unauthenticated", "not_found"),
+        (ask(json!([enable("gate")])).by("revoked").key("k").signed(9), "unauthenticated", "bad_signature"),
+        (
+            ask(json!([enable("gate")])).key("k").signed(9).project(Some("nowhere")),
+            "bad_signature",
+            "not_found",
+        ),
         (ask(json!([enable("nothing")])).by("reader"), "not_found", "forbidden"),
         (ask(json!([enable("old")])).by("reader"), "forbidden", "conflict"),
         (

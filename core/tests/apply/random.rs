@@ -5,6 +5,7 @@ use proptest::{prelude::*, sample::select};
 use serde_json::{Value, json};
 
 use crate::{
+    audit_keys::audit_key,
     members::invite,
     world::{Ask, SHOP, World, ask, token_create, token_id},
 };
@@ -159,8 +160,27 @@ fn on_the_rest() -> impl Strategy<Value = Value> {
         role().prop_map(|role| token_create(role, &json!([{"role": "owner"}]))),
         role().prop_map(|role| json!({"op": "token.revoke", "token": token_id(role)})),
         Just(json!({"op": "system.membership", "members": {}})),
+        on_retention(),
         on_members(),
         Just(json!({"op": "system.cluster_version", "version": 1})),
+    ]
+}
+
+fn on_audit_keys() -> impl Strategy<Value = Value> {
+    let ops = select(&["system.audit_key.add", "system.audit_key.retire"][..]);
+    (ops, 0..3_u64, 1..7_u8)
+        .prop_map(|(op, node, key)| json!({"op": op, "node": node, "public_key": audit_key(key)}))
+}
+
+fn on_retention() -> impl Strategy<Value = Value> {
+    let hold = select(&["case-1", "case-2"][..]);
+    prop_oneof![
+        prop::option::of(1..3_u32)
+            .prop_map(|days| json!({"op": "audit.retention.put", "keep_days": {"access": days}})),
+        (hold.clone(), 0..9_u64, prop::option::of(0..9_u64)).prop_map(|(id, from, to)| {
+            json!({"op": "audit.hold.put", "hold": {"id": id, "reason": "a case", "from": from, "to": to}})
+        }),
+        hold.prop_map(|id| json!({"op": "audit.hold.delete", "hold": id})),
     ]
 }
 
@@ -169,6 +189,7 @@ fn on_members() -> impl Strategy<Value = Value> {
     prop_oneof![
         (id(), select(&["voter", "learner"][..])).prop_map(|(node_id, role)| invite(node_id, role)),
         id().prop_map(|node_id| json!({"op": "system.member.promote", "node_id": node_id})),
+        on_audit_keys(),
         (id(), prop::option::of(id())).prop_map(
             |(node_id, successor)| json!({"op": "system.member.remove", "node_id": node_id, "successor": successor})
         ),

@@ -2,6 +2,7 @@
 
 use flagraft_core::{
     digest::Digest,
+    proposal::{Actor, Body},
     rows::{CorruptRow, Loader},
     state::State,
 };
@@ -9,8 +10,9 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use crate::{
+    accounts::read,
     members::invite,
-    world::{World, after, ask, put},
+    world::{World, after, ask, put, signing_key_put},
 };
 
 /// Does something bad to a value.
@@ -24,9 +26,28 @@ fn rows() -> Rows {
         put("flag", &after(&[])),
     ]);
     world.must(ask(json!([{"op": "flag.disable", "flag": "flag", "environment": "dev"}])).key("k"));
-    world.must(ask(json!([invite(4, "learner")])).project(None));
+    world.must(ask(json!([invite(4, "learner"), signing_key_put("writer", 7)])).project(None));
+    world.must(
+        ask(json!([
+            {"op": "audit.retention.put", "keep_days": {"change": 1}},
+            {"op": "audit.hold.put", "hold": {"id": "case", "reason": "A case", "from": 4}},
+        ]))
+        .project(None),
+    );
+    for (revision, parts) in [(1, 1), (2, 2)] {
+        let catalog = json!({
+            "revision": revision, "history": "0123456789abcdef", "sequence": 0, "time_ms": 0, "sha256": "0".repeat(64),
+            "parts": parts,
+        });
+        let part = json!({"op": "audit.catalog.put", "catalog": catalog, "part": 0, "content": "cGFydA=="});
+        world.must(ask(json!([part])).by_the_cluster().project(None));
+    }
+    let reads = world.propose(Body::Access(read(1)), Actor::system(1), None);
+    world.apply(&reads);
     let rows: Rows = world.state.rows().collect();
-    for kind in [0x01, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x20, 0x21, 0x22] {
+    for kind in
+        [0x01, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x20, 0x21, 0x22, 0x24, 0x25, 0x26, 0x27, 0x28, 0x29]
+    {
         assert!(rows.iter().any(|(key, _)| key[0] == kind), "a row of kind {kind:#x}");
     }
     rows

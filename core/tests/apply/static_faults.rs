@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 
 use crate::{
     golden,
-    world::{World, ask, code, put, token_create},
+    world::{World, ask, code, put, signing_key_put, token_create},
 };
 
 /// Operations that are made of keys, numbers and switches: whatever can be read is right in itself.
-const NOTHING_TO_CHECK: [&str; 13] = [
+const NOTHING_TO_CHECK: [&str; 16] = [
     "project.delete",
     "environment.delete",
     "flag.enable",
@@ -26,6 +26,9 @@ const NOTHING_TO_CHECK: [&str; 13] = [
     "system.cluster_version",
     "system.member.promote",
     "system.member.remove",
+    "system.audit_key.add",
+    "system.audit_key.retire",
+    "audit.hold.delete",
 ];
 
 fn long(bytes: usize) -> Value {
@@ -81,8 +84,8 @@ fn rows() -> Vec<(Value, &'static str, &'static str)> {
             "4097",
         ),
         (
-            json!({"op": "environment.put", "environment": {"key": "dev", "policy": {"signed": true}}}),
-            "/environment/policy/signed",
+            json!({"op": "environment.put", "environment": {"key": "dev", "policy": {"freezes": [{}]}}}),
+            "/environment/policy/freezes",
             "leave it out",
         ),
         (
@@ -197,7 +200,66 @@ fn rows() -> Vec<(Value, &'static str, &'static str)> {
         (way_back("system.restore", json!({"members": {"2": odd_member}})), "/members/2/peer_address", "257"),
         (way_back("system.recover", json!({"operator": long(257)})), "/operator", "257"),
         (way_back("system.recover", json!({"members": {"2": odd_member}})), "/members/2/peer_address", "257"),
+        (of_key(json!({"id": "key_00000000000000000000000000000000"})), "/signing_key/id", "leave it out"),
+        (
+            of_key(json!({"public_key": "A".repeat(43) + "="})),
+            "/signing_key/public_key",
+            "no Ed25519 public key",
+        ),
+        (of_key(json!({"name": ""})), "/signing_key/name", "1 to 256 bytes"),
+        (
+            of_key(json!({"actor": {"type": "system", "id": "node-1"}})),
+            "/signing_key/actor/type",
+            "signs no changes",
+        ),
+        (json!({"op": "signing_key.revoke", "signing_key": "tok_owner000"}), "/signing_key", "key_ and 32"),
+        (
+            json!({"op": "audit.retention.put", "keep_days": {"access": 36_501}}),
+            "/keep_days/access",
+            "1 to 36500 days",
+        ),
+        (held(json!({"reason": " "})), "/hold/reason", "1 to 1024 bytes"),
+        (held(json!({"to": 3})), "/hold/to", "at least one"),
+        (removed(json!([])), "/ranges", "at least one"),
+        (removed(json!([{"from": 1, "to": 3}, {"from": 3, "to": 4}])), "/ranges/1", "join"),
+        (removed(json!([{"from": 1, "to": 4}])), "/records", "3 records, not 2"),
+        (removed(json!([{"from": 1, "to": 10_002}])), "/ranges", "at most 10000"),
+        (catalog_part(2, "c2hvcA=="), "/part", "counted from 0 to 1"),
+        (catalog_part(0, "s"), "/content", "Base64"),
+        (catalog_part(0, ""), "/content", "1 to 524288 bytes"),
     ]
+}
+
+/// A hold from record 3 on with other fields.
+fn held(fields: Value) -> Value {
+    let mut operation =
+        json!({"op": "audit.hold.put", "hold": {"id": "case", "reason": "A case", "from": 3}});
+    for (field, value) in fields.as_object().expect("fields") {
+        operation["hold"][field] = value.clone();
+    }
+    operation
+}
+
+/// A removal of two records that names these.
+fn removed(ranges: Value) -> Value {
+    json!({"op": "audit.remove", "ranges": ranges, "records": 2, "before_ms": 0})
+}
+
+/// A part of a catalog of two.
+fn catalog_part(part: u32, content: &str) -> Value {
+    let catalog = json!({
+        "revision": 2, "history": "0123456789abcdef", "sequence": 2, "time_ms": 0, "sha256": "ab".repeat(32), "parts": 2,
+    });
+    json!({"op": "audit.catalog.put", "catalog": catalog, "part": part, "content": content})
+}
+
+/// The registration of a key with other fields.
+fn of_key(fields: Value) -> Value {
+    let mut operation = signing_key_put("writer", 7);
+    for (field, value) in fields.as_object().expect("fields") {
+        operation["signing_key"][field] = value.clone();
+    }
+    operation
 }
 
 /// The frozen operation of this name with other fields.

@@ -2,17 +2,24 @@
 
 use std::collections::BTreeMap;
 
+use ed25519_dalek::{Signer as _, SigningKey as Pair};
 use flagraft_core::{
     apply::{Applied, apply},
+    canonical::Canonical,
     identity::LogPosition,
     merkle::Frontier,
+    operation::Operation,
     project::{Flag, Project},
     proposal::{Actor, Body, Change, Proposal, RequestId},
     record::{Record, RecordOutcome},
     rejection::Rejection,
     reply::Outcome,
+    signing::{
+        ChangeSignature, KnownKeys, PublicKey, SignatureBytes, Statement, signing_key_id, verify_signature,
+    },
     state::State,
     token::ActorType,
+    travel::Catalog,
 };
 use serde_json::{Value, json};
 
@@ -33,6 +40,8 @@ pub struct Ask {
     pub expect_revision: Option<u64>,
     pub actor: Actor,
     pub request: Option<RequestId>,
+    /// The key pair that signs, as a seed, and how far the author's clock is from the leader's, in milliseconds.
+    pub signed: Option<(u8, i64)>,
 }
 
 pub fn ask(operations: Value) -> Ask {
@@ -44,6 +53,7 @@ pub fn ask(operations: Value) -> Ask {
         expect_revision: None,
         actor: actor("owner"),
         request: None,
+        signed: None,
     }
 }
 
@@ -85,6 +95,17 @@ impl Ask {
         self
     }
 
+    /// Signs with the key pair of this seed, at the time at which the change is proposed.
+    pub fn signed(self, seed: u8) -> Self {
+        self.signed_at(seed, 0)
+    }
+
+    /// The same by a clock that is so many milliseconds ahead.
+    pub fn signed_at(mut self, seed: u8, ahead_ms: i64) -> Self {
+        self.signed = Some((seed, ahead_ms));
+        self
+    }
+
     /// Asks under an id that a node minted.
     pub fn minted(mut self, id: &str) -> Self {
         self.request = Some(RequestId { id: id.to_owned(), client_given: false });
@@ -121,6 +142,60 @@ pub fn token_create(role: &str, grants: &Value) -> Value {
     })
 }
 
+/// The key pair of a seed.
+pub fn pair(seed: u8) -> Pair {
+    Pair::from_bytes(&[seed; 32])
+}
+
+/// The public half of [`pair`].
+pub fn public_key(seed: u8) -> PublicKey {
+    PublicKey(pair(seed).verifying_key().to_bytes())
+}
+
+/// The operation that registers a key for the actor of a role's token.
+pub fn signing_key_put(role: &str, seed: u8) -> Value {
+    let public_key = public_key(seed);
+    json!({"op": "signing_key.put", "signing_key": {
+        "id": signing_key_id(&public_key), "actor": {"type": "user", "id": format!("{role}@example.com")},
+        "name": format!("{role}'s"), "public_key": public_key,
+    }})
+}
+
+/// The operation that revokes a key.
+pub fn signing_key_revoke(seed: u8) -> Value {
+    json!({"op": "signing_key.revoke", "signing_key": signing_key_id(&public_key(seed))})
+}
+
+/// What the author of a proposal signs, for this state's history.
+pub fn statement(state: &State, proposal: &Proposal, seed: u8, signed_at_ms: i64) -> Vec<u8> {
+    let Body::Change(change) = &proposal.body else { panic!("only changes are signed") };
+    let operations: Vec<Canonical> = change.operations.iter().map(Operation::without_secrets).collect();
+    Statement {
+        history: state.history().expect("founded"),
+        token: proposal.actor.token.as_ref().expect("a token"),
+        request_id: &proposal.request.id,
+        key: &signing_key_id(&public_key(seed)),
+        signed_at_ms,
+        project: change.project.as_ref(),
+        operations: &operations,
+        reason: &change.reason,
+        ticket: change.ticket.as_deref(),
+        expect_revision: change.expect_revision,
+        caused_by: proposal.caused_by.as_ref(),
+    }
+    .to_bytes()
+}
+
+/// Signs a proposal as its author would.
+pub fn sign(state: &State, proposal: &mut Proposal, seed: u8, signed_at_ms: i64) {
+    let signature = pair(seed).sign(&statement(state, proposal, seed, signed_at_ms));
+    proposal.signature = Some(ChangeSignature {
+        key: signing_key_id(&public_key(seed)),
+        signed_at_ms,
+        signature: SignatureBytes(signature.to_bytes()),
+    });
+}
+
 /// A boolean flag with this configuration in `dev`.
 pub fn boolean_flag(key: &str, dev: &Value) -> Value {
     json!({
@@ -148,7 +223,11 @@ pub struct World {
     /// The storage: what the writes of all entries made.
     pub stored: BTreeMap<Vec<u8>, Vec<u8>>,
     pub records: Vec<Record>,
+    /// What the records say of signing keys.
+    pub keys: KnownKeys,
     audit: Frontier,
+    /// The catalog that the records alone make.
+    travelled: Catalog,
     index: u64,
     proposed: u64,
 }
@@ -160,7 +239,9 @@ impl World {
             clock_ms: START_MS,
             stored: BTreeMap::new(),
             records: Vec::new(),
+            keys: KnownKeys::default(),
             audit: Frontier::default(),
+            travelled: Catalog::empty(),
             index: 0,
             proposed: 0,
         }
@@ -221,7 +302,12 @@ impl World {
             "expect_revision": ask.expect_revision,
         });
         let change: Change = serde_json::from_value(change).expect("a well-formed change");
-        self.propose(Body::Change(change), ask.actor, ask.request)
+        let mut proposal = self.propose(Body::Change(change), ask.actor, ask.request);
+        if let Some((seed, ahead_ms)) = ask.signed {
+            let signed_at_ms = proposal.proposed_at_ms + ahead_ms;
+            sign(&self.state, &mut proposal, seed, signed_at_ms);
+        }
+        proposal
     }
 
     pub fn propose(&mut self, body: Body, actor: Actor, request: Option<RequestId>) -> Proposal {
@@ -233,6 +319,7 @@ impl World {
             request: request.unwrap_or_else(minted),
             body,
             asks_sha256: None,
+            signature: None,
             actor,
             caused_by: None,
             proposed_at_ms: self.clock_ms,
@@ -292,15 +379,34 @@ impl World {
             "record time never falls"
         );
         assert_eq!(record.digest, after.digest().to_string());
+        self.travelled.step(&stored.bytes).expect("what was done can be done once more");
+        if after.history().is_some() {
+            let live = Catalog::of(after);
+            assert!(self.travelled.rows().eq(live.rows()), "the records make the same rows");
+            assert!(self.travelled == live, "and what is derived from them");
+        }
         assert_eq!(record.outcome == RecordOutcome::Accepted, accepted);
         if !accepted {
-            let catalog =
-                |key: &[u8]| key.first().is_some_and(|kind| (0x10..=0x20).contains(kind) || *kind == 0x22);
+            // But for the remembered requests, and the reporters of what is noted.
+            let noted = record.outcome == RecordOutcome::Noted;
+            let catalog = |key: &[u8]| match key.first() {
+                Some(0x21) => false,
+                Some(0x25) => !noted,
+                kind => kind.is_some_and(|kind| (0x10..0x30).contains(kind)),
+            };
             assert!(
                 !applied.writes.iter().any(|write| catalog(&write.key)),
                 "what is not accepted changes nothing"
             );
         }
+        match verify_signature(&record, &self.keys) {
+            Ok(signer) => assert_eq!(signer.is_some(), record.signature.is_some()),
+            Err(fault) => panic!("{fault} in {record:?}"),
+        }
+        let is_of_version_2 =
+            record.signature.is_some() || record.evaluations.is_some() || record.access.is_some();
+        assert_eq!(record.version, if is_of_version_2 { 2 } else { 1 });
+        self.keys.observe(&record);
         self.records.push(record);
     }
 

@@ -18,13 +18,16 @@ pub const PROJECT: &str = "demo";
 pub struct Catalog {
     /// What all changes so far came to.
     pub state: State,
+    /// The audit log, where a test reads it.
+    #[allow(dead_code)]
+    pub records: Vec<Vec<u8>>,
     entries: u64,
 }
 
 impl Catalog {
     /// A founded cluster with the project and these environments.
     pub fn new(environments: &[&str]) -> Self {
-        let mut catalog = Self { state: State::empty(), entries: 0 };
+        let mut catalog = Self { state: State::empty(), records: Vec::new(), entries: 0 };
         let bootstrap = json!({"op": "system.bootstrap", "cluster": "0".repeat(32), "history": "0".repeat(16), "cluster_version": 1, "members": {}});
         catalog.change(None, json!([bootstrap])).expect("founds the cluster");
         catalog.must(json!([{"op": "project.put", "project": {"key": PROJECT}}]));
@@ -56,6 +59,7 @@ impl Catalog {
             request: RequestId { id: format!("r{}", self.entries), client_given: false },
             body: Body::Change(change),
             asks_sha256: None,
+            signature: None,
             actor: Actor::system(1),
             caused_by: None,
             proposed_at_ms: 0,
@@ -64,6 +68,7 @@ impl Catalog {
         };
         let applied = apply(&self.state, &proposal, LogPosition { term: 1, index: self.entries });
         self.state = applied.state;
+        self.records.extend(applied.record.map(|record| record.bytes));
         match applied.reply.outcome {
             Outcome::Accepted { .. } | Outcome::Unchanged { .. } => Ok(()),
             Outcome::Rejected { rejection, .. } | Outcome::Refused { rejection } => Err(rejection),

@@ -15,14 +15,12 @@
 mod header;
 mod read;
 mod staged;
-mod stream;
 mod write;
 
 pub use self::{
     header::Header,
     read::{BackupError, Part, check, head, load},
     staged::{StageError, Staged, Words, stage},
-    stream::BackupStream,
     write::{NotFounded, write},
 };
 

@@ -3,10 +3,13 @@
 use std::io::{self, Read};
 
 use flagraft_core::{
-    digest::Digest, identity::History, merkle::Frontier, rows::is_in_digest, state::State,
+    digest::Digest,
+    merkle::Frontier,
+    record::{Chain, Link, is_removed, row_leaf_hash},
+    rows::is_in_digest,
+    state::State,
     version::ClusterVersion,
 };
-use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::{HASH_BYTES, HEADER_BYTES_MAX, Header, KEY_BYTES_MAX, MAGIC, VALUE_BYTES_MAX};
@@ -118,18 +121,6 @@ pub fn load(
     Ok((header, state))
 }
 
-/// What ties one record to the next.
-#[derive(Deserialize)]
-struct Link {
-    history: History,
-    group: u32,
-    sequence: u64,
-    time_ms: i64,
-    revision_before: u64,
-    revision_after: u64,
-    digest: String,
-}
-
 /// Reads and hashes.
 struct Checker<R> {
     from: R,
@@ -188,37 +179,41 @@ impl<R: Read> Checker<R> {
         take: &mut impl FnMut(Part<'_>) -> io::Result<()>,
     ) -> Result<(), BackupError> {
         let mut tree = Frontier::default();
-        let mut last: Option<Link> = None;
+        let mut chain = Chain::new(header.group);
         while tree.size() < header.audit_size {
             let sequence = tree.size();
             let length = self.length(VALUE_BYTES_MAX, "an audit record")?;
             let bytes = self.bytes(length, "an audit record")?;
-            let link: Link = serde_json::from_slice(bytes)
-                .map_err(|error| bad(format!("audit record {sequence} can't be read: {error}")))?;
-            let (revision, time_ms) =
-                last.as_ref().map_or((0, i64::MIN), |last| (last.revision_after, last.time_ms));
-            if link.sequence != sequence
-                || link.group != header.group
-                || link.revision_before != revision
-                || link.revision_after < revision
-                || link.time_ms < time_ms
-            {
-                return Err(bad(format!(
-                    "audit record {sequence} does not go on where the one before it ended"
-                )));
+            let leaf = row_leaf_hash(bytes)
+                .ok_or_else(|| bad(format!("audit record {sequence} is not a record")))?;
+            // Of one that retention removed only the hash is left.
+            if !is_removed(bytes) {
+                let link = Link::read(bytes)
+                    .ok_or_else(|| bad(format!("audit record {sequence} is not a record")))?;
+                chain.pass_over_to(sequence);
+                chain.follow(&link).map_err(|broken| {
+                    bad(format!(
+                        "audit record {sequence} does not go on where the one before it ended: {broken}"
+                    ))
+                })?;
             }
-            tree.push(bytes);
+            tree.push_hash(leaf);
             take(Part::Record { sequence, bytes }).map_err(BackupError::Taken)?;
-            last = Some(link);
         }
         if tree.root() != header.audit_root {
             return Err(bad("its audit records do not have the root that it states"));
         }
-        match last {
+        match chain.last() {
+            Some(last)
+                // A backup that was made while records were removed may lack its last one. The root is of it all the same.
+                if chain.next() < header.audit_size && last.revision_after <= header.revision =>
+            {
+                Ok(())
+            }
             Some(last)
                 if last.revision_after == header.revision
                     && last.history == header.history
-                    && last.digest == header.digest =>
+                    && last.digest.to_string() == header.digest =>
             {
                 Ok(())
             }

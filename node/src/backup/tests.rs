@@ -6,14 +6,16 @@ use flagraft_core::{
     apply::apply,
     identity::{ClusterId, History, LogPosition},
     proposal::{Proposal, RequestId},
+    record::{is_removed, row_leaf_hash},
     state::State,
 };
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use tempfile::{TempDir, tempdir};
 use tokio::sync::{Semaphore, watch};
 
-use super::{BackupError, BackupStream, Header, StageError, Staged, Words, check, load, stage, write};
+use super::{BackupError, Header, StageError, Staged, Words, check, load, stage, write};
 use crate::{
+    pieces::{PieceStream, Pieces},
     raft::Published,
     storage::{Storage, StorageMetrics},
 };
@@ -58,7 +60,7 @@ fn made_with(more: u64) -> Made {
         state = applied.state;
     }
     batch.commit().expect("written");
-    Made { published: Published::first(state, Some(position)), storage, _dir: dir }
+    Made { published: Published::first(state, Some(position), std::sync::Arc::default()), storage, _dir: dir }
 }
 
 impl Made {
@@ -82,13 +84,14 @@ fn read(bytes: &[u8]) -> Result<(Header, State), BackupError> {
 const MANY: u64 = 6_000;
 
 /// A backup being streamed, what tells it to stop, and how many permits are free.
-fn streamed(made: &Made, stall: Duration) -> (BackupStream, watch::Sender<bool>, Arc<Semaphore>) {
+fn streamed(made: &Made, stall: Duration) -> (PieceStream, watch::Sender<bool>, Arc<Semaphore>) {
     let header = Header::of(&made.published, 2, 1_800_000_040_000).expect("founded");
     let (stop, stopped) = watch::channel(false);
     let permits = Arc::new(Semaphore::new(1));
     let permit = Arc::clone(&permits).try_acquire_owned().expect("it is free");
     let (published, storage) = (Arc::new(made.published.clone()), Arc::clone(&made.storage));
-    (BackupStream::start(header, published, storage, stall, stopped, permit), stop, permits)
+    let make = move |to: &mut Pieces| write(&header, &published, &storage, to);
+    (PieceStream::start("a backup", stall, stopped, permit, make), stop, permits)
 }
 
 #[tokio::test]
@@ -158,6 +161,36 @@ fn a_backup_holds_the_state_and_every_record_byte_for_byte() {
     let stored = made.storage.audit_range(0, usize::MAX).expect("reads");
     assert!(stored.iter().map(|row| &row.bytes).eq(&records));
     assert_eq!(records.len() as u64, state.sequence());
+}
+
+/// Of a removed record its hash is in the backup, and comes back from it.
+#[test]
+fn a_backup_holds_what_is_left_of_removed_records() {
+    let made = made();
+    let size = made.published.state.sequence();
+    // The last one too: a backup may be made while records are removed.
+    for removed in [vec![0, 7], (2..size - 1).collect(), vec![size - 1]] {
+        let mut batch = made.storage.batch();
+        for sequence in &removed {
+            let row = made.storage.audit_range(*sequence, 1).expect("reads").remove(0);
+            batch.remove_record(*sequence, &row_leaf_hash(&row.bytes).expect("a row"));
+        }
+        batch.commit().expect("writes");
+        let mut rows = Vec::new();
+        let (_, state) = load(
+            Cursor::new(made.backup()),
+            |_, bytes| {
+                rows.push(bytes.to_vec());
+                Ok(())
+            },
+            |_| (),
+        )
+        .unwrap_or_else(|error| panic!("{error} without {removed:?}"));
+        assert!(state == made.published.state);
+        assert!(removed.iter().all(|sequence| is_removed(&rows[usize::try_from(*sequence).expect("small")])));
+        let stored = made.storage.audit_range(0, usize::MAX).expect("reads");
+        assert!(stored.iter().map(|row| &row.bytes).eq(&rows));
+    }
 }
 
 /// Every byte of a backup is one that a change of is noticed, and so is every place to cut it off.

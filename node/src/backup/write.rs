@@ -10,8 +10,8 @@ use crate::{
     storage::{GROUP, Storage, StorageError},
 };
 
-/// Audit records read from the disk at a time.
-const PAGE_RECORDS: usize = 256;
+/// Bytes of audit records that are read from the disk at a time; one may be more.
+const PAGE_BYTES: usize = 1 << 20;
 
 /// There is nothing to back up: this node has no catalog yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,8 +45,8 @@ impl Header {
     }
 }
 
-/// Writes a backup of `published`, whose audit records are in `storage`. Records are only ever appended there, so
-/// those that this state counts stay what they are however long this takes. This blocks.
+/// Writes a backup of `published`, whose audit records are in `storage`. Records are only ever appended there, or removed with
+/// their hash left, so those that this state counts keep their root however long this takes. This blocks.
 ///
 /// # Errors
 /// When the disk fails, or `to` does.
@@ -72,8 +72,7 @@ pub fn write(
 
     let mut next = 0;
     while next < header.audit_size {
-        let left = usize::try_from(header.audit_size - next).unwrap_or(PAGE_RECORDS);
-        let page = storage.audit_range(next, left.min(PAGE_RECORDS))?;
+        let page = storage.audit_page(next, header.audit_size, PAGE_BYTES)?;
         if page.is_empty() {
             return Err(StorageError::corrupt(format!("audit record {next} is missing")).into());
         }

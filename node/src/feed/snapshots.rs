@@ -224,7 +224,10 @@ mod tests {
     };
 
     fn published() -> Vec<Arc<Published>> {
-        since_production().into_iter().map(|state| Arc::new(Published::first(state, None))).collect()
+        since_production()
+            .into_iter()
+            .map(|state| Arc::new(Published::first(state, None, Arc::default())))
+            .collect()
     }
 
     impl Snapshots {

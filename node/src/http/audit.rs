@@ -1,17 +1,21 @@
-//! The audit log, as it is stored: a record per line, exactly the bytes that are hashed.
+//! The audit log, as it is stored: a record per line, exactly the bytes that are hashed. As a list of what is asked for, and
+//! as an export with what proves it.
 
-use std::collections::BTreeSet;
+pub(super) mod export;
+pub(super) mod question;
 
 use axum::{
     body::{Body, Bytes},
     extract::State,
-    http::{HeaderValue, header::CONTENT_TYPE},
+    http::{HeaderName, HeaderValue, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
-use flagraft_core::{key::ProjectKey, record::RecordKind, token::Role};
+use flagraft_core::key::ProjectKey;
 use futures_util::stream;
 use serde::Deserialize;
+use tokio::time::timeout;
 
+use self::question::{Parameters, Question};
 use super::{
     App,
     auth::{Admin, Caller},
@@ -21,147 +25,155 @@ use super::{
     list::NEXT,
     terms::ReadTerms,
 };
+use crate::audit::{Budget, Filter, Found, Order};
+
+/// How much a search did for a page.
+pub(super) const SEARCHED: HeaderName = HeaderName::from_static("flagraft-searched");
+/// The parameters of a page, beside those that choose records.
+pub(super) const PAGE: &[&str] = &["limit", "order"];
 
 /// Records of a page that does not say how many.
 const LIMIT: u64 = 1_000;
 /// The most records of a page.
 const LIMIT_MAX: u64 = 10_000;
 /// Records in memory at once.
-const CHUNK: u64 = 100;
+const CHUNK: usize = 100;
+/// Bytes of them; one record may be more.
+const CHUNK_BYTES: usize = 1 << 20;
+/// Records that one request may read to find those that it asks for.
+const SEARCHED_RECORDS_MAX: u64 = 100_000;
+/// Blocks that one request may pass over.
+const SEARCHED_BLOCKS_MAX: u64 = 100_000;
 
-/// Which records to read.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Filter {
-    /// The first sequence. Default: 0.
-    #[serde(default)]
-    from: u64,
-    limit: Option<u64>,
-    /// Those of this project.
-    project: Option<String>,
-    /// Those of this kind.
-    kind: Option<RecordKind>,
+/// The order of a page, as a query says it.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Ordered {
+    Oldest,
+    Newest,
 }
 
-/// What of a record decides whether it is shown.
-#[derive(Deserialize)]
-struct Head {
-    project: Option<ProjectKey>,
-    kind: RecordKind,
-}
-
-/// Which records a caller gets.
-struct Selection {
-    /// `None`: those of every project, and of none.
-    projects: Option<BTreeSet<ProjectKey>>,
-    kind: Option<RecordKind>,
-}
-
-impl Selection {
-    fn of(caller: &Caller, view: &View, filter: &Filter) -> Result<Self, ApiError> {
-        let state = view.state();
-        let readable = |project: &ProjectKey| caller.reads(project, None);
-        let kind = filter.kind;
-        if let Some(key) = &filter.project {
-            // The records of a deleted project stay, so it need not exist.
-            let key = ProjectKey::new(key).map_err(|_| ApiError::not_found("project", key))?;
-            if !caller.token.spec.sees(&key) {
-                return Err(ApiError::not_found("project", &key));
-            }
-            if !readable(&key) {
-                return Err(ApiError::forbidden(format!(
-                    "this needs a token with the role reader on project {key} as a whole"
-                )));
-            }
-            return Ok(Self { projects: Some(BTreeSet::from([key])), kind });
-        }
-        if caller.token.spec.allows_everywhere(Role::Reader) {
-            return Ok(Self { projects: None, kind });
-        }
-        let projects: BTreeSet<ProjectKey> =
-            state.projects().map(|project| project.key()).filter(|key| readable(key)).cloned().collect();
-        if projects.is_empty() {
-            return Err(ApiError::forbidden(
-                "this needs a token with the role reader on a project as a whole",
-            ));
-        }
-        Ok(Self { projects: Some(projects), kind })
+/// The project, if the caller may read what the audit log has of it. The records of a deleted project stay, so it need not
+/// exist.
+pub(super) fn recorded_project(caller: &Caller, key: &str) -> Result<ProjectKey, ApiError> {
+    let key = ProjectKey::new(key).map_err(|_| ApiError::not_found("project", key))?;
+    if !caller.token.spec.sees(&key) {
+        return Err(ApiError::not_found("project", &key));
     }
-
-    fn takes(&self, record: &[u8]) -> bool {
-        if self.projects.is_none() && self.kind.is_none() {
-            return true;
-        }
-        // A record that this version can't read is shown to nobody whose right to it depends on what it says.
-        let Ok(head) = serde_json::from_slice::<Head>(record) else { return false };
-        let in_projects = match (&self.projects, &head.project) {
-            (None, _) => true,
-            (Some(projects), Some(project)) => projects.contains(project),
-            (Some(_), None) => false,
-        };
-        in_projects && self.kind.is_none_or(|kind| kind == head.kind)
+    if !caller.reads(&key, None) {
+        return Err(ApiError::forbidden(format!(
+            "this needs a token with the role reader on project {key} as a whole"
+        )));
     }
+    Ok(key)
 }
 
-/// A page of `limit` records from `from` on, less those that the caller does not get. `Flagraft-Next` says where the
-/// next page begins; there is none at the end. The page is read range by range while it is sent.
+/// A page of `limit` records that the caller asks for and may see. `Flagraft-Next` says where the next page begins; there
+/// is none at the end. A search that has looked at enough ends its page early, be it empty. The page is read while it is
+/// sent.
 pub(super) async fn list(
     Admin(caller): Admin,
     State(app): State<App>,
     terms: ReadTerms,
-    Query(filter): Query<Filter>,
+    Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<Response, ApiError> {
-    let limit = filter.limit.unwrap_or(LIMIT);
+    let mut parameters = Parameters::new(pairs);
+    let limit = parameters.number("limit")?.unwrap_or(LIMIT);
     if !(1..=LIMIT_MAX).contains(&limit) {
         return Err(ApiError::invalid(format!("limit is a number from 1 to {LIMIT_MAX}")));
     }
+    let order = match parameters.word("order")? {
+        None | Some(Ordered::Oldest) => Order::Oldest,
+        Some(Ordered::Newest) => Order::Newest,
+    };
+    let question = Question::take(&mut parameters)?;
+    parameters.finish()?;
     let view = terms.view(&app).await?;
-    view.answer(|state| {
-        caller.still_good(state)?;
-        let selection = Selection::of(&caller, &view, &filter)?;
-        // Records beyond the published state are not there yet, whatever the disk has.
-        let size = state.sequence();
-        let end = filter.from.saturating_add(limit).min(size);
-        let mut response =
-            Body::from_stream(records(app.clone(), selection, filter.from, end)).into_response();
+    let found = page(&app, &caller, &view, &question, order, limit, &terms).await;
+    view.answer(|_| {
+        let (filter, Found { sequences, next, read, passed }) = found?;
+        let is_open = filter.is_open();
+        let mut response = Body::from_stream(records(app.clone(), filter, sequences)).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
-        if end < size {
-            headers.insert(NEXT, HeaderValue::from(end));
+        if let Some(next) = next {
+            headers.insert(NEXT, HeaderValue::from(next));
+        }
+        if !is_open && let Ok(searched) = HeaderValue::try_from(format!("read={read}, passed={passed}")) {
+            headers.insert(SEARCHED, searched);
         }
         Ok(response)
     })
 }
 
-/// The selected records of a range, as lines. A failure ends the stream with an error, which the client sees as a
-/// body that was cut off, never as the end of the log.
+/// Finds the records of a page.
+async fn page(
+    app: &App,
+    caller: &Caller,
+    view: &View,
+    question: &Question,
+    order: Order,
+    limit: u64,
+    terms: &ReadTerms,
+) -> Result<(Filter, Found), ApiError> {
+    let state = view.state();
+    caller.still_good(state)?;
+    let filter = question.filter(caller, state)?;
+    // Records beyond the published state are not there yet, whatever the disk has.
+    let range = question.range(app, state.sequence()).await?;
+    if filter.is_open() {
+        let part = match order {
+            Order::Oldest => range.start..range.end.min(range.start.saturating_add(limit)),
+            Order::Newest => range.start.max(range.end.saturating_sub(limit))..range.end,
+        };
+        let found = match order {
+            Order::Oldest => Found {
+                next: Some(part.end).filter(|end| *end < range.end),
+                sequences: part.collect(),
+                ..Found::default()
+            },
+            Order::Newest => Found {
+                next: Some(part.start).filter(|start| *start > range.start),
+                sequences: part.rev().collect(),
+                ..Found::default()
+            },
+        };
+        return Ok((filter, found));
+    }
+    // A search keeps a core busy: a few of them must not take them all from evaluations.
+    let Ok(Ok(_permit)) = timeout(terms.left(), app.searches.acquire()).await else {
+        return Err(ApiError::unavailable(
+            "this node is searching the audit log for too many others; ask again, or another node",
+        ));
+    };
+    let budget =
+        Budget { records: SEARCHED_RECORDS_MAX, blocks: SEARCHED_BLOCKS_MAX, until: terms.deadline_at };
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    match app.node.find_audit_records(&view.published(), filter.clone(), range, order, limit, budget).await {
+        Ok(found) => Ok((filter, found)),
+        Err(error) => Err(ApiError::internal("searching the audit log", error)),
+    }
+}
+
+/// The records with these sequences, as lines, as far as they are there still. A failure ends the stream with an error,
+/// which the client sees as a body that was cut off, never as the end of the log.
 fn records(
     app: App,
-    selection: Selection,
-    from: u64,
-    end: u64,
+    filter: Filter,
+    sequences: Vec<u64>,
 ) -> impl futures_util::Stream<Item = Result<Bytes, String>> {
-    stream::try_unfold((app, selection, from), move |(app, selection, from)| async move {
-        if from >= end {
-            return Ok(None);
-        }
-        let upto = from.saturating_add(CHUNK).min(end);
-        let limit = usize::try_from(upto - from).unwrap_or(usize::MAX);
-        let rows = app.node.audit_page(from, limit).await.map_err(|error| {
-            tracing::error!(%error, from, "the audit log could not be read");
+    stream::try_unfold((app, filter, sequences, 0), move |(app, filter, sequences, at)| async move {
+        let upto = sequences.len().min(at + CHUNK);
+        let Some(chunk) = sequences.get(at..upto).filter(|chunk| !chunk.is_empty()) else { return Ok(None) };
+        let rows = app.node.audit_rows(chunk.to_vec(), CHUNK_BYTES).await.map_err(|error| {
+            tracing::error!(%error, from = chunk.first(), "the audit log could not be read");
             error.to_string()
         })?;
-        if rows.len() < limit {
-            return Err(format!(
-                "the audit log ends at {} where {upto} was expected",
-                from.saturating_add(rows.len() as u64)
-            ));
-        }
         let mut lines = Vec::new();
-        for row in rows.iter().filter(|row| selection.takes(&row.bytes)) {
-            lines.extend_from_slice(&row.bytes);
+        for row in rows.iter().filter(|row| filter.takes(row)) {
+            lines.extend_from_slice(row);
             lines.push(b'\n');
         }
-        Ok(Some((Bytes::from(lines), (app, selection, upto))))
+        Ok(Some((Bytes::from(lines), (app, filter, sequences, at + rows.len()))))
     })
 }

@@ -4,7 +4,7 @@ use axum::{
     extract::FromRequestParts,
     http::{HeaderMap, HeaderName, header::AUTHORIZATION, request::Parts},
 };
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use flagraft_core::{
     key::{EnvironmentKey, ProjectKey},
@@ -156,6 +156,26 @@ pub(super) fn cause_of(fault: TokenFault) -> &'static str {
     }
 }
 
+/// Where the listener learns who reads: a place in the request, where whoever authenticates its caller says so.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SeenCaller(Arc<OnceLock<Arc<Token>>>);
+
+impl SeenCaller {
+    /// The token of the caller; `None` where nobody was authenticated.
+    pub(super) fn token(&self) -> Option<&Arc<Token>> {
+        self.0.get()
+    }
+
+    /// Authenticates the caller of a request, and says who it is where that is asked for.
+    async fn authenticate(app: &App, parts: &Parts) -> Result<Caller, ApiError> {
+        let caller = Caller::authenticate(app, &parts.headers).await?;
+        if let Some(Self(seen)) = parts.extensions.get() {
+            _ = seen.set(Arc::clone(&caller.token)).is_ok();
+        }
+        Ok(caller)
+    }
+}
+
 /// A caller with an admin token: what all of `/api/v1` but the cluster's status asks for.
 pub(super) struct Admin(pub(super) Caller);
 
@@ -163,7 +183,7 @@ impl FromRequestParts<App> for Admin {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let caller = Caller::authenticate(app, &parts.headers).await?;
+        let caller = SeenCaller::authenticate(app, parts).await?;
         if caller.kind() != TokenKind::Admin {
             app.node.metrics().denied("forbidden");
             return Err(ApiError::forbidden(
@@ -202,7 +222,7 @@ impl FromRequestParts<App> for Reader {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let caller = Caller::authenticate(app, &parts.headers).await?;
+        let caller = SeenCaller::authenticate(app, parts).await?;
         refuse_clients(app, &caller)?;
         if caller.kind() == TokenKind::Admin {
             admits_admins(app)?;
@@ -223,6 +243,26 @@ fn refuse_clients(app: &App, caller: &Caller) -> Result<(), ApiError> {
     }
 }
 
+/// A caller with a service token: who reports what it evaluated itself.
+pub(super) struct Service(pub(super) Caller);
+
+impl FromRequestParts<App> for Service {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let caller = SeenCaller::authenticate(app, parts).await?;
+        match caller.kind() {
+            TokenKind::Service => Ok(Self(caller)),
+            TokenKind::Admin | TokenKind::Client => {
+                app.node.metrics().denied("forbidden");
+                Err(ApiError::forbidden(
+                    "only programs that evaluate in their own process report; use a service token (fr_svc_...)",
+                ))
+            }
+        }
+    }
+}
+
 /// A caller that may see how the cluster does: an admin or a service token, on a node of any age. An operator needs
 /// this most when the node is cut off.
 pub(super) struct Observer;
@@ -231,7 +271,7 @@ impl FromRequestParts<App> for Observer {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let caller = Caller::authenticate(app, &parts.headers).await?;
+        let caller = SeenCaller::authenticate(app, parts).await?;
         refuse_clients(app, &caller).map(|()| Self)
     }
 }

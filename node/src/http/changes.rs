@@ -6,14 +6,16 @@ use axum::{
 };
 use flagraft_core::{
     invalid::Invalid,
+    key::ProjectKey,
     operation::Operation,
     proposal::{Cause, CauseKind},
+    signing::ChangeSignature,
 };
 use serde_json::Value;
 
 use super::{
     App,
-    auth::Admin,
+    auth::{Admin, Caller},
     error::ApiError,
     extract::{Json, Path},
     shorthand::{InProject, bodies},
@@ -21,7 +23,7 @@ use super::{
 };
 
 bodies! {
-    /// A change and why.
+    /// A change, why, and who vouches for it.
     ChangeRequest {
         operations: Vec<Value>,
         #[serde(default)]
@@ -29,7 +31,9 @@ bodies! {
         #[serde(default)]
         dry_run: bool,
         #[serde(default)]
-        caused_by: Option<Cause>
+        caused_by: Option<Cause>,
+        #[serde(default)]
+        signature: Option<ChangeSignature>
     }
 }
 
@@ -40,19 +44,40 @@ pub(super) async fn post(
     Path(at): Path<InProject>,
     Json(body): Json<ChangeRequest>,
 ) -> Result<Response, ApiError> {
+    change(&app, &caller, &terms, Some(at.project()?), body).await
+}
+
+/// The same of what belongs to no project: tokens and signing keys.
+pub(super) async fn post_anywhere(
+    Admin(caller): Admin,
+    State(app): State<App>,
+    terms: WriteTerms,
+    Json(body): Json<ChangeRequest>,
+) -> Result<Response, ApiError> {
+    change(&app, &caller, &terms, None, body).await
+}
+
+async fn change(
+    app: &App,
+    caller: &Caller,
+    terms: &WriteTerms,
+    project: Option<ProjectKey>,
+    body: ChangeRequest,
+) -> Result<Response, ApiError> {
     terms.unconditional()?;
-    let project = at.project()?;
     let draft = draft(body)
-        .map(|draft| Draft { project: Some(project), ..draft })
+        .map(|draft| Draft { project, ..draft })
         .map_err(|invalid| ApiError::body(invalid).request_id(&terms.request.id))?;
-    Ok(submit(&app, &caller, &terms, draft).await?.into_response())
+    Ok(submit(app, caller, terms, draft).await?.into_response())
 }
 
 fn draft(body: ChangeRequest) -> Result<Draft, Invalid> {
     let why = body.why();
     let operations = body.operations.into_iter().enumerate().map(|(index, value)| {
         let operation = Operation::from_value(value).and_then(|operation| {
-            if operation.name().starts_with("system.") {
+            if operation.name().starts_with("system.")
+                || matches!(operation, Operation::AuditRemove(_) | Operation::AuditCatalogPut(_))
+            {
                 return Err(Invalid::new(
                     "/op",
                     "operations on the cluster itself are proposed by its members only; leave it out",
@@ -71,8 +96,14 @@ fn draft(body: ChangeRequest) -> Result<Draft, Invalid> {
             "a client's change is caused by an import or a rollback",
         ));
     }
-    let (expect_revision, caused_by, dry_run) = (body.expect_revision, body.caused_by, body.dry_run);
-    Ok(Draft { project: None, operations, asks_sha256: None, why, expect_revision, caused_by, dry_run })
+    Ok(Draft {
+        operations,
+        signature: body.signature,
+        expect_revision: body.expect_revision,
+        caused_by: body.caused_by,
+        dry_run: body.dry_run,
+        ..Draft::nothing(why)
+    })
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use axum::{extract::State, response::Response};
 use flagraft_core::{
     environment::EnvironmentSpec,
     operation::{EnvironmentDelete, EnvironmentPut, Operation},
-    project::StoredEnvironment,
+    project::{Project, StoredEnvironment},
 };
 use serde_json::{Value, json};
 
@@ -15,6 +15,7 @@ use super::{
     error::ApiError,
     extract::{Json, Path, Query},
     list::Page,
+    past::{Past, PastPage, Then},
     patch::{Patch, Target, merge, submit_patch},
     shorthand::{InProject, bodies, object, submit_one, with_etag, with_system},
     terms::ReadTerms,
@@ -36,23 +37,22 @@ pub(super) async fn list(
     State(app): State<App>,
     terms: ReadTerms,
     Path(at): Path<InProject>,
-    Query(page): Query<Page>,
+    Query(PastPage { limit, cursor, at_revision, at: time }): Query<PastPage>,
 ) -> Result<Response, ApiError> {
-    let window = Page::window(page.limit, page.cursor)?;
+    let window = Page::window(limit, cursor)?;
     let view = terms.view(&app).await?;
-    view.answer(|state| {
-        let project = caller.project(&app, state, &at.project)?;
+    let page = |project: &Project, revision| {
         let visible = project.environments.values();
         let mut visible: Vec<_> =
             visible.filter(|stored| caller.reads(project.key(), Some(&stored.spec.key))).collect();
         visible.sort_by_key(|stored| place(stored));
-        Ok(window.page(
-            visible.into_iter(),
-            |stored| place(stored).into(),
-            |stored| show(stored),
-            state.revision(),
-        ))
-    })
+        window.page(visible.into_iter(), |stored| place(stored).into(), |stored| show(stored), revision)
+    };
+    if let Some(when) = (Past { at_revision, at: time }).when()? {
+        let then = Then::of(&app, &caller, &view, &at.project, when).await?;
+        return then.answer(|project| Ok(page(project, then.revision())));
+    }
+    view.answer(|state| Ok(page(caller.project(&app, state, &at.project)?, state.revision())))
 }
 
 /// Sorts environments by their order, then by key: as text, because a cursor is text.

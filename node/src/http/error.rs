@@ -77,6 +77,11 @@ impl ApiError {
         )
     }
 
+    /// 410: it was, and what it was is not known any more.
+    pub(super) fn gone(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::GONE, "gone", message)
+    }
+
     /// 412: the object or the history is at another revision.
     pub(super) fn revision_mismatch(message: impl Into<String>) -> Self {
         Self::new(StatusCode::PRECONDITION_FAILED, "revision_mismatch", message)
@@ -135,6 +140,7 @@ impl ApiError {
                 (StatusCode::UNPROCESSABLE_ENTITY, "unsupported_operation")
             }
             Rejection::Unauthenticated { .. } => (StatusCode::UNAUTHORIZED, "unauthenticated"),
+            Rejection::BadSignature { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "bad_signature"),
             Rejection::NotFound { .. } => (StatusCode::NOT_FOUND, "not_found"),
             Rejection::Forbidden { .. } => (StatusCode::FORBIDDEN, "forbidden"),
             Rejection::Conflict { .. } => (StatusCode::CONFLICT, "conflict"),
@@ -264,6 +270,7 @@ mod tests {
             ),
             (Rejection::Invalid { path: path.clone(), message: message.clone() }, 400, "invalid"),
             (Rejection::InUse { path: path.clone(), message: message.clone() }, 409, "in_use"),
+            (Rejection::BadSignature { path: path.clone(), message: message.clone() }, 422, "bad_signature"),
             (Rejection::Policy { path, message }, 422, "policy"),
         ]
     }

@@ -14,6 +14,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::{
     App, Options,
+    audit::SEARCHED,
     auth::API_KEY,
     consistency::{AGE, CONSISTENCY, HISTORY, NODE, REVISION},
     error::{ApiError, REQUEST_ID},
@@ -82,8 +83,8 @@ fn cors(options: &Options) -> Option<CorsLayer> {
         MAX_AGE,
         LAST_EVENT_ID,
     ];
-    let exposed: [HeaderName; 9] =
-        [ETAG, RETRY_AFTER, REVISION, HISTORY, AGE, CONSISTENCY, NODE, REQUEST_ID, NEXT];
+    let exposed: [HeaderName; 10] =
+        [ETAG, RETRY_AFTER, REVISION, HISTORY, AGE, CONSISTENCY, NODE, REQUEST_ID, NEXT, SEARCHED];
     Some(
         CorsLayer::new()
             .allow_origin(origins)

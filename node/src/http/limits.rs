@@ -11,9 +11,9 @@ use flagraft_core::token::TokenId;
 /// A rate that each caller may keep up, and the burst it may make on top.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// Requests per second in the long run.
+    /// How much per second in the long run: requests, or what they are weighed in.
     pub per_second: u32,
-    /// Requests at once after a rest.
+    /// How much at once after a rest.
     pub burst: u32,
 }
 
@@ -36,8 +36,15 @@ impl RateLimit {
         Self { rate, capacity, buckets: Mutex::default() }
     }
 
-    /// Takes one request's worth from the caller's bucket; the error is how long to wait.
+    /// Takes one request from the caller's bucket; the error is how long to wait.
     pub(super) fn take(&self, token: &TokenId, now: Instant) -> Result<(), Duration> {
+        self.take_weighed(token, 1, now)
+    }
+
+    /// Takes a request of this weight from the caller's bucket; the error is how long to wait. One that weighs more than a
+    /// full bucket takes it all.
+    pub(super) fn take_weighed(&self, token: &TokenId, weight: u32, now: Instant) -> Result<(), Duration> {
+        let weight = f64::from(weight.min(self.rate.burst));
         // A panic while the map was held leaves at worst a bucket fuller than it should be.
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         let mut key = Some(token.clone());
@@ -51,11 +58,11 @@ impl RateLimit {
         let bucket = buckets.entry(key).or_insert(full);
         bucket.tokens = self.tokens(bucket, now);
         bucket.filled_at = now;
-        if bucket.tokens >= 1.0 {
-            bucket.tokens -= 1.0;
+        if bucket.tokens >= weight {
+            bucket.tokens -= weight;
             return Ok(());
         }
-        Err(Duration::from_secs_f64((1.0 - bucket.tokens) / f64::from(self.rate.per_second.max(1))))
+        Err(Duration::from_secs_f64((weight - bucket.tokens) / f64::from(self.rate.per_second.max(1))))
     }
 
     fn tokens(&self, bucket: &Bucket, now: Instant) -> f64 {
@@ -87,6 +94,17 @@ mod tests {
         assert!(wait <= Duration::from_millis(100), "{wait:?}");
         assert_eq!(limit.take(&id(2), start), Ok(()), "another token has its own bucket");
         assert_eq!(limit.take(&id(1), start + Duration::from_millis(101)), Ok(()));
+    }
+
+    #[test]
+    fn what_weighs_more_waits_longer() {
+        let limit = RateLimit::new(Rate { per_second: 10, burst: 30 }, 100);
+        let start = Instant::now();
+        assert_eq!(limit.take_weighed(&id(1), 25, start), Ok(()));
+        assert_eq!(limit.take_weighed(&id(1), 25, start), Err(Duration::from_secs(2)));
+        assert_eq!(limit.take_weighed(&id(1), 5, start), Ok(()));
+        assert_eq!(limit.take_weighed(&id(2), 1_000, start), Ok(()), "a full bucket takes whatever comes");
+        assert_eq!(limit.take(&id(2), start), Err(Duration::from_millis(100)));
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! The public listener. [`table`] is its table of contents: every route, in order, with what the OpenAPI document
 //! says of it. A handler extracts, authorizes, makes one call, and maps the answer.
 
+mod accounts;
 mod audit;
+mod audit_keys;
 mod auth;
 mod backup;
 mod changes;
@@ -12,6 +14,7 @@ mod environments;
 mod error;
 mod explain;
 mod extract;
+mod flag_history;
 mod flags;
 mod json;
 mod layers;
@@ -22,15 +25,19 @@ mod observe;
 mod ofrep;
 mod openapi;
 mod options;
+mod past;
 mod patch;
 mod probes;
 mod projects;
+mod proofs;
 mod recorded;
 mod requests;
+mod retention;
 mod route;
 mod segments;
 mod serve;
 mod shorthand;
+mod signing_keys;
 mod stream;
 mod terms;
 mod time;
@@ -63,9 +70,12 @@ struct Shared {
     node: Arc<Node>,
     options: Options,
     client_rate: RateLimit,
+    report_rate: RateLimit,
     /// Look-ups of unknown tokens in a confirmed state: few at once, for anybody can cause them.
     unknown_tokens: Semaphore,
     backups: Arc<Semaphore>,
+    searches: Semaphore,
+    exports: Arc<Semaphore>,
     in_flight: Semaphore,
     evaluated: Evaluated,
 }
@@ -84,8 +94,11 @@ impl App {
             evaluated: Evaluated::of(node.metrics()),
             node,
             client_rate: RateLimit::new(options.client_rate, options.limited_callers_max),
+            report_rate: RateLimit::new(options.report_rate, options.limited_callers_max),
             unknown_tokens: Semaphore::new(options.unknown_tokens_max),
             backups: Arc::new(Semaphore::new(options.backups_max)),
+            exports: Arc::new(Semaphore::new(options.exports_max)),
+            searches: Semaphore::new(options.searches_max),
             in_flight: Semaphore::new(options.requests_max),
             options,
         }))
@@ -103,6 +116,8 @@ pub fn router(node: Arc<Node>, options: Options) -> Router {
 }
 
 const LIST: &[&str] = &["limit", "cursor"];
+const PAST: &[&str] = &["at_revision", "at"];
+const PAST_LIST: &[&str] = &["limit", "cursor", "at_revision", "at"];
 const WHY: &[&str] = &["reason", "ticket"];
 
 /// Every route. The router and the OpenAPI document are both made from this.
@@ -148,10 +163,13 @@ pub fn table() -> Vec<Route> {
                 "Make a change: 1 to 100 operations, all or nothing. All other writes are shorthands for it",
             )
             .takes("ChangeRequest"),
+        post("/api/v1/changes", changes::post_anywhere, "changeAnywhere")
+            .says("Make a change of what belongs to no project: tokens and signing keys")
+            .takes("ChangeRequest"),
         // Environments
         get("/api/v1/projects/{project}/environments", environments::list, "listEnvironments")
             .says("List environments, in their order")
-            .query(LIST)
+            .query(PAST_LIST)
             .gives("EnvironmentList"),
         get("/api/v1/projects/{project}/environments/{environment}", environments::get, "getEnvironment")
             .says("Read an environment")
@@ -175,7 +193,8 @@ pub fn table() -> Vec<Route> {
         .query(WHY),
         post("/api/v1/projects/{project}/environments/{environment}/explain", explain::post, "explainFlag")
             .reads(Callers::Observers)
-            .says("Explain an evaluation: what a flag is for a context, and everything that was tried to find that out")
+            .says("Explain an evaluation: what a flag is for a context, and everything that was tried to find that out; or what it was at an earlier revision or time")
+            .query(PAST)
             .takes("Explain")
             .gives("Explanation"),
         get("/api/v1/projects/{project}/environments/{environment}/definitions", stream::definitions, "getDefinitions")
@@ -186,14 +205,24 @@ pub fn table() -> Vec<Route> {
             .reads(Callers::Observers)
             .says("Follow the definitions: a snapshot, or what came after Last-Event-ID, then every change")
             .gives("Event"),
+        post("/api/v1/projects/{project}/environments/{environment}/evaluations", accounts::post, "reportEvaluations")
+            .reports(Callers::Services)
+            .says("Report evaluations that a program made in its own process, for the audit log")
+            .takes("EvaluationReport")
+            .gives("TakenReport"),
         // Flags
         get("/api/v1/projects/{project}/flags", flags::list, "listFlags")
             .says("List flags")
-            .query(&["limit", "cursor", "tag", "owner", "purpose", "archived", "critical"])
+            .query(&["limit", "cursor", "tag", "owner", "purpose", "archived", "critical", "at_revision", "at"])
             .gives("FlagList"),
         get("/api/v1/projects/{project}/flags/{key}", flags::get, "getFlag")
-            .says("Read a flag")
+            .says("Read a flag, or what it was at an earlier revision or time")
+            .query(PAST)
             .gives("Flag"),
+        get("/api/v1/projects/{project}/flags/{key}/history", flag_history::list, "listFlagHistory")
+            .says("Read the audit records that tell of a flag, the newest first, one per line; the header Flagraft-Next says where the next page begins")
+            .query(LIST)
+            .gives("Record"),
         put("/api/v1/projects/{project}/flags/{key}", flags::put, "putFlag")
             .says("Create a flag, or replace its definition and the environments that are named")
             .takes("PutFlag"),
@@ -236,10 +265,11 @@ pub fn table() -> Vec<Route> {
         // Segments
         get("/api/v1/projects/{project}/segments", segments::list, "listSegments")
             .says("List segments, without their members")
-            .query(LIST)
+            .query(PAST_LIST)
             .gives("SegmentList"),
         get("/api/v1/projects/{project}/segments/{key}", segments::get, "getSegment")
-            .says("Read a segment, without its members")
+            .says("Read a segment, without its members, or what it was at an earlier revision or time")
+            .query(PAST)
             .gives("Segment"),
         get("/api/v1/projects/{project}/segments/{key}/members", segments::members, "listSegmentMembers")
             .says("Read one of a segment's lists of members, a JSON string per line")
@@ -265,11 +295,58 @@ pub fn table() -> Vec<Route> {
             .takes("CreateToken")
             .gives("CreatedToken"),
         delete("/api/v1/tokens/{id}", tokens::revoke, "revokeToken").says("Revoke a token").query(WHY),
+        // Signing keys
+        get("/api/v1/signing-keys", signing_keys::list, "listSigningKeys")
+            .says("List the keys that changes are signed with, revoked ones too: the caller's own, or for an owner of everything all")
+            .query(LIST)
+            .gives("SigningKeyList"),
+        post("/api/v1/signing-keys", signing_keys::put, "putSigningKey")
+            .says("Register the public key that somebody signs changes with, or rename it")
+            .takes("PutSigningKey")
+            .gives("WrittenSigningKey"),
+        delete("/api/v1/signing-keys/{id}", signing_keys::revoke, "revokeSigningKey")
+            .says("Revoke a signing key, for good")
+            .query(WHY),
         // What happened, and how it goes
         get("/api/v1/audit", audit::list, "listAudit")
             .says("Read the audit log, a JSON record per line; the header Flagraft-Next says where the next page begins")
-            .query(&["from", "limit", "project", "kind"])
+            .query(audit::question::PARAMETERS)
+            .query(audit::PAGE)
             .gives("Record"),
+        get("/api/v1/audit/export", audit::export::get, "exportAudit")
+            .says("Export the audit log, or what a filter leaves of it, with what proves it, for `flagraft audit verify`")
+            .query(audit::question::PARAMETERS)
+            .query(audit::export::PARAMETERS)
+            .gives("AuditExport"),
+        get("/api/v1/audit/proof", proofs::prove, "proveAudit")
+            .says("Prove that a record is in the audit log, or that the log of an earlier size is its beginning")
+            .query(&["sequence", "size", "from", "to"])
+            .gives("Proof"),
+        get("/api/v1/audit/checkpoint", proofs::checkpoint, "getCheckpoint")
+            .says("Read the newest checkpoint of the audit log that a majority of the nodes signed, as a signed note")
+            .gives("Checkpoint"),
+        get("/api/v1/audit/keys", audit_keys::list, "listAuditKeys")
+            .says("List the keys that the nodes sign checkpoints with, and signed with")
+            .gives("AuditKeyList"),
+        post("/api/v1/audit/keys/rotate", audit_keys::rotate, "rotateAuditKey")
+            .says("Let the node that is asked sign with one more key, a new one")
+            .takes("Why")
+            .gives("NewAuditKey"),
+        post("/api/v1/audit/keys/retire", audit_keys::retire, "retireAuditKey")
+            .says("Let a node sign no more with one of its keys")
+            .takes("RetireAuditKey"),
+        get("/api/v1/audit/retention", retention::get, "getAuditRetention")
+            .says("Read for how long records of the audit log are kept, and which are under a legal hold")
+            .gives("AuditRetention"),
+        put("/api/v1/audit/retention", retention::put, "putAuditRetention")
+            .says("Say for how many days records of each kind are kept; a kind that is not named is kept for ever")
+            .takes("PutAuditRetention"),
+        put("/api/v1/audit/holds/{id}", retention::put_hold, "putAuditHold")
+            .says("Put a legal hold on a stretch of the audit log: nothing in it is removed")
+            .takes("PutAuditHold"),
+        delete("/api/v1/audit/holds/{id}", retention::delete_hold, "deleteAuditHold")
+            .says("Lift a legal hold")
+            .query(WHY),
         get("/api/v1/backup", backup::get, "backup")
             .says("A backup: the catalog at one revision and the whole audit log, for `flagraft restore`")
             .gives("Backup"),

@@ -9,6 +9,7 @@ use std::{
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
+    sync::LazyLock,
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
@@ -18,11 +19,13 @@ use axum::{
     http::Method,
     response::{IntoResponse as _, Response},
 };
+use flagraft_core::key::ProjectKey;
 use pin_project_lite::pin_project;
 use tower::Service;
 use tracing::Span;
 
-use super::{App, error::ApiError};
+use super::{App, Part, auth::SeenCaller, error::ApiError, table};
+use crate::accounts::Read;
 
 /// The label of requests that no route matches.
 const UNMATCHED: &str = "unmatched";
@@ -49,11 +52,12 @@ impl<S: Service<Request, Response = Response, Error = Infallible>> Service<Reque
         self.route.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request) -> Observed<S::Future> {
+    fn call(&mut self, mut request: Request) -> Observed<S::Future> {
         let asked = Asked {
             begun: Instant::now(),
             method: method_label(request.method()),
             route: request.extensions().get::<MatchedPath>().cloned(),
+            read: Reading::of(&mut request),
         };
         let under_way = UnderWay::enter(&self.app);
         // How the node does is told also when it is overloaded.
@@ -71,6 +75,7 @@ struct Asked {
     begun: Instant,
     method: &'static str,
     route: Option<MatchedPath>,
+    read: Option<Reading>,
 }
 
 impl Asked {
@@ -80,10 +85,56 @@ impl Asked {
 
     fn answered(&self, app: &App, response: &Response) {
         let (status, took) = (response.status().as_u16(), self.begun.elapsed());
+        if let Some(Reading { caller, project }) = &self.read
+            && let Some(token) = caller.token()
+        {
+            let read = Read { token, method: self.method, route: self.route(), project: project.as_ref() };
+            app.node.accounts().read(&read, status);
+        }
         app.node.metrics().request_finished(self.route(), self.method, status, took);
         let took_us = duration_us(took);
         tracing::debug!(method = self.method, route = self.route(), status, took_us, "answered");
     }
+}
+
+/// A read that is accounted for: one of the management API, as far as its caller is known.
+struct Reading {
+    caller: SeenCaller,
+    project: Option<ProjectKey>,
+}
+
+/// What all routes of the management API begin with, and those of projects.
+const MANAGEMENT: &str = "/api/v1/";
+const OF_A_PROJECT: &str = "/api/v1/projects/{project}";
+
+impl Reading {
+    fn of(request: &mut Request) -> Option<Self> {
+        let route = request.extensions().get::<MatchedPath>()?.as_str();
+        let reads = match *request.method() {
+            Method::GET | Method::HEAD => route.starts_with(MANAGEMENT),
+            Method::POST => reads_by_post(route),
+            _ => false,
+        };
+        if !reads {
+            return None;
+        }
+        // A name that no project can have is none that is worth a record.
+        let named = || request.uri().path().get(MANAGEMENT.len()..)?.split('/').nth(1);
+        let project = named().filter(|_| route.starts_with(OF_A_PROJECT));
+        let project = project.and_then(|key| ProjectKey::new(key).ok());
+        let caller = SeenCaller::default();
+        request.extensions_mut().insert(caller.clone());
+        Some(Self { caller, project })
+    }
+}
+
+/// Whether a route reads, though it takes a body.
+fn reads_by_post(route: &str) -> bool {
+    static ROUTES: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
+        let reads = |route: &super::Route| route.method == Method::POST && route.part == Part::Read;
+        table().into_iter().filter(reads).map(|route| route.path).collect()
+    });
+    ROUTES.contains(&route)
 }
 
 /// One of the requests that may be under way at once.

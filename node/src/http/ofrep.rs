@@ -43,6 +43,7 @@ use super::{
     extract::Path,
     terms::Freshness,
 };
+use crate::accounts as account;
 
 /// More flags than this are not evaluated between two other tasks but beside them: Raft's heartbeats can't wait.
 const INLINE_FLAGS_MAX: usize = 1_000;
@@ -62,6 +63,17 @@ impl<'s> Place<'s> {
         let stored = project.environments.get(&asked.environment)?;
         let compiled = view.environment(&asked.project, &asked.environment)?;
         Some(Self { project, stored, compiled })
+    }
+
+    /// For whom flags are evaluated here.
+    fn evaluated<'a>(&'a self, asked: &'a Asked, view: &View) -> account::Evaluated<'a> {
+        account::Evaluated {
+            cluster: view.state().cluster_id(),
+            project: &asked.project,
+            compiled: self.compiled,
+            token: &asked.caller.token.spec.id,
+            context: &asked.context,
+        }
     }
 
     /// Whether the flag is there, live and exposed to the caller.
@@ -123,6 +135,7 @@ async fn evaluate_one(app: &App, asked: &Asked, key: &str) -> Result<Response, F
     }
     app.node.metrics().evaluation_took(begun.elapsed());
     app.evaluated.count([&resolution], stamp.consistency);
+    app.node.accounts().evaluated(&place.evaluated(asked, &view), [&resolution]);
 
     let single = Single { frame: Frame::new(asked, &stamp), resolution: &resolution };
     let mut response = stamp.answer(Json(single));
@@ -223,6 +236,9 @@ fn answer_all(app: &App, asked: &Asked, none_match: &[String], view: &View) -> R
     let metrics = app.node.metrics();
     metrics.evaluation_took(begun.elapsed());
     app.evaluated.count(answers.iter().filter_map(Answer::resolution), stamp.consistency);
+    app.node
+        .accounts()
+        .evaluated(&place.evaluated(asked, view), answers.iter().filter_map(Answer::resolution));
 
     let mut response = stamp.answer(Json(Bulk {
         frame: Frame::new(asked, &stamp),

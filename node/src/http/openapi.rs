@@ -61,7 +61,9 @@ fn operation(route: &Route) -> Value {
     operation["security"] = match route.callers {
         Callers::Anyone => json!([]),
         Callers::Tickets => json!([{"ticket": []}]),
-        Callers::Evaluators | Callers::Admins | Callers::Observers => json!([{"bearer": []}, {"apiKey": []}]),
+        Callers::Evaluators | Callers::Admins | Callers::Observers | Callers::Services => {
+            json!([{"bearer": []}, {"apiKey": []}])
+        }
     };
     if let Some(schema) = route.body {
         operation["requestBody"] =
@@ -75,6 +77,7 @@ fn tag(part: Part) -> &'static str {
         Part::Ofrep => "OFREP",
         Part::Read => "Reads",
         Part::Write => "Changes",
+        Part::Report => "Reports",
         Part::Status => "Status",
     }
 }
@@ -123,6 +126,7 @@ fn headers(route: &Route) -> Vec<(&'static str, &'static str)> {
         Part::Read => READ.to_vec(),
         Part::Write if route.method == axum::http::Method::POST => WRITE.to_vec(),
         Part::Write => [WRITE, CONDITIONS].concat(),
+        Part::Report => vec![DEADLINE],
         Part::Status => Vec::new(),
     }
 }
@@ -140,8 +144,20 @@ fn responses(route: &Route) -> Value {
         Some(schema @ ("Record" | "Member")) => {
             json!({"description": "One per line", "content": {"application/x-ndjson": {"schema": reference(schema)}}})
         }
+        Some("AuditExport") => {
+            json!({
+                "description": "The export, as it is made: as lines of JSON, or as CSV",
+                "content": {
+                    "application/x-ndjson": {"schema": reference("AuditExport")},
+                    "text/csv": {"schema": reference("AuditExport")},
+                },
+            })
+        }
         Some("Backup") => {
             json!({"description": "The backup, as it is made", "content": {"application/octet-stream": {"schema": reference("Backup")}}})
+        }
+        Some("Checkpoint") => {
+            json!({"description": "The signed note", "content": {"text/plain": {"schema": reference("Checkpoint")}}})
         }
         Some(schema) => {
             json!({"description": "Done", "content": {"application/json": {"schema": reference(schema)}}})
@@ -150,7 +166,7 @@ fn responses(route: &Route) -> Value {
     };
     let failure = match route.part {
         Part::Ofrep => "EvaluationFailure",
-        Part::Read | Part::Write | Part::Status => "Error",
+        Part::Read | Part::Write | Part::Report | Part::Status => "Error",
     };
     let mut responses = json!({
         "200": success,

@@ -35,13 +35,20 @@ pub struct Options {
     /// Evaluation requests per client token on this node; beyond it 429. One token serves all browsers of a site.
     /// Default 2,000 per second and as many at once.
     pub client_rate: Rate,
+    /// KiB of reports of evaluations per service token on this node; beyond it 429. One token serves all instances of a program.
+    /// Default 64 per second and 4,096 at once.
+    pub report_rate: Rate,
     /// Callers whose rates are told apart; beyond it they share one. Default 10,000.
     pub limited_callers_max: usize,
     /// Unknown tokens looked for in a confirmed state at once; beyond it they are refused as unknown. Default 64.
     pub unknown_tokens_max: usize,
+    /// Searches of the audit log under way at once; beyond it they wait, within their deadlines. Default 2.
+    pub searches_max: usize,
     /// Backups made at once; beyond it 503. Default 2.
     pub backups_max: usize,
-    /// How long the receiver of a backup may take nothing of it; then it is given up. Default 60 s.
+    /// Exports of the audit log made at once; beyond it 503. Default 2.
+    pub exports_max: usize,
+    /// How long the receiver of a backup or an export may take nothing of it; then it is given up. Default 60 s.
     pub backup_stall: Duration,
 }
 
@@ -61,9 +68,12 @@ impl Options {
             admin_age_max: Duration::from_secs(60),
             requests_max: 10_000,
             client_rate: Rate { per_second: 2_000, burst: 2_000 },
+            report_rate: Rate { per_second: 64, burst: 4_096 },
             limited_callers_max: 10_000,
             unknown_tokens_max: 64,
+            searches_max: 2,
             backups_max: 2,
+            exports_max: 2,
             backup_stall: Duration::from_secs(60),
         }
     }

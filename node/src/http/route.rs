@@ -22,6 +22,8 @@ pub enum Callers {
     Admins,
     /// Holders of an admin or service token.
     Observers,
+    /// Holders of a service token.
+    Services,
 }
 
 impl Callers {
@@ -32,6 +34,7 @@ impl Callers {
             Self::Evaluators => &["service", "client"],
             Self::Admins => &["admin"],
             Self::Observers => &["admin", "service"],
+            Self::Services => &["service"],
         }
     }
 }
@@ -45,6 +48,8 @@ pub enum Part {
     Read,
     /// Changes.
     Write,
+    /// Reports of what others did than nodes.
+    Report,
     /// How the node and its cluster do.
     Status,
 }
@@ -64,7 +69,7 @@ pub struct Route {
     /// The part of the API it belongs to.
     pub part: Part,
     /// Its query parameters, by name.
-    pub query: &'static [&'static str],
+    pub query: Vec<&'static str>,
     /// The schema of its JSON body.
     pub body: Option<&'static str>,
     /// The schema of its answer.
@@ -86,7 +91,18 @@ impl Route {
     {
         let handler = on(filter, handler);
         let (part, callers) = (Part::Read, Callers::Admins);
-        Self { method, path, id, summary: "", callers, part, query: &[], body: None, answer: None, handler }
+        Self {
+            method,
+            path,
+            id,
+            summary: "",
+            callers,
+            part,
+            query: Vec::new(),
+            body: None,
+            answer: None,
+            handler,
+        }
     }
 
     /// Says what it does.
@@ -109,14 +125,20 @@ impl Route {
         Self { part: Part::Read, callers, ..self }
     }
 
+    /// Takes reports of these callers.
+    pub(super) fn reports(self, callers: Callers) -> Self {
+        Self { part: Part::Report, callers, ..self }
+    }
+
     /// Tells how the node does, to these callers.
     pub(super) fn status(self, callers: Callers) -> Self {
         Self { part: Part::Status, callers, ..self }
     }
 
-    /// Takes these query parameters.
-    pub(super) fn query(self, query: &'static [&'static str]) -> Self {
-        Self { query, ..self }
+    /// Takes these query parameters too.
+    pub(super) fn query(mut self, query: &[&'static str]) -> Self {
+        self.query.extend(query);
+        self
     }
 
     /// Takes a body of this schema.

@@ -18,7 +18,7 @@ use axum::{
 };
 use flagraft_core::{
     operation::{Operation, SegmentDelete, SegmentPut},
-    project::StoredSegment,
+    project::{Project, StoredSegment},
     segment::{MemberList, Segment, SegmentSpec},
 };
 use futures_util::stream;
@@ -32,6 +32,7 @@ use super::{
     error::ApiError,
     extract::{Json, Path, Query},
     list::Page,
+    past::{Past, PastPage, Then},
     patch::{Patch, Target, merge, submit_patch},
     shorthand::{InProject, bodies, object, submit_one, with_etag, with_system},
     terms::ReadTerms,
@@ -61,19 +62,19 @@ pub(super) async fn list(
     State(app): State<App>,
     terms: ReadTerms,
     Path(at): Path<InProject>,
-    Query(page): Query<Page>,
+    Query(PastPage { limit, cursor, at_revision, at: time }): Query<PastPage>,
 ) -> Result<Response, ApiError> {
-    let window = Page::window(page.limit, page.cursor)?;
+    let window = Page::window(limit, cursor)?;
     let view = terms.view(&app).await?;
-    view.answer(|state| {
-        let project = caller.project(&app, state, &at.project)?;
-        Ok(window.page(
-            project.segments.iter(),
-            |(key, _)| key.as_str().into(),
-            |(_, stored)| show(stored),
-            state.revision(),
-        ))
-    })
+    let page = |project: &Project, revision| {
+        let segments = project.segments.iter();
+        window.page(segments, |(key, _)| key.as_str().into(), |(_, stored)| show(stored), revision)
+    };
+    if let Some(when) = (Past { at_revision, at: time }).when()? {
+        let then = Then::of(&app, &caller, &view, &at.project, when).await?;
+        return then.answer(|project| Ok(page(project, then.revision())));
+    }
+    view.answer(|state| Ok(page(caller.project(&app, state, &at.project)?, state.revision())))
 }
 
 pub(super) async fn get(
@@ -81,13 +82,22 @@ pub(super) async fn get(
     State(app): State<App>,
     terms: ReadTerms,
     Path(at): Path<InProject>,
+    Query(past): Query<Past>,
 ) -> Result<Response, ApiError> {
     let view = terms.view(&app).await?;
+    let missing = || ApiError::not_found("segment", &at.key);
+    if let Some(when) = past.when()? {
+        let then = Then::of(&app, &caller, &view, &at.project, when).await?;
+        return then.answer(|project| match project.segments.get(at.key.as_str()) {
+            Some(stored) => Ok(axum::Json(show(stored))),
+            None => Err(then.missing(missing())),
+        });
+    }
     view.answer(|state| {
         let project = caller.project(&app, state, &at.project)?;
         match project.segments.get(at.key.as_str()) {
             Some(stored) => Ok(with_etag(&view, stored.revision, show(stored))),
-            None => Err(ApiError::not_found("segment", &at.key)),
+            None => Err(missing()),
         }
     })
 }

@@ -22,6 +22,9 @@ use super::{
     write::{Draft, WriteTerms, submit},
 };
 
+/// Where the one operation of a shorthand is in the change that was judged.
+const OPERATION: &str = "/operations/0";
+
 /// A key from a path. What can't be a key can't be found.
 pub(super) fn named<K: std::str::FromStr<Err = Invalid>>(kind: &str, text: &str) -> Result<K, ApiError> {
     text.parse().map_err(|invalid: Invalid| {
@@ -137,8 +140,13 @@ async fn made(app: &App, sequence: u64) -> bool {
     first_operation(app, sequence).await.is_ok_and(|recorded| recorded.is_some_and(|it| it.before.is_null()))
 }
 
+/// The error of an operation whose fields are those of the body.
+pub(super) fn without_operation(error: ApiError) -> ApiError {
+    error.map_path(|path| path.strip_prefix(OPERATION).unwrap_or(&path).to_owned())
+}
+
 pub(super) fn pointer_in_body(path: &str, fields: Fields<'_>) -> String {
-    let Some(in_operation) = path.strip_prefix("/operations/0") else { return path.to_owned() };
+    let Some(in_operation) = path.strip_prefix(OPERATION) else { return path.to_owned() };
     fields
         .iter()
         .find_map(|(ours, theirs)| {

@@ -18,7 +18,7 @@ use super::{
     extract::{Json, Path, Query},
     list::Page,
     recorded::first_operation,
-    shorthand::{bodies, submit_one},
+    shorthand::{bodies, submit_one, without_operation},
     terms::ReadTerms,
     time::{parse_rfc3339, rfc3339},
     write::{Draft, Why, WriteTerms, Written, submit},
@@ -108,9 +108,7 @@ pub(super) async fn create(
     let id = token.id.clone();
     let operation = TokenCreate { token, secret_sha256: secret.sha256(), if_revision: None };
     let draft = Draft::global(Operation::TokenCreate(operation), why);
-    let written = submit(&app, &caller, &terms, draft).await.map_err(|error| {
-        error.map_path(|path| path.strip_prefix("/operations/0").unwrap_or(&path).to_owned())
-    })?;
+    let written = submit(&app, &caller, &terms, draft).await.map_err(without_operation)?;
     // An earlier request with this id made another token, whose secret nobody has any more.
     let made = if written.replayed { made_by(&app, &terms, &written).await? } else { id.clone() };
     let secret = (made == id).then_some(secret);

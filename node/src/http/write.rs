@@ -22,6 +22,7 @@ use flagraft_core::{
     proposal::{Cause, Change, RequestId},
     rejection::Rejection,
     reply::{Outcome, Reply},
+    signing::ChangeSignature,
 };
 use serde::{Deserialize, Serialize};
 
@@ -134,6 +135,7 @@ pub(super) struct Draft {
     pub(super) operations: Vec<Operation>,
     /// [`Submission::asks_sha256`].
     pub(super) asks_sha256: Option<[u8; 32]>,
+    pub(super) signature: Option<ChangeSignature>,
     pub(super) why: Why,
     pub(super) expect_revision: Option<u64>,
     pub(super) caused_by: Option<Cause>,
@@ -157,6 +159,7 @@ impl Draft {
             project: None,
             operations: Vec::new(),
             asks_sha256: None,
+            signature: None,
             why,
             expect_revision: None,
             caused_by: None,
@@ -239,8 +242,16 @@ pub(super) async fn submit(
     // deep could not even be forwarded.
     let checked = change.validate().and_then(|()| change.validate_operations());
     checked.map_err(|invalid| identified(ApiError::body(invalid)))?;
+    if draft.signature.is_some() && !terms.request.client_given {
+        let error = ApiError::header(
+            "Idempotency-Key",
+            "is needed for a signed change: it is the request id that the signature covers",
+        );
+        return Err(identified(error));
+    }
     let submission = Submission {
         asks_sha256: draft.asks_sha256,
+        signature: draft.signature,
         caused_by: draft.caused_by,
         dry_run,
         ..Submission::change(caller.secret.clone(), change, terms.request.clone())
@@ -283,7 +294,10 @@ fn answered(
             }
             Outcome::Refused { rejection } => ("refused", Err(ApiError::rejected(&rejection))),
         },
-        Err(error) => not_submitted(&terms.request.id, error),
+        Err(error) => {
+            let outcome = outcome_of(&error);
+            (outcome, Err(not_submitted(&terms.request.id, error)))
+        }
     };
     app.node.metrics().write_finished(outcome, begun.elapsed());
     let now = View::local(app).stamp;
@@ -312,21 +326,28 @@ fn answered(
     Ok(Written { revision, sequence, request_id, outcome, replayed, dry_run, not_yet_on, stamp: Some(stamp) })
 }
 
-type Answer = Result<(u64, u64, &'static str, bool, Vec<u64>), ApiError>;
+/// The word for a write that has no answer of the log, in the metrics.
+fn outcome_of(error: &SubmitError) -> &'static str {
+    match error {
+        SubmitError::Unauthenticated(_) => "unauthenticated",
+        SubmitError::Invalid(_) | SubmitError::TooLarge(_) => "invalid",
+        SubmitError::TooManyRejections => "limited",
+        SubmitError::NotEntered { .. } => "not_entered",
+        SubmitError::OutcomeUnknown => "unknown",
+    }
+}
 
 /// What a write says that has no answer of the log.
-fn not_submitted(request_id: &str, error: SubmitError) -> (&'static str, Answer) {
+pub(super) fn not_submitted(request_id: &str, error: SubmitError) -> ApiError {
     let message = error.to_string();
     match error {
-        SubmitError::Unauthenticated(fault) => ("unauthenticated", Err(ApiError::token(fault))),
-        SubmitError::Invalid(invalid) => ("invalid", Err(ApiError::body(invalid))),
+        SubmitError::Unauthenticated(fault) => ApiError::token(fault),
+        SubmitError::Invalid(invalid) => ApiError::body(invalid),
         SubmitError::TooLarge(invalid) => {
             let error = ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "change_too_large", invalid.message);
-            ("invalid", Err(error.at(invalid.path)))
+            error.at(invalid.path)
         }
-        SubmitError::TooManyRejections => {
-            ("limited", Err(ApiError::too_many_requests(message, Duration::from_secs(1))))
-        }
+        SubmitError::TooManyRejections => ApiError::too_many_requests(message, Duration::from_secs(1)),
         SubmitError::NotEntered { why, retry_after } => {
             let what = match why {
                 NotEntered::NoLeader | NotEntered::NoQuorum => {
@@ -345,9 +366,9 @@ fn not_submitted(request_id: &str, error: SubmitError) -> (&'static str, Answer)
                 NotEntered::NoRoom { node } => ApiError::disk_full(message).detail("node", node),
                 _ => ApiError::unavailable(message),
             };
-            ("not_entered", Err(error.retry_after(retry_after)))
+            error.retry_after(retry_after)
         }
-        SubmitError::OutcomeUnknown => ("unknown", Err(ApiError::outcome_unknown(request_id))),
+        SubmitError::OutcomeUnknown => ApiError::outcome_unknown(request_id),
     }
 }
 

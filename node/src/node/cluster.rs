@@ -9,6 +9,7 @@ use flagraft_core::{
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 
+use super::checkpoints::CheckpointReport;
 use crate::{
     clock::wall_ms,
     disk::{Disk, DiskReport, DiskState},
@@ -39,10 +40,19 @@ pub(crate) struct MemberReport {
     /// On the leader: what a change of the membership waits for.
     #[serde(default)]
     waits_for: Option<String>,
+    /// The checkpoints that it has and signs.
+    #[serde(default)]
+    checkpoint: CheckpointReport,
 }
 
 impl MemberReport {
-    pub(crate) fn of(replica: &Replica, reads: &Reads, disk: &Disk, waits_for: Option<String>) -> Self {
+    pub(crate) fn of(
+        replica: &Replica,
+        reads: &Reads,
+        disk: &Disk,
+        waits_for: Option<String>,
+        checkpoint: CheckpointReport,
+    ) -> Self {
         let (published, age_ms) = reads.local();
         let status = replica.status();
         Self {
@@ -63,6 +73,7 @@ impl MemberReport {
             snapshot: replica.snapshot_progress(),
             disk: disk.report(),
             waits_for,
+            checkpoint,
         }
     }
 
@@ -185,6 +196,8 @@ pub struct ClusterMember {
     pub snapshot: Option<SnapshotProgress>,
     /// The disk that its data lies on.
     pub disk: Option<DiskReport>,
+    /// The checkpoints of the audit log that it has and signs.
+    pub checkpoint: Option<CheckpointReport>,
 }
 
 /// What a member does, as it says itself.
@@ -328,6 +341,7 @@ fn member(
         clock_offset_ms: report.map(|report| report.wall_clock_ms.saturating_sub(wall_ms())),
         snapshot: report.and_then(|report| report.snapshot),
         disk: report.map(|report| report.disk),
+        checkpoint: report.map(|report| report.checkpoint.clone()),
     }
 }
 
@@ -340,7 +354,7 @@ mod tests {
     /// Members of two versions ask each other while a cluster is upgraded.
     #[test]
     fn golden_report_and_what_a_newer_member_adds_to_it() {
-        let literal = r#"{"role":"leader","term":7,"leader":2,"index":57,"applied":58,"revision":42,"digest":"d","audit":{"size":41,"root":"r"},"age_ms":12,"ready":true,"wall_clock_ms":1800000000000,"snapshot":null,"disk":{"state":"ok","free_bytes":null},"waits_for":null}"#;
+        let literal = r#"{"role":"leader","term":7,"leader":2,"index":57,"applied":58,"revision":42,"digest":"d","audit":{"size":41,"root":"r"},"age_ms":12,"ready":true,"wall_clock_ms":1800000000000,"snapshot":null,"disk":{"state":"ok","free_bytes":null},"waits_for":null,"checkpoint":{"size":40,"signers":[1,2],"unsigned":null}}"#;
         let report: MemberReport = serde_json::from_str(literal).expect("a report");
         assert_eq!(serde_json::to_string(&report).expect("JSON"), literal);
         let mut newer: Value = serde_json::from_str(literal).expect("JSON");

@@ -69,18 +69,11 @@ impl Reporter {
             self.from_ms = to_ms;
             return;
         };
-        let submission = Submission {
-            credentials: Credentials::Member(self.node_id),
-            asks_sha256: None,
-            // Given and not minted: such an id is always remembered, so it may be sent again.
-            request: RequestId {
-                id: format!("denials-{}-{}", denials.node, denials.from_ms),
-                client_given: true,
-            },
-            body: Body::Denials(denials.clone()),
-            caused_by: None,
-            dry_run: false,
-        };
+        // Given and not minted: such an id is always remembered, so it may be sent again.
+        let request =
+            RequestId { id: format!("denials-{}-{}", denials.node, denials.from_ms), client_given: true };
+        let credentials = Credentials::Member(self.node_id);
+        let submission = Submission::new(credentials, Body::Denials(denials.clone()), request);
         match self.writes.submit(&submission, patience).await {
             Ok(_) => self.pending = None,
             Err(error) => {

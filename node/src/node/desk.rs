@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 use super::{
+    checkpoints::{Cosigner, Unsigned},
     cluster::MemberReport,
     membership::{self, Steward},
     room::Room,
@@ -14,7 +15,7 @@ use crate::{
     clock::WallClock,
     disk::Disk,
     peer::{
-        Found, FoundReply, HandOverReply, HelloReply, Join, JoinReply, PeerClient, PeerHandler,
+        CosignReply, Found, FoundReply, HandOverReply, HelloReply, Join, JoinReply, PeerClient, PeerHandler,
         ReadIndexReply, Refusal, RefusalCode,
     },
     raft::{NodeMeta, RaftMessage, RaftReply, ReadIndexError, Replica},
@@ -33,6 +34,7 @@ pub(super) struct Desk {
     pub(super) room: Arc<Room>,
     pub(super) disk: Arc<Disk>,
     pub(super) steward: Arc<Steward>,
+    pub(super) cosigner: Arc<Cosigner>,
     /// Whether this node was started to join a cluster, so that no other one is founded with it.
     pub(super) joins: bool,
     pub(super) clock: WallClock,
@@ -42,6 +44,8 @@ pub(super) struct Desk {
     pub(super) read_timeout: Duration,
     /// How long a member may let another one wait for an entry.
     pub(super) await_published_max: Duration,
+    /// How long a member may wait for this one to have the records of a checkpoint.
+    pub(super) checkpoint_timeout: Duration,
 }
 
 impl PeerHandler for Desk {
@@ -118,7 +122,13 @@ impl PeerHandler for Desk {
     }
 
     async fn status(&self, _from: u64) -> Result<Vec<u8>, Refusal> {
-        let report = MemberReport::of(&self.replica, &self.reads, &self.disk, self.steward.waits_for());
+        let report = MemberReport::of(
+            &self.replica,
+            &self.reads,
+            &self.disk,
+            self.steward.waits_for(),
+            self.cosigner.report(),
+        );
         serde_json::to_vec(&report).map_err(|error| Refusal::new(RefusalCode::Unavailable, error.to_string()))
     }
 
@@ -128,6 +138,19 @@ impl PeerHandler for Desk {
 
     async fn hand_over(&self, _from: u64, next: u64, sequence: u64) -> Result<HandOverReply, Refusal> {
         Ok(self.steward.hand_over(next, sequence).await)
+    }
+
+    async fn cosign(&self, _from: u64, size: u64) -> Result<CosignReply, Refusal> {
+        // Half of the time that the other one waits: to hear that it is not signed is worth more than to hear nothing.
+        Ok(match self.cosigner.sign(size, self.checkpoint_timeout / 2).await {
+            Ok(note) => CosignReply::Signed { note: note.to_string().into_bytes() },
+            Err(Unsigned::Behind { size }) => CosignReply::Behind { size },
+            Err(why) => CosignReply::Refused { why: why.to_string() },
+        })
+    }
+
+    async fn checkpoint(&self, _from: u64, note: Vec<u8>) -> Result<Option<String>, Refusal> {
+        Ok(self.cosigner.take(&note, self.checkpoint_timeout / 2, &self.reads).await.err())
     }
 
     fn removed(&self, from: u64) -> Option<String> {

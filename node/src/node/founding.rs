@@ -326,14 +326,9 @@ impl Newcomer {
                         restoring_change(cluster, members.collect(), secret, staged, &published.state)
                     }
                 };
-                let submission = Submission {
-                    credentials: Credentials::Member(self.node_id),
-                    body: Body::Change(change),
-                    asks_sha256: None,
-                    request: RequestId { id: format!("bootstrap-{cluster}"), client_given: true },
-                    caused_by: None,
-                    dry_run: false,
-                };
+                let credentials = Credentials::Member(self.node_id);
+                let request = RequestId { id: format!("bootstrap-{cluster}"), client_given: true };
+                let submission = Submission::new(credentials, Body::Change(change), request);
                 match self.writes.submit(&submission, self.waits.first_entry_timeout).await {
                     // One for the founding itself says that there is a history; the state will show it.
                     Ok(submitted) => match submitted.reply.outcome.rejection() {

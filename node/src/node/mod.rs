@@ -3,6 +3,9 @@
 //! Each part does its work elsewhere: `start` puts them together and `stop` takes them apart; writes are in `submit`,
 //! reads in [`crate::reads`], the way into a cluster in `founding`, what peers ask for in `desk`.
 
+mod accounts;
+mod audit;
+mod checkpoints;
 mod clocks;
 mod cluster;
 mod denials;
@@ -12,6 +15,7 @@ mod founding;
 mod joining;
 mod listener;
 mod membership;
+mod retention;
 mod room;
 mod secrets;
 mod start;
@@ -24,25 +28,29 @@ use std::{
     time::Duration,
 };
 
-use flagraft_core::reply::Reply;
+use flagraft_core::{audit_key::AuditPublicKey, reply::Reply};
 use tokio::{
     sync::{OwnedSemaphorePermit, watch},
     task::{AbortHandle, JoinHandle},
 };
 
-use self::{
-    cluster::MemberReport, denials::DenialCount, listener::PeerListener, membership::Steward, submit::Writes,
-};
 pub use self::{
+    audit::AUDIT_PAGE_MAX,
+    checkpoints::{CheckpointReport, SignedCheckpoint},
     cluster::{
         AuditStatus, ClusterMember, ClusterStatus, InvitationStatus, MemberAim, MemberState, MembershipStatus,
     },
     failure::{Failure, StartError},
     submit::{Credentials, NotEntered, Submission, SubmitError, Submitted, mint_request_id},
 };
+use self::{
+    checkpoints::Cosigner, cluster::MemberReport, denials::DenialCount, listener::PeerListener,
+    membership::Steward, submit::Writes,
+};
 pub use crate::disk::{DiskReport, DiskState};
 use crate::{
-    backup::{BackupStream, Header, NotFounded},
+    accounts::Accounts,
+    backup::{self, Header, NotFounded},
     clock::wall_ms,
     config::NodeConfig,
     disk::Disk,
@@ -50,13 +58,12 @@ use crate::{
     leadership::known_leader,
     metrics::Metrics,
     peer::{HandOverReply, PeerClient},
+    pieces::{PieceStream, Pieces},
     raft::{NodeMeta, Published, RaftStatus, Replica},
     reads::Reads,
-    storage::{AuditRow, Storage, StorageError},
+    storage::Storage,
+    travel::Traveller,
 };
-
-/// Records of one page of the audit log, at most.
-pub const AUDIT_PAGE_MAX: usize = 1_000;
 
 /// Between two looks whether a change of the membership has arrived here.
 const MEMBERSHIP_PAUSE: Duration = Duration::from_millis(20);
@@ -81,10 +88,13 @@ pub struct Node {
     peers: PeerClient,
     reads: Arc<Reads>,
     feed: Feed,
+    traveller: Arc<Traveller>,
     writes: Arc<Writes>,
     steward: Arc<Steward>,
+    cosigner: Arc<Cosigner>,
     metrics: Metrics,
     denials: Arc<DenialCount>,
+    accounts: Arc<Accounts>,
     failure: watch::Receiver<Option<Failure>>,
     peer_address: SocketAddr,
     peer_listener: Mutex<Option<PeerListener>>,
@@ -93,9 +103,10 @@ pub struct Node {
     disk: Arc<Disk>,
     /// Whether the disk, which had refused a write, takes writes again.
     disk_is_back: watch::Receiver<bool>,
-    /// Tells the reporter of refused credentials to write its last record, and backups to end.
+    /// Tells those who report what was counted to write their last records, and backups to end.
     stop: watch::Sender<bool>,
-    reporter: Mutex<Option<JoinHandle<()>>>,
+    /// Those who write what was counted: they have the last word when the node stops.
+    reporters: Mutex<Option<[JoinHandle<()>; 2]>>,
     /// Set when the node was let go: whatever ends after that is no reason to end the process.
     let_go: Arc<AtomicBool>,
 }
@@ -129,6 +140,11 @@ impl Node {
     /// What streams are told.
     pub(crate) fn feed(&self) -> &Feed {
         &self.feed
+    }
+
+    /// What looks into the past.
+    pub fn traveller(&self) -> &Arc<Traveller> {
+        &self.traveller
     }
 
     /// Ends all streams, and opens no more: what has to be done before the listener drains.
@@ -171,9 +187,20 @@ impl Node {
         self.denials.add();
     }
 
+    /// Where evaluations and reads are counted.
+    pub(crate) fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+
     /// How the cluster does. Asks every member, and takes half a second at most.
     pub async fn cluster_status(&self) -> ClusterStatus {
-        let own = MemberReport::of(&self.replica, &self.reads, &self.disk, self.steward.waits_for());
+        let own = MemberReport::of(
+            &self.replica,
+            &self.reads,
+            &self.disk,
+            self.steward.waits_for(),
+            self.cosigner.report(),
+        );
         let patience = self.config.waits.status_timeout;
         cluster::gather(self.id(), &self.meta, own, &self.replica, &self.peers, patience).await
     }
@@ -222,21 +249,17 @@ impl Node {
         }
     }
 
-    /// At most `limit` (and [`AUDIT_PAGE_MAX`]) audit records from sequence `from` on, none of them ahead of the
-    /// state that is published.
+    /// The newest checkpoint of the audit log that a majority of the nodes signed, as far as this node knows.
+    pub fn checkpoint(&self) -> Option<Arc<SignedCheckpoint>> {
+        self.cosigner.newest()
+    }
+
+    /// Makes one more key with which this node signs checkpoints, once it is listed in the state.
     ///
     /// # Errors
-    /// When the disk fails.
-    pub async fn audit_page(&self, from: u64, limit: usize) -> Result<Vec<AuditRow>, StorageError> {
-        let published = self.published().state.sequence();
-        let left = usize::try_from(published.saturating_sub(from)).unwrap_or(usize::MAX);
-        let limit = limit.min(AUDIT_PAGE_MAX).min(left);
-        if limit == 0 {
-            return Ok(Vec::new());
-        }
-        let storage = Arc::clone(&self.storage);
-        let read = tokio::task::spawn_blocking(move || storage.audit_range(from, limit));
-        read.await.map_err(|error| StorageError::Failed(error.to_string()))?
+    /// When the key file can't be written.
+    pub(crate) async fn make_audit_key(&self) -> std::io::Result<AuditPublicKey> {
+        self.cosigner.make_key().await
     }
 
     /// Starts a backup of a published state. Whoever takes nothing of it for `stall` is given up; `permit` is kept until
@@ -249,11 +272,12 @@ impl Node {
         published: Arc<Published>,
         stall: Duration,
         permit: OwnedSemaphorePermit,
-    ) -> Result<(Header, BackupStream), NotFounded> {
+    ) -> Result<(Header, PieceStream), NotFounded> {
         let header = Header::of(&published, self.id(), wall_ms())?;
         let (storage, stop) = (Arc::clone(&self.storage), self.stop.subscribe());
-        let stream = BackupStream::start(header.clone(), published, storage, stall, stop, permit);
-        Ok((header, stream))
+        let of = header.clone();
+        let make = move |to: &mut Pieces| backup::write(&of, &published, &storage, to);
+        Ok((header, PieceStream::start("a backup", stall, stop, permit, make)))
     }
 
     /// Returns when this node can't go on and has to be stopped: its configuration and its cluster contradict.

@@ -60,7 +60,7 @@ fn file(what: &'static str, path: &Path, why: String) -> StartError {
     StartError::File { what, path: path.to_owned(), why }
 }
 
-fn warn_if_open(path: &Path) {
+pub(super) fn warn_if_open(path: &Path) {
     if fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0) {
         tracing::warn!(path = %path.display(), "a secret's file can be read by others; chmod 600 it");
     }

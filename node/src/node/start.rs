@@ -13,6 +13,8 @@ use tokio::{sync::watch, task::AbortHandle};
 
 use super::{
     Node,
+    accounts::{Accountant, AccountantParts},
+    checkpoints::{CheckpointMetrics, Checkpointer, CheckpointerParts, Cosigner, CosignerParts},
     clocks::{self, ClockWatch},
     denials::{DenialCount, Reporter},
     desk::Desk,
@@ -21,11 +23,14 @@ use super::{
     joining::{Joiner, announce},
     listener::{self, PeerListener},
     membership::{Steward, StewardParts},
+    retention::{Remover, RemoverParts},
     room::{Room, RoomKeeper},
     secrets,
     submit::{Writes, WritesParts},
 };
 use crate::{
+    accounts::{AccountMetrics, Accounts},
+    audit::Indexer,
     backup::Staged,
     config::{ConfigError, NodeConfig},
     disk::Disk,
@@ -36,6 +41,7 @@ use crate::{
     raft::{MemberRole, NodeMeta, Replica, ReplicaOptions, TransferMetrics, VersionRange},
     reads::Reads,
     storage::{GROUP, Storage, StorageError, StorageMetrics, StorageOptions},
+    travel::{self, Traveller},
 };
 
 impl Node {
@@ -96,8 +102,10 @@ impl Node {
         let join_token = new.map(|join| secrets::join_token(&join.token_file)).transpose()?;
 
         let node_id = config.node_id;
+        let traveller = Traveller::open(&storage, config.travel.clone())?;
         let identity = storage.identity();
         let meta = meta(&config, identity.member_uid.clone());
+        let accounts = Arc::new(Accounts::new(secret.clone()));
         let peers = PeerClient::new(PeerOptions {
             node_id,
             uid: identity.member_uid,
@@ -111,7 +119,9 @@ impl Node {
             peers.introduce(*id, address.clone());
         }
         let offset = clocks::offset_gauge(metrics.registry())?;
+        let accounted = AccountMetrics::register(metrics.registry())?;
         let streamed = FeedMetrics::register(metrics.registry())?;
+        let signed = CheckpointMetrics::register(metrics.registry())?;
         // The last step that can fail: what follows starts tasks, and nobody would stop them.
         let replica = Replica::open(ReplicaOptions {
             node_id,
@@ -126,6 +136,21 @@ impl Node {
             Err(error) => {
                 replica.shutdown().await;
                 return Err(StartError::Thread(error));
+            }
+        };
+        let (fail, failure) = watch::channel(None);
+        let cosigner = Cosigner::open(CosignerParts {
+            node_id,
+            storage: Arc::clone(&storage),
+            replica: replica.clone(),
+            metrics: signed,
+            fail: fail.clone(),
+        });
+        let cosigner = match cosigner.await {
+            Ok(cosigner) => cosigner,
+            Err(error) => {
+                replica.shutdown().await;
+                return Err(error);
             }
         };
         let disk = Arc::new(Disk::new(Arc::clone(&storage), config.disk.clone()));
@@ -152,6 +177,7 @@ impl Node {
             storage: Arc::clone(&storage),
             reads: Arc::clone(&reads),
             room: Arc::clone(&room),
+            clock: config.clock,
             config: config.writes.clone(),
             metrics: metrics.clone(),
         }));
@@ -174,11 +200,13 @@ impl Node {
             room,
             disk: Arc::clone(&disk),
             steward: Arc::clone(&steward),
+            cosigner: Arc::clone(&cosigner),
             joins: join.is_some(),
             clock: config.clock,
             restores: staged.is_some(),
             read_timeout: config.reads.try_timeout,
             await_published_max: config.waits.await_published_max,
+            checkpoint_timeout: config.checkpoints.timeout,
         });
         let limits = config.connections.limits(shares.peers);
         let peer_listener = PeerListener::start(listener, limits, &peers, desk);
@@ -208,6 +236,14 @@ impl Node {
         };
         let denials = Arc::new(DenialCount::default());
         let reporter = Reporter::new(node_id, Arc::clone(&denials), Arc::clone(&writes), replica.clone());
+        let accountant = Accountant::new(AccountantParts {
+            node_id,
+            accounts: Arc::clone(&accounts),
+            writes: Arc::clone(&writes),
+            replica: replica.clone(),
+            config: config.accounts.clone(),
+            metrics: accounted,
+        });
         let clocks = ClockWatch {
             peers: peers.clone(),
             replica: replica.clone(),
@@ -215,7 +251,26 @@ impl Node {
             offset,
             waits: config.waits.clone(),
         };
-        let (fail, failure) = watch::channel(None);
+        let indexer = Indexer { storage: Arc::clone(&storage), replica: replica.clone() };
+        let checkpointer = Checkpointer::new(CheckpointerParts {
+            node_id,
+            cosigner: Arc::clone(&cosigner),
+            replica: replica.clone(),
+            peers: peers.clone(),
+            reads: Arc::clone(&reads),
+            writes: Arc::clone(&writes),
+            config: config.checkpoints.clone(),
+        });
+        let remover = Remover::new(RemoverParts {
+            node_id,
+            storage: Arc::clone(&storage),
+            replica: replica.clone(),
+            writes: Arc::clone(&writes),
+            clock: config.clock,
+            traveller: Arc::clone(&traveller),
+            config: config.retention.clone(),
+        });
+        let catalogs = travel::Keeper::new(Arc::clone(&traveller), replica.clone(), Arc::clone(&disk));
         let tasks = vec![
             tokio::spawn(async move {
                 let failure = failure_of(newcomer).await;
@@ -225,11 +280,18 @@ impl Node {
             .abort_handle(),
             tokio::spawn(clocks.run()).abort_handle(),
             tokio::spawn(keeper.run()).abort_handle(),
+            tokio::spawn(indexer.run()).abort_handle(),
+            tokio::spawn(checkpointer.run()).abort_handle(),
+            tokio::spawn(catalogs.run()).abort_handle(),
+            tokio::spawn(remover.run()).abort_handle(),
             spawn_steward(&steward),
             spawn_announcer(meta.clone(), node_id, &replica, &peers, &steward, &config),
         ];
         let (stop, stopped) = watch::channel(false);
-        let reporter = tokio::spawn(reporter.run(config.writes.clone(), stopped));
+        let reporters = [
+            tokio::spawn(reporter.run(config.writes.clone(), stopped.clone())),
+            tokio::spawn(accountant.run(stopped)),
+        ];
         Ok(Arc::new(Self {
             config,
             meta,
@@ -238,10 +300,13 @@ impl Node {
             peers,
             reads,
             feed,
+            traveller,
             writes,
             steward,
+            cosigner,
             metrics,
             denials,
+            accounts,
             failure,
             peer_address,
             peer_listener: Mutex::new(Some(peer_listener)),
@@ -249,7 +314,7 @@ impl Node {
             disk,
             disk_is_back,
             stop,
-            reporter: Mutex::new(Some(reporter)),
+            reporters: Mutex::new(Some(reporters)),
             let_go,
         }))
     }

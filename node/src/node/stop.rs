@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::timeout;
+use tokio::{task::JoinHandle, time::timeout};
 
 use super::Node;
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     storage::Storage,
 };
 
-/// How long the last record of refused credentials may take to be written.
+/// How long the last records of what was counted may take to be written.
 const REPORT_PATIENCE: Duration = Duration::from_secs(2);
 /// How long it may take until nothing uses the data folder any more.
 const RELEASE_PATIENCE: Duration = Duration::from_secs(5);
@@ -30,11 +30,10 @@ impl Node {
         self.fail_readiness();
         self.end_streams();
         self.stop.send_replace(true);
-        if let Some(mut reporter) = take(&self.reporter)
-            && timeout(REPORT_PATIENCE, &mut reporter).await.is_err()
-        {
-            reporter.abort();
+        if let Some([denials, accounts]) = take(&self.reporters) {
+            tokio::join!(let_finish(denials), let_finish(accounts));
         }
+        self.traveller.stop();
         self.writes.stop();
         self.hand_over().await;
         for task in &self.tasks {
@@ -87,7 +86,15 @@ impl Drop for Node {
         for task in &self.tasks {
             task.abort();
         }
+        self.traveller.stop();
         self.reads.stop();
+    }
+}
+
+/// Waits for who writes a last record, as long as there is patience.
+async fn let_finish(mut reporter: JoinHandle<()>) {
+    if timeout(REPORT_PATIENCE, &mut reporter).await.is_err() {
+        reporter.abort();
     }
 }
 

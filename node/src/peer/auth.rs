@@ -57,6 +57,11 @@ impl PeerSecret {
         if bytes.len() < SECRET_BYTES_MIN { Err(WeakSecret(bytes.len())) } else { Ok(Self(bytes)) }
     }
 
+    /// What is derived from it besides: see [`crate::accounts::KeyHasher`].
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     fn mac(&self, direction: Direction, sealed: &[u8]) -> Hmac<Sha256> {
         #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("any length");

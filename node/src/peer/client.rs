@@ -12,8 +12,8 @@ use super::{
     directory::Directory,
     envelope,
     message::{
-        Found, FoundReply, HandOverReply, HelloReply, Join, JoinReply, ReadIndexReply, Refusal, RefusalCode,
-        ReplyV1, RequestV1,
+        CosignReply, Found, FoundReply, HandOverReply, HelloReply, Join, JoinReply, ReadIndexReply, Refusal,
+        RefusalCode, ReplyV1, RequestV1,
     },
     millis,
 };
@@ -238,6 +238,33 @@ impl PeerClient {
             Ok(_) => Err(another_answer()),
             Err(PeerError::Timeout) => Ok(false),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Sign your audit log's first `size` records.
+    ///
+    /// # Errors
+    /// See [`PeerError`].
+    pub async fn cosign(&self, to: u64, size: u64, deadline: Duration) -> Result<CosignReply, PeerError> {
+        match self.call(to, RequestV1::Cosign { size }, deadline).await? {
+            ReplyV1::Cosign(reply) => Ok(reply.into()),
+            _ => Err(another_answer()),
+        }
+    }
+
+    /// This is what a majority signed of the audit log. Says why it is not taken, if it is not.
+    ///
+    /// # Errors
+    /// See [`PeerError`].
+    pub async fn checkpoint(
+        &self,
+        to: u64,
+        note: Vec<u8>,
+        deadline: Duration,
+    ) -> Result<Option<String>, PeerError> {
+        match self.call(to, RequestV1::Checkpoint { note }, deadline).await? {
+            ReplyV1::Checkpoint { why_not } => Ok(why_not),
+            _ => Err(another_answer()),
         }
     }
 

@@ -34,6 +34,8 @@ pub(super) enum RequestV1 {
     Status,
     Join { token: String, meta: NodeMetaV1 },
     HandOver { to: u64, sequence: u64 },
+    Cosign { size: u64 },
+    Checkpoint { note: Vec<u8> },
 }
 
 impl RequestV1 {
@@ -50,12 +52,26 @@ pub(super) enum ReplyV1 {
     Raft(RaftReply),
     Hello(HelloReplyV1),
     Found(FoundReplyV1),
-    Forward { body: Vec<u8> },
-    ReadIndex { nonce: u64, reply: ReadIndexReplyV1 },
-    AwaitPublished { reached: bool },
-    Status { body: Vec<u8> },
+    Forward {
+        body: Vec<u8>,
+    },
+    ReadIndex {
+        nonce: u64,
+        reply: ReadIndexReplyV1,
+    },
+    AwaitPublished {
+        reached: bool,
+    },
+    Status {
+        body: Vec<u8>,
+    },
     Join(JoinReplyV1),
     HandOver(HandOverReplyV1),
+    Cosign(CosignReplyV1),
+    /// Why it was not taken; `None`: it was.
+    Checkpoint {
+        why_not: Option<String>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -97,6 +113,13 @@ pub(super) enum HandOverReplyV1 {
     Leads { leader: u64 },
     Refused { why: String },
     Unavailable { why: String },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub(super) enum CosignReplyV1 {
+    Signed { note: Vec<u8> },
+    Behind { size: u64 },
+    Refused { why: String },
 }
 
 /// A member's answer to "who are you?". Its id and its data folder are checked with every message.
@@ -195,6 +218,26 @@ pub enum HandOverReply {
     },
     /// It may have been done or not.
     Unavailable {
+        /// For people.
+        why: String,
+    },
+}
+
+/// A member's answer to "sign your audit log up to this size".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CosignReply {
+    /// Its own checkpoint, signed.
+    Signed {
+        /// A signed note.
+        note: Vec<u8>,
+    },
+    /// It does not publish as many records yet.
+    Behind {
+        /// How many it publishes.
+        size: u64,
+    },
+    /// It does not sign.
+    Refused {
         /// For people.
         why: String,
     },
@@ -378,6 +421,26 @@ impl From<HandOverReplyV1> for HandOverReply {
             HandOverReplyV1::Leads { leader } => Self::Leads { leader },
             HandOverReplyV1::Refused { why } => Self::Refused { why },
             HandOverReplyV1::Unavailable { why } => Self::Unavailable { why },
+        }
+    }
+}
+
+impl From<CosignReply> for CosignReplyV1 {
+    fn from(reply: CosignReply) -> Self {
+        match reply {
+            CosignReply::Signed { note } => Self::Signed { note },
+            CosignReply::Behind { size } => Self::Behind { size },
+            CosignReply::Refused { why } => Self::Refused { why },
+        }
+    }
+}
+
+impl From<CosignReplyV1> for CosignReply {
+    fn from(reply: CosignReplyV1) -> Self {
+        match reply {
+            CosignReplyV1::Signed { note } => Self::Signed { note },
+            CosignReplyV1::Behind { size } => Self::Behind { size },
+            CosignReplyV1::Refused { why } => Self::Refused { why },
         }
     }
 }

@@ -27,7 +27,8 @@ pub use self::{
     auth::{PeerSecret, SECRET_BYTES_MIN, WeakSecret},
     client::{PeerClient, PeerError, PeerOptions},
     message::{
-        Found, FoundReply, HandOverReply, HelloReply, Join, JoinReply, ReadIndexReply, Refusal, RefusalCode,
+        CosignReply, Found, FoundReply, HandOverReply, HelloReply, Join, JoinReply, ReadIndexReply, Refusal,
+        RefusalCode,
     },
     server::PeerHandler,
 };

@@ -28,8 +28,8 @@ use super::{
     directory::Directory,
     envelope,
     message::{
-        Found, FoundReply, HandOverReply, HeaderV1, HelloReply, Join, JoinReply, ReadIndexReply, Refusal,
-        RefusalCode, ReplyV1, RequestV1,
+        CosignReply, Found, FoundReply, HandOverReply, HeaderV1, HelloReply, Join, JoinReply, ReadIndexReply,
+        Refusal, RefusalCode, ReplyV1, RequestV1,
     },
 };
 use crate::raft::{RaftMessage, RaftReply};
@@ -91,6 +91,22 @@ pub trait PeerHandler: Send + Sync + 'static {
     ) -> impl Future<Output = Result<HandOverReply, Refusal>> + Send {
         let _ = (from, next, sequence);
         async { Err(Refusal::new(RefusalCode::Unavailable, "leadership is not handed over here")) }
+    }
+
+    /// Sign your audit log's first `size` records.
+    fn cosign(&self, from: u64, size: u64) -> impl Future<Output = Result<CosignReply, Refusal>> + Send {
+        let _ = (from, size);
+        async { Err(Refusal::new(RefusalCode::Unavailable, "nothing is signed here")) }
+    }
+
+    /// This is what a majority signed of the audit log. `Some`: why it is not taken.
+    fn checkpoint(
+        &self,
+        from: u64,
+        note: Vec<u8>,
+    ) -> impl Future<Output = Result<Option<String>, Refusal>> + Send {
+        let _ = (from, note);
+        async { Err(Refusal::new(RefusalCode::Unavailable, "nothing is signed here")) }
     }
 
     /// Why nothing is done for this node any more, if it was removed from the cluster.
@@ -254,6 +270,10 @@ impl<H: PeerHandler> Server<H> {
             }
             RequestV1::HandOver { to, sequence } => {
                 ReplyV1::HandOver(handler.hand_over(from, to, sequence).await?.into())
+            }
+            RequestV1::Cosign { size } => ReplyV1::Cosign(handler.cosign(from, size).await?.into()),
+            RequestV1::Checkpoint { note } => {
+                ReplyV1::Checkpoint { why_not: handler.checkpoint(from, note).await? }
             }
         })
     }

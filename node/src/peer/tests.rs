@@ -22,8 +22,8 @@ use super::{
     client::{PeerClient, PeerError, PeerOptions},
     envelope::claim,
     message::{
-        Found, FoundReply, HandOverReply, HeaderV1, HelloReply, Join, JoinReply, ReadIndexReply, Refusal,
-        RefusalCode, ReplyV1, RequestV1,
+        CosignReply, Found, FoundReply, HandOverReply, HeaderV1, HelloReply, Join, JoinReply, ReadIndexReply,
+        Refusal, RefusalCode, ReplyV1, RequestV1,
     },
     server::{PeerHandler, router},
 };
@@ -422,6 +422,8 @@ fn golden_bytes_of_the_messages() {
         ("status", RequestV1::Status),
         ("join", RequestV1::Join { token: "fr_join_x".to_owned(), meta: (&NodeMeta::default()).into() }),
         ("hand-over", RequestV1::HandOver { to: 3, sequence: 70_000 }),
+        ("cosign", RequestV1::Cosign { size: 70_000 }),
+        ("checkpoint", RequestV1::Checkpoint { note: b"note".to_vec() }),
     ] {
         check(name, Kind::PeerRequest, &request);
     }
@@ -462,6 +464,11 @@ fn golden_bytes_of_the_messages() {
             "hand-over-reply-unsure",
             ReplyV1::HandOver(HandOverReply::Unavailable { why: "x".to_owned() }.into()),
         ),
+        ("cosign-reply", ReplyV1::Cosign(CosignReply::Signed { note: b"note".to_vec() }.into())),
+        ("cosign-reply-behind", ReplyV1::Cosign(CosignReply::Behind { size: 300 }.into())),
+        ("cosign-reply-refused", ReplyV1::Cosign(CosignReply::Refused { why: "x".to_owned() }.into())),
+        ("checkpoint-reply", ReplyV1::Checkpoint { why_not: None }),
+        ("checkpoint-reply-why", ReplyV1::Checkpoint { why_not: Some("x".to_owned()) }),
         ("refused-removed", ReplyV1::Refused(Refusal::new(RefusalCode::Removed, "no").into())),
         ("refused-no-room", ReplyV1::Refused(Refusal::new(RefusalCode::NoRoom, "no").into())),
     ] {

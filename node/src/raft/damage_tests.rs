@@ -217,6 +217,27 @@ async fn a_flipped_bit_anywhere_is_repaired_or_refused() {
     assert!(refused > FLIPS / 4);
 }
 
+/// One flipped bit made RocksDB read the same record for ever: a start that never ended, and said nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_says_it_is_of_a_used_file_is_refused_and_not_read_for_ever() {
+    let sound = Sound::new(5).await;
+    let manifest = sound.files().into_iter().rfind(|file| file.to_string_lossy().contains("MANIFEST"));
+    for file in [manifest.expect("there is one"), sound.wal()] {
+        let whole = sound.read(&file);
+        // The type stands behind the checksum and the length of the second record.
+        let second = 7 + usize::from(u16::from_le_bytes([whole[4], whole[5]]));
+        for bit in [2, 3] {
+            let mut bytes = whole.clone();
+            bytes[second + 6] ^= 1 << bit;
+            let what = format!("type {} of the second record of {}", bytes[second + 6], file.display());
+            let said = sound.start_with(&file, &bytes, &what);
+            if [5, 6, 7, 8, 11].contains(&bytes[second + 6]) {
+                assert!(said.expect("refused").contains("the file is damaged"), "{what}");
+            }
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_was_cut_anywhere_is_refused_once_something_synced_is_gone() {
     // Small, for each of its bytes is a start of its own.

@@ -265,10 +265,8 @@ impl Arrived {
                 offer.audit_size
             )));
         }
-        let checked = self.open(catalog).and_then(|file| {
-            let state = &publisher.current().state;
-            install::check(storage, state.audit_frontier(), file)
-        });
+        let checked =
+            self.open(catalog).and_then(|file| install::check(storage, &publisher.current().tiles, file));
         let what = match checked {
             Ok(checked) => return Ok((meta, SnapshotData::Received(Box::new(checked)))),
             Err(CheckError::Storage(error)) => return Err(error.into()),

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use flagraft_core::record::is_removed;
 use openraft::storage::{RaftSnapshotBuilder, RaftStateMachine};
 use tempfile::{TempDir, tempdir};
 
@@ -16,8 +17,11 @@ use super::{
     outgoing::{Outgoing, SendError, Wire},
     snapshot::{CatalogFile, SnapshotData},
     state_machine::StateMachine,
-    testing::{apply, entry, filled, log_id, open, recover, state_machine},
+    testing::{
+        applied_in_batches, apply, entry, filled, log_id, open, recover, state_machine, with_removals,
+    },
     transfer_metrics::TransferMetrics,
+    types::Entry,
     wire::VoteV1,
 };
 use crate::storage::{MetaKey, Storage};
@@ -33,7 +37,7 @@ fn metrics() -> TransferMetrics {
 
 /// A node with a snapshot.
 struct Sender {
-    _dir: TempDir,
+    _dir: Option<TempDir>,
     storage: Arc<Storage>,
     catalog: CatalogFile,
 }
@@ -42,10 +46,19 @@ struct Sender {
 async fn sender(proposals: u64) -> Sender {
     let dir = tempdir().expect("a temporary folder");
     let storage = filled(dir.path(), proposals).await;
+    Sender { _dir: Some(dir), ..sender_on(storage).await }
+}
+
+/// A node that has applied these entries, with a snapshot of that.
+async fn sender_of(dir: &Path, entries: &[Entry]) -> Sender {
+    sender_on(applied_in_batches(&dir.join("sender"), entries, 128).await).await
+}
+
+async fn sender_on(storage: Arc<Storage>) -> Sender {
     let mut machine = state_machine(&storage);
     let built = machine.get_snapshot_builder().await.build_snapshot().await.expect("built");
     let SnapshotData::Stored(catalog) = built.snapshot else { panic!("a built snapshot is stored") };
-    Sender { _dir: dir, storage, catalog }
+    Sender { _dir: None, storage, catalog }
 }
 
 impl Sender {
@@ -383,6 +396,38 @@ async fn what_was_applied_since_the_transfer_began_stays() {
             .expect("applied");
         sender.send(&Link::to(&receiver)).await.expect("sent");
         assert_same(&sender.storage, &receiver.storage);
+    }
+}
+
+/// The node lags past removals: it has the bytes of records that the others have removed, and never applies the entries that
+/// removed them. Their records came with the snapshot, and it does what they say before it serves anybody.
+#[tokio::test]
+async fn what_was_removed_meanwhile_is_removed_where_it_still_was() {
+    let entries = with_removals(60, 50, [vec![(3, 9), (20, 22)], vec![(30, 33), (40, 41)]]);
+    let dir = tempdir().expect("a temporary folder");
+    let sender = sender_of(dir.path(), &entries).await;
+    // Of those that it has, that come whole from a leader who had not removed them yet, and that come removed.
+    for (present, staged) in [(0, 0), (25, 0), (25, 35), (10, 45)] {
+        let place = dir.path().join(format!("{present}-{staged}"));
+        let storage = applied_in_batches(&place, &entries[..=present], 128).await;
+        let receiver = Receiver::on(storage);
+        if staged > 0 {
+            let full = applied_in_batches(&place.join("earlier"), &entries[..50], 128).await;
+            let rows = full.audit_range(present as u64, staged - present).expect("reads");
+            let records: Vec<Vec<u8>> = rows.into_iter().map(|row| row.bytes).collect();
+            receiver.storage.stage_records(present as u64, &records).expect("staged");
+        }
+        let before = receiver.storage.audit_range(0, usize::MAX).expect("reads");
+        assert!(before.iter().all(|row| !is_removed(&row.bytes)));
+        sender.send(&Link::to(&receiver)).await.expect("sent");
+        assert_same(&sender.storage, &receiver.storage);
+        assert_tidy(&receiver);
+        let rows = receiver.storage.audit_range(0, usize::MAX).expect("reads");
+        let gone: Vec<u64> =
+            rows.iter().filter(|row| is_removed(&row.bytes)).map(|row| row.sequence).collect();
+        assert_eq!(gone, [3, 4, 5, 6, 7, 8, 20, 21, 30, 31, 32, 40]);
+        // And what is left of the bytes in the files goes too, where there were any.
+        assert_eq!(receiver.storage.compact_removed().expect("compacts").is_empty(), before.is_empty());
     }
 }
 

@@ -177,6 +177,7 @@ pub fn recover_alone(storage: &Storage, words: &Words, now_ms: i64) -> Result<Re
         }),
         actor: Actor::system(node_id),
         asks_sha256: None,
+        signature: None,
         caused_by: None,
         proposed_at_ms: now_ms,
         salt: random(),

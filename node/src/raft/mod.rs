@@ -24,6 +24,7 @@ mod membership;
 mod message;
 #[cfg(test)]
 mod message_tests;
+mod milestone;
 mod network;
 mod outgoing;
 mod publish;
@@ -31,6 +32,7 @@ mod recent;
 mod recover;
 #[cfg(test)]
 mod recover_tests;
+mod removal;
 mod restore;
 mod revisions;
 mod snapshot;
@@ -39,7 +41,8 @@ mod snapshot_tests;
 mod state_machine;
 mod status;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
+mod tiles;
 mod transfer_metrics;
 mod tuning;
 mod types;
@@ -70,6 +73,7 @@ use openraft::{
 };
 use tokio::sync::watch;
 
+pub(crate) use self::tiles::AuditTree;
 use self::{
     incoming::{Incoming, TransferRefusal},
     log_store::LogStore,
@@ -84,6 +88,7 @@ pub use self::{
     lost_quorum::{FolderReport, RecoverError, Recovery, inspect, recover_alone},
     membership::{MembershipChange, MembershipChangeError, MembershipView},
     message::{RaftMessage, RaftReply},
+    milestone::Milestone,
     restore::{RestoreError, RestoredCatalog},
     revisions::{Heard, Revisions},
     transfer_metrics::TransferMetrics,
@@ -330,6 +335,11 @@ impl Replica {
         self.inner.publisher.revisions()
     }
 
+    /// Where one revision is waited for, to have its state. For one who waits.
+    pub fn milestone(&self) -> Milestone {
+        self.inner.publisher.milestone()
+    }
+
     /// Returns once the effect of the entry at `index` is published. There is no deadline.
     pub async fn await_published(&self, index: u64) {
         self.inner.publisher.await_index(index).await;
@@ -338,6 +348,11 @@ impl Replica {
     /// Returns once `revision` is published. There is no deadline.
     pub async fn await_revision(&self, revision: u64) {
         self.inner.publisher.await_revision(revision).await;
+    }
+
+    /// Returns once this many audit records are published. There is no deadline.
+    pub async fn await_records(&self, records: u64) {
+        self.inner.publisher.await_records(records).await;
     }
 
     /// This node's view of the group.

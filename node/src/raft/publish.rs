@@ -7,6 +7,7 @@ use flagraft_core::state::State;
 use tokio::sync::watch;
 
 use super::{
+    milestone::Milestone,
     revisions::{Revision, Revisions},
     types::Published,
 };
@@ -17,29 +18,42 @@ pub(super) struct Publisher {
     current: Arc<ArcSwap<Published>>,
     progress: Arc<watch::Sender<Progress>>,
     revisions: Revisions,
+    milestone: Milestone,
 }
 
 #[derive(Clone, Copy)]
 struct Progress {
     next_index: u64,
     revision: u64,
+    records: u64,
 }
 
 impl Progress {
     fn of(published: &Published) -> Self {
-        Self { next_index: published.next_index(), revision: published.state.revision() }
+        Self {
+            next_index: published.next_index(),
+            revision: published.state.revision(),
+            records: published.state.sequence(),
+        }
     }
 }
 
 impl Publisher {
     pub(super) fn new(first: Published) -> Self {
         let progress = Arc::new(watch::Sender::new(Progress::of(&first)));
-        Self { current: Arc::new(ArcSwap::from_pointee(first)), progress, revisions: Revisions::default() }
+        Self {
+            current: Arc::new(ArcSwap::from_pointee(first)),
+            progress,
+            revisions: Revisions::default(),
+            milestone: Milestone::default(),
+        }
     }
 
     /// Makes `next` what readers see, wakes those who waited for it, and hands on the revisions that led there.
     pub(super) fn publish(&self, next: Published, revisions: Vec<Revision>) {
+        let newest = next.state.clone();
         self.swap(next);
+        self.milestone.pass(&revisions, &newest);
         self.revisions.publish(revisions);
     }
 
@@ -47,6 +61,7 @@ impl Publisher {
     pub(super) fn publish_leap(&self, next: Published) {
         let state: State = next.state.clone();
         self.swap(next);
+        self.milestone.pass(&[], &state);
         self.revisions.leap(state);
     }
 
@@ -58,6 +73,10 @@ impl Publisher {
 
     pub(super) fn revisions(&self) -> Revisions {
         self.revisions.clone()
+    }
+
+    pub(super) fn milestone(&self) -> Milestone {
+        self.milestone.clone()
     }
 
     pub(super) fn current(&self) -> Arc<Published> {
@@ -72,6 +91,11 @@ impl Publisher {
     /// Returns once `revision` is published.
     pub(super) async fn await_revision(&self, revision: u64) {
         self.wait(|progress| progress.revision >= revision).await;
+    }
+
+    /// Returns once this many audit records are published.
+    pub(super) async fn await_records(&self, records: u64) {
+        self.wait(|progress| progress.records >= records).await;
     }
 
     async fn wait(&self, reached: impl FnMut(&Progress) -> bool) {

@@ -5,7 +5,12 @@
 
 use std::{io, ops::ControlFlow};
 
-use flagraft_core::{merkle::Frontier, rows::Loader, state::State};
+use flagraft_core::{
+    merkle::{Frontier, Hash, cover, tile::Tile},
+    record::row_leaf_hash,
+    rows::Loader,
+    state::State,
+};
 
 use super::{
     applied,
@@ -13,13 +18,14 @@ use super::{
     log_size::LogSize,
     log_store::{hole, last_entry, read_log_id, read_vote},
     snapshot,
+    tiles::OpenTiles,
     types::{LogId, StoredMembership, Vote},
     wire::{decode_entry, decode_membership},
 };
 use crate::storage::{MetaKey, Storage, StorageError};
 
-/// Audit records read at a time.
-const PAGE_RECORDS: usize = 1_000;
+/// Bytes of one hash of a tile.
+const HASH_BYTES: usize = size_of::<Hash>();
 
 /// What the disk holds.
 pub(super) struct Recovered {
@@ -27,6 +33,8 @@ pub(super) struct Recovered {
     pub last_applied: Option<LogId>,
     pub membership: StoredMembership,
     pub log_size: LogSize,
+    /// The growing tiles of the audit log that the state counts.
+    pub tiles: OpenTiles,
 }
 
 /// Reads and checks everything, of a log that may have `log_bytes_max` bytes. This blocks for as long as reading it
@@ -44,10 +52,10 @@ pub(super) fn recover(storage: &Storage, log_bytes_max: u64) -> Result<Recovered
     let mut log_size = LogSize::new(log_bytes_max);
     check_log(storage, last_applied, &mut log_size)?;
     check_membership(membership.as_ref(), last_applied)?;
-    let state = check_state(storage)?;
+    let (state, tiles) = check_state(storage)?;
     applied::check(storage, last_applied, &state)?;
     check_snapshots(storage, last_applied)?;
-    Ok(Recovered { state, last_applied, membership: membership.unwrap_or_default(), log_size })
+    Ok(Recovered { state, last_applied, membership: membership.unwrap_or_default(), log_size, tiles })
 }
 
 /// The database gave back at least what was surely in it: its recovery stops without a word at a damaged place.
@@ -150,7 +158,7 @@ fn check_log(storage: &Storage, last_applied: Option<LogId>, size: &mut LogSize)
 
 /// The state's rows decode and add up to its digest, and the audit log holds the records that it counts, and no others
 /// but those that a snapshot brought ahead of the state that counts them.
-fn check_state(storage: &Storage) -> Result<State, io::Error> {
+fn check_state(storage: &Storage) -> Result<(State, OpenTiles), io::Error> {
     let state = read_state(storage)?;
     if state.recompute_digest() != state.digest() {
         return corrupt(format!(
@@ -168,20 +176,119 @@ fn check_state(storage: &Storage) -> Result<State, io::Error> {
     if counted != stored {
         return corrupt(format!("the state counts {counted} audit records, and {stored} are stored"));
     }
-    let mut tree = Frontier::default();
-    while tree.size() < counted {
+    let mut tiles = StoredTiles::of(storage)?;
+    let mut tree = OpenTiles::default();
+    if counted > 0 {
         // Beyond those that are counted some may be staged. A gap is an error of its own.
-        let left = usize::try_from(counted - tree.size()).unwrap_or(PAGE_RECORDS);
-        let page = storage.audit_range(tree.size(), PAGE_RECORDS.min(left))?;
-        page.iter().for_each(|row| tree.push(&row.bytes));
-        if page.is_empty() {
-            return corrupt(format!("audit record {} is missing", tree.size()));
+        storage.scan_audit::<io::Error>(0, |sequence, row| {
+            let Some(leaf) = row_leaf_hash(row) else {
+                return corrupt(format!("audit record {sequence} is none"));
+            };
+            for (tile, bytes) in tree.push(leaf) {
+                tiles.settle(tile, bytes)?;
+            }
+            Ok(if tree.size() < counted { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        })?;
+    }
+    if tree.size() < counted {
+        return corrupt(format!("audit record {} is missing", tree.size()));
+    }
+    let made = tree.frontier();
+    if made.as_ref() != Some(state.audit_frontier()) {
+        return corrupt(format!(
+            "the audit records do not have the root that the state has of them: {}",
+            tiles.suspect(made.as_ref(), state.audit_frontier())
+        ));
+    }
+    tiles.finish()?;
+    Ok((state, tree))
+}
+
+/// The complete tiles of the audit log's tree, as start-up finds them.
+struct StoredTiles<'a> {
+    storage: &'a Storage,
+    /// Whether all of them were here once. A folder that an earlier version wrote has none, and one whose start was cut
+    /// short has some of them.
+    were_here: bool,
+    /// How many were not, and are now.
+    made: u64,
+    /// The first tile that is another than the records make.
+    fault: Option<(Tile, Vec<u8>)>,
+}
+
+impl<'a> StoredTiles<'a> {
+    fn of(storage: &'a Storage) -> Result<Self, io::Error> {
+        let were_here = storage.meta(MetaKey::AuditTiles)?.is_some();
+        Ok(Self { storage, were_here, made: 0, fault: None })
+    }
+
+    /// Holds what is stored against the tile that the records make.
+    fn settle(&mut self, tile: Tile, bytes: Vec<u8>) -> Result<(), io::Error> {
+        let stored = self.storage.tile(tile)?;
+        if stored.as_ref() != Some(&bytes) {
+            if self.were_here {
+                self.fault.get_or_insert((tile, bytes));
+                return Ok(());
+            }
+            let mut batch = self.storage.batch();
+            batch.tile(tile, &bytes);
+            batch.commit()?;
+            self.made = self.made.saturating_add(1);
+        }
+        Ok(())
+    }
+
+    /// Which records are not what they were, in a log that has not the root that it had.
+    fn suspect(&self, made: Option<&Frontier>, kept: &Frontier) -> String {
+        let of_fault = self.fault.as_ref().and_then(|(tile, made)| {
+            let stored = self.storage.tile(*tile).ok()??;
+            let mut hashes = made.chunks(HASH_BYTES).zip(stored.chunks(HASH_BYTES));
+            let at = hashes.position(|(made, stored)| made != stored)?;
+            (tile.level == 0).then_some(tile.leaves().start.saturating_add(u64::try_from(at).ok()?))
+        });
+        if let Some(sequence) = of_fault {
+            return format!("record {sequence} is not the one that its tile has the hash of");
+        }
+        // Where the tiles say what the records do, or there are none yet, the state's hashes of subtrees tell more.
+        let other = made.and_then(|made| {
+            let mut subtrees = cover(0..kept.size()).zip(made.subtrees().iter().zip(kept.subtrees()));
+            subtrees.find_map(|(subtree, (made, kept))| (made != kept).then_some(subtree))
+        });
+        match other {
+            Some((level, index)) => format!(
+                "one of the records {} to {} was changed, or the hash that the state has of them",
+                index << level,
+                (index << level) + (1_u64 << level) - 1
+            ),
+            None => "the state has no hashes of as many records".to_owned(),
         }
     }
-    if tree.root() != state.audit_root() {
-        return corrupt("the audit records do not have the root that the state has of them".to_owned());
+
+    /// The records are what the state has the root of. So are the tiles, or they are refused.
+    fn finish(self) -> Result<(), io::Error> {
+        if let Some((tile, _)) = &self.fault {
+            let (is_there, leaves) = (self.storage.tile(*tile)?.is_some(), tile.leaves());
+            return corrupt(format!(
+                "tile {} of level {} of the audit log's tree {}; it is of the records {} to {}, which are as they were",
+                tile.index,
+                tile.level,
+                if is_there { "was changed" } else { "is missing" },
+                leaves.start,
+                leaves.end.saturating_sub(1)
+            ));
+        }
+        if self.were_here {
+            return Ok(());
+        }
+        if self.made > 0 {
+            tracing::info!(
+                tiles = self.made,
+                "the folder had no tiles of the audit log's tree, and has them now"
+            );
+        }
+        self.storage.put_meta(MetaKey::AuditTiles, &[])?;
+        Ok(self.storage.sync_blocking()?)
     }
-    Ok(state)
 }
 
 /// A snapshot is only put in place when the state it was made of is durable.

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use flagraft_core::merkle::tile::Tile;
 use openraft::{
     EntryPayload,
     storage::{RaftLogReader, RaftLogStorage, RaftSnapshotBuilder, RaftStateMachine},
@@ -224,6 +225,74 @@ async fn a_surplus_audit_record() {
     })
     .await;
     assert!(said.contains("the state counts 20 audit records, and 21 are stored"), "{said}");
+}
+
+/// Breaks a sound folder of 600 proposals, whose log has two complete tiles, and returns what start-up says to it.
+async fn refusal_of_tiles(damage: impl FnOnce(&Storage)) -> String {
+    let dir = tempdir().expect("a temporary folder");
+    let storage = filled(dir.path(), 600).await;
+    recover(&storage).expect("sound before it is damaged");
+    damage(&storage);
+    drop(storage);
+    recover(&open(dir.path())).map(drop).expect_err("the damage goes unnoticed").to_string()
+}
+
+fn leaf_tile(index: u64) -> Tile {
+    Tile { level: 0, index }
+}
+
+fn flip_a_byte_of_record(storage: &Storage, sequence: u64) {
+    let mut row = storage.audit_range(sequence, 1).expect("reads").remove(0);
+    *row.bytes.last_mut().expect("bytes") ^= 1;
+    let mut batch = storage.batch();
+    batch.record(sequence, &row.bytes);
+    batch.commit().expect("writes");
+}
+
+#[tokio::test]
+async fn an_audit_record_that_was_changed_is_named() {
+    let said = refusal_of_tiles(|storage| flip_a_byte_of_record(storage, 300)).await;
+    assert!(said.contains("record 300 is not the one that its tile has the hash of"), "{said}");
+    // No tile is over it yet.
+    let said = refusal_of_tiles(|storage| flip_a_byte_of_record(storage, 599)).await;
+    let name = "one of the records 592 to 599 was changed, or the hash that the state has of them";
+    assert!(said.contains(name), "{said}");
+}
+
+#[tokio::test]
+async fn a_tile_that_was_changed_or_lost_is_named() {
+    let said = refusal_of_tiles(|storage| {
+        let mut tile = storage.tile(leaf_tile(1)).expect("reads").expect("a tile");
+        tile[17] ^= 1;
+        let mut batch = storage.batch();
+        batch.tile(leaf_tile(1), &tile);
+        batch.commit().expect("writes");
+    })
+    .await;
+    assert!(said.contains("tile 1 of level 0 of the audit log's tree was changed"), "{said}");
+    assert!(said.contains("of the records 256 to 511, which are as they were"), "{said}");
+
+    let lost = refusal_of_tiles(|storage| storage.drop_tiles()).await;
+    assert!(lost.contains("tile 0 of level 0 of the audit log's tree is missing"), "{lost}");
+}
+
+/// A folder of a version that kept no tiles is given them at its first start.
+#[tokio::test]
+async fn a_folder_without_tiles_is_given_them() {
+    let dir = tempdir().expect("a temporary folder");
+    let storage = filled(dir.path(), 600).await;
+    let tiles = [0, 1].map(|index| storage.tile(leaf_tile(index)).expect("reads").expect("a tile"));
+    storage.drop_tiles();
+    let mut batch = storage.batch();
+    batch.meta(MetaKey::AuditTiles, None);
+    batch.commit().expect("writes");
+    drop(storage);
+    let storage = open(dir.path());
+    recover(&storage).expect("sound");
+    assert_eq!([0, 1].map(|index| storage.tile(leaf_tile(index)).expect("reads").expect("a tile")), tiles);
+    assert_eq!(storage.tile(leaf_tile(2)).expect("reads"), None, "it is growing");
+    storage.drop_tiles();
+    assert!(recover(&storage).is_err(), "from now on it has them");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Where committed entries take effect: apply, then persist, then publish, then answer.
 
-use std::{io, sync::Arc};
+use std::{collections::BTreeMap, io, sync::Arc};
 
 use flagraft_core::{apply::apply, proposal::Proposal, state::State};
 use futures_util::{Stream, StreamExt};
@@ -15,8 +15,10 @@ use super::{
     log_size::LogSize,
     publish::Publisher,
     recover::Recovered,
+    removal::Leaves,
     revisions::Revision,
     snapshot::{self, SnapshotBuilder, SnapshotData, blocking},
+    tiles::OpenTiles,
     types::{Answer, LogId, Published, SnapshotMeta, StoredMembership, TypeConfig, position},
     wire::encode_membership,
 };
@@ -32,15 +34,18 @@ pub(crate) struct StateMachine {
     state: State,
     last_applied: Option<LogId>,
     membership: StoredMembership,
+    /// Of the audit log that the state counts.
+    tiles: Arc<OpenTiles>,
 }
 
 impl StateMachine {
     /// The state machine that goes on where the disk left off, and has published that; and how large the log is.
     pub(super) fn new(storage: Arc<Storage>, recovered: Recovered) -> (Self, LogSize) {
-        let Recovered { state, last_applied, membership, log_size } = recovered;
+        let Recovered { state, last_applied, membership, log_size, tiles } = recovered;
+        let tiles = Arc::new(tiles);
         let position = last_applied.as_ref().map(position);
-        let publisher = Publisher::new(Published::first(state.clone(), position));
-        (Self { storage, publisher, state, last_applied, membership }, log_size)
+        let publisher = Publisher::new(Published::first(state.clone(), position, Arc::clone(&tiles)));
+        (Self { storage, publisher, state, last_applied, membership, tiles }, log_size)
     }
 
     pub(super) fn publisher(&self) -> Publisher {
@@ -53,6 +58,8 @@ impl StateMachine {
         let mut membership = None;
         let mut answers: Vec<(ApplyResponder<TypeConfig>, Answer)> = Vec::new();
         let mut revisions = Vec::new();
+        let mut tiles = Arc::clone(&self.tiles);
+        let mut completed = BTreeMap::new();
         let mut batch = self.storage.batch();
 
         for (entry, responder) in entries {
@@ -80,7 +87,13 @@ impl StateMachine {
                             .into());
                         }
                         batch.record(record.sequence, &record.bytes);
+                        for (tile, bytes) in Arc::make_mut(&mut tiles).push(record.leaf) {
+                            batch.tile(tile, &bytes);
+                            completed.insert(tile, bytes);
+                        }
                     }
+                    let leaves = Leaves { storage: &self.storage, open: &tiles, unwritten: &completed };
+                    leaves.remove(&applied.removed, &mut batch)?;
                     if applied.state.revision() != state.revision() {
                         let entry_bytes = command.0.len();
                         revisions.push(Revision { state: applied.state.clone(), entry_bytes });
@@ -101,7 +114,7 @@ impl StateMachine {
         batch.commit()?;
 
         self.membership = membership.unwrap_or_else(|| self.membership.clone());
-        let next = self.take_over(state, last_applied);
+        let next = self.take_over(state, last_applied, tiles);
         self.publisher.publish(next, revisions);
         for (responder, answer) in answers {
             responder.send(answer);
@@ -110,10 +123,11 @@ impl StateMachine {
     }
 
     /// Takes over a state that is written; returns what is to be published.
-    fn take_over(&mut self, state: State, last_applied: Option<LogId>) -> Published {
+    fn take_over(&mut self, state: State, last_applied: Option<LogId>, tiles: Arc<OpenTiles>) -> Published {
         self.state = state.clone();
         self.last_applied = last_applied;
-        self.publisher.current().next(state, last_applied.as_ref().map(position))
+        self.tiles = Arc::clone(&tiles);
+        self.publisher.current().next(state, last_applied.as_ref().map(position), tiles)
     }
 
     fn builder(&self) -> SnapshotBuilder {
@@ -156,12 +170,12 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, data: SnapshotData) -> Result<(), io::Error> {
         let (storage, meta) = (Arc::clone(&self.storage), meta.clone());
-        let counted = self.state.audit_frontier().clone();
+        let counted = Arc::clone(&self.tiles);
         let installed = blocking(move || install::install(&storage, &counted, &meta, data)).await;
         self.storage.note_file(&installed);
-        let catalog = installed?;
+        let (catalog, tiles) = installed?;
         self.membership = catalog.meta.last_membership;
-        let next = self.take_over(catalog.state, catalog.meta.last_log_id);
+        let next = self.take_over(catalog.state, catalog.meta.last_log_id, Arc::new(tiles));
         self.publisher.publish_leap(next);
         Ok(())
     }

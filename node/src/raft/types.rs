@@ -1,10 +1,12 @@
 //! What Raft carries here, and the names under which the rest of this module uses openraft's types.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use flagraft_core::{compiled::CompiledCatalog, identity::LogPosition, reply::Reply, state::State};
 use openraft::alias;
 use serde::{Deserialize, Serialize};
+
+use super::tiles::OpenTiles;
 
 openraft::declare_raft_types!(
     /// openraft's type parameters.
@@ -111,17 +113,19 @@ pub struct Published {
     pub catalog: CompiledCatalog,
     /// The last entry whose effect is in it. `None` before the first.
     pub position: Option<LogPosition>,
+    /// The growing tiles of the audit log that the state counts.
+    pub(crate) tiles: Arc<OpenTiles>,
 }
 
 impl Published {
     /// A state that nothing was published before.
-    pub(crate) fn first(state: State, position: Option<LogPosition>) -> Self {
-        Self { catalog: CompiledCatalog::compile(&state), state, position }
+    pub(crate) fn first(state: State, position: Option<LogPosition>, tiles: Arc<OpenTiles>) -> Self {
+        Self { catalog: CompiledCatalog::compile(&state), state, position, tiles }
     }
 
     /// The state that comes after this one: what they share stays compiled.
-    pub(super) fn next(&self, state: State, position: Option<LogPosition>) -> Self {
-        Self { catalog: self.catalog.updated(&self.state, &state), state, position }
+    pub(super) fn next(&self, state: State, position: Option<LogPosition>, tiles: Arc<OpenTiles>) -> Self {
+        Self { catalog: self.catalog.updated(&self.state, &state), state, position, tiles }
     }
 
     /// The index that a reader waits for: of the first entry that is not in this state.

@@ -2,13 +2,18 @@
 
 use std::ops::Range;
 
+use flagraft_core::{
+    merkle::{Hash, tile::Tile},
+    record::tombstone,
+};
 use rocksdb::WriteBatch;
 
 use super::{
     Storage,
     error::StorageError,
     identity::{self, Identity},
-    schema::{AUDIT, MetaKey, RAFT_LOG, RAFT_META, STATE, end_of, numbered, prefixed},
+    removed::RemovedIn,
+    schema::{AUDIT, AUDIT_TILES, MetaKey, RAFT_LOG, RAFT_META, STATE, end_of, numbered, prefixed, tile_key},
 };
 
 /// A batch of writes, see [`Storage::batch`].
@@ -19,11 +24,13 @@ pub struct Batch<'a> {
     counted: Option<u64>,
     /// Whether staged records beyond that go.
     takes_in: bool,
+    /// Where records are removed: the first sequence, and the one after the last.
+    removed: Option<(u64, u64)>,
 }
 
 impl<'a> Batch<'a> {
     pub(super) fn new(storage: &'a Storage) -> Self {
-        Self { storage, writes: WriteBatch::default(), counted: None, takes_in: false }
+        Self { storage, writes: WriteBatch::default(), counted: None, takes_in: false, removed: None }
     }
 
     /// Puts a row of the state, or removes it when there is no value.
@@ -51,6 +58,13 @@ impl<'a> Batch<'a> {
         self.counted = Some(sequence.saturating_add(1));
     }
 
+    /// Puts what stands for a removed audit record in the record's place: its leaf hash. Done twice it is the same.
+    pub fn remove_record(&mut self, sequence: u64, leaf: &Hash) {
+        self.staged_record(sequence, &tombstone(leaf));
+        let (from, to) = self.removed.unwrap_or((sequence, sequence));
+        self.removed = Some((from.min(sequence), to.max(sequence.saturating_add(1))));
+    }
+
     /// The state of this batch counts the audit records up to `end`, staged ones among them; those beyond go.
     pub fn take_in_staged(&mut self, end: u64) {
         self.trim_audit(end);
@@ -62,6 +76,12 @@ impl<'a> Batch<'a> {
     /// Puts an audit record that no state counts yet.
     pub(super) fn staged_record(&mut self, sequence: u64, bytes: &[u8]) {
         self.writes.put_cf(self.storage.family(AUDIT), numbered(self.storage.group, sequence), bytes);
+    }
+
+    /// Puts a complete tile of the audit log's tree.
+    pub fn tile(&mut self, tile: Tile, bytes: &[u8]) {
+        let key = tile_key(self.storage.group, tile);
+        self.writes.put_cf(self.storage.family(AUDIT_TILES), key, bytes);
     }
 
     /// Puts an entry of the Raft log.
@@ -116,10 +136,18 @@ impl<'a> Batch<'a> {
     ///
     /// # Errors
     /// When the database fails; nothing is written then.
-    pub fn commit(self) -> Result<(), StorageError> {
-        let Some(counted) = self.counted else { return self.storage.write(self.writes) };
+    pub fn commit(mut self) -> Result<(), StorageError> {
+        if self.counted.is_none() && self.removed.is_none() {
+            return self.storage.write(self.writes);
+        }
         let mut tail = self.storage.tail();
+        if let Some((from, to)) = self.removed {
+            let by = self.counted.unwrap_or(tail.counted);
+            let notes = self.storage.with_removed_note(RemovedIn { from, to, by })?;
+            self.meta(MetaKey::AuditRemoved, Some(&notes));
+        }
         self.storage.write(self.writes)?;
+        let Some(counted) = self.counted else { return Ok(()) };
         tail.end = if self.takes_in { counted } else { tail.end.max(counted) };
         tail.marked &= !self.takes_in;
         tail.counted = counted;

@@ -7,6 +7,7 @@
 //! This module stores bytes under names. What the bytes mean is the business of [`crate::raft`].
 
 mod audit;
+mod audit_index;
 mod batch;
 mod error;
 mod fatal;
@@ -14,10 +15,13 @@ mod floor;
 mod identity;
 mod log;
 mod metrics;
+mod recycled;
+mod removed;
 mod room;
 mod schema;
 mod staging;
 mod syncer;
+mod tiles;
 
 use std::{
     fs, io,
@@ -41,7 +45,7 @@ pub use self::{
     staging::StageError,
     syncer::{Completion, Note},
 };
-use self::{schema::RAFT_META, staging::AuditTail, syncer::Syncer};
+use self::{recycled::require_readable, schema::RAFT_META, staging::AuditTail, syncer::Syncer};
 
 /// The Raft group of the one catalog there is today.
 pub const GROUP: u32 = 1;
@@ -149,6 +153,7 @@ impl Storage {
         // RocksDB names the newest of its manifests in `CURRENT`; without it there never was a database.
         let is_new = !dir.join("db").join("CURRENT").exists();
         let floor = Floor::open(&dir, is_new)?;
+        require_readable(&dir.join("db"))?;
         if !is_new && !floor.latest().is_empty() {
             require_all_families(&dir)?;
         }
@@ -211,6 +216,11 @@ impl Storage {
         &self.floor
     }
 
+    /// The node's data folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Where finished snapshots are kept.
     pub fn snapshot_dir(&self) -> PathBuf {
         self.dir.join("snapshots")
@@ -219,6 +229,11 @@ impl Storage {
     /// Where snapshots from other members are put together.
     pub fn incoming_dir(&self) -> PathBuf {
         self.dir.join("incoming")
+    }
+
+    /// Where catalogs of earlier revisions are kept.
+    pub fn catalog_dir(&self) -> PathBuf {
+        self.dir.join("catalogs")
     }
 
     /// The value kept under `key`.
@@ -361,7 +376,7 @@ impl Storage {
     }
 
     fn family(&self, name: &str) -> &ColumnFamily {
-        // `open` asks for all four families, and RocksDB refuses to open without any it was asked for.
+        // `open` asks for all of them, and RocksDB refuses to open without any it was asked for.
         #[expect(clippy::expect_used, reason = "the families are opened with the database")]
         self.db.cf_handle(name).expect("a column family of the schema")
     }
@@ -415,10 +430,10 @@ fn not_opened(dir: &Path, error: rocksdb::Error) -> StorageError {
 }
 
 /// RocksDB would make a family that its manifest does not have, empty, and drop what its write-ahead log holds for it. It
-/// made all of them before anything was kept.
+/// made all of these before anything was kept.
 fn require_all_families(dir: &Path) -> Result<(), StorageError> {
     let listed = DB::list_cf(&schema::options(), dir.join("db")).map_err(|error| not_opened(dir, error))?;
-    match schema::FAMILIES.iter().find(|name| !listed.iter().any(|listed| listed == *name)) {
+    match schema::FIRST_FAMILIES.iter().find(|name| !listed.iter().any(|listed| listed == *name)) {
         None => Ok(()),
         Some(name) => Err(missing_family(name)),
     }

@@ -3,6 +3,7 @@
 //! Every key starts with a group (u32, big-endian), so that one folder can later hold several Raft groups.
 //! Group 0 is the folder itself.
 
+use flagraft_core::merkle::tile::Tile;
 use rocksdb::{
     BlockBasedOptions, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, LogLevel, Options,
 };
@@ -18,9 +19,16 @@ pub(super) const RAFT_META: &str = "raft_meta";
 pub(super) const STATE: &str = "state";
 /// Audit records: group, then sequence (u64 big-endian).
 pub(super) const AUDIT: &str = "audit";
+/// Complete tiles of the audit log's tree: group, then level (u8), then index (u64 big-endian).
+pub(super) const AUDIT_TILES: &str = "audit_tiles";
+/// Summaries of blocks of the audit log: group, then block (u64 big-endian).
+pub(super) const AUDIT_INDEX: &str = "audit_index";
 
 /// All families.
-pub(super) const FAMILIES: [&str; 4] = [RAFT_LOG, RAFT_META, STATE, AUDIT];
+pub(super) const FAMILIES: [&str; 6] = [RAFT_LOG, RAFT_META, STATE, AUDIT, AUDIT_TILES, AUDIT_INDEX];
+/// The families that every folder has had from its first day. The others are made where they are missing: what is in
+/// them is made of what is in these, and start-up notices when it was there and is gone.
+pub(super) const FIRST_FAMILIES: [&str; 4] = [RAFT_LOG, RAFT_META, STATE, AUDIT];
 
 /// Bytes of write-ahead log after which RocksDB flushes the column family that holds the oldest of it back.
 /// Without a bound a rarely written family (`raft_meta`) would pin old log files for ever.
@@ -46,6 +54,14 @@ pub enum MetaKey {
     LastInstalled,
     /// Present while audit records of a snapshot are being written ahead of the state that counts them.
     AuditStaging,
+    /// Present once the folder has all complete tiles of its audit log: from then on one that is missing is damage.
+    AuditTiles,
+    /// The size and root of the last checkpoint of the audit log that this node signed.
+    AuditSigned,
+    /// The newest checkpoint of the audit log that a majority signed: a signed note.
+    AuditCheckpoint,
+    /// The stretches of the audit log in which records were removed and whose files were not rewritten since.
+    AuditRemoved,
 }
 
 impl MetaKey {
@@ -59,6 +75,10 @@ impl MetaKey {
             Self::Membership => "membership",
             Self::LastInstalled => "last_installed",
             Self::AuditStaging => "audit_staging",
+            Self::AuditTiles => "audit_tiles",
+            Self::AuditSigned => "audit_signed",
+            Self::AuditCheckpoint => "audit_checkpoint",
+            Self::AuditRemoved => "audit_removed",
         }
     }
 
@@ -87,6 +107,15 @@ pub(super) fn numbered(group: u32, number: u64) -> [u8; 12] {
 pub(super) fn number_of(key: &[u8]) -> Option<u64> {
     let number: [u8; 8] = key.get(4..)?.try_into().ok()?;
     Some(u64::from_be_bytes(number))
+}
+
+/// The key of a tile of the audit log's tree.
+pub(super) fn tile_key(group: u32, tile: Tile) -> [u8; 13] {
+    let mut bytes = [0; 13];
+    bytes[..4].copy_from_slice(&group.to_be_bytes());
+    bytes[4] = tile.level;
+    bytes[5..].copy_from_slice(&tile.index.to_be_bytes());
+    bytes
 }
 
 /// The first key after all keys of `group`.
@@ -145,6 +174,7 @@ mod tests {
         assert_eq!(numbered(1, 258), [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 2]);
         assert_eq!(number_of(&numbered(7, 99)), Some(99));
         assert_eq!(number_of(b"short"), None);
+        assert_eq!(tile_key(1, Tile { level: 2, index: 258 }), [0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 1, 2]);
         assert_eq!(prefixed(1, b"flag"), b"\x00\x00\x00\x01flag");
         assert_eq!(end_of(1), [0, 0, 0, 2]);
         let names = [
@@ -156,6 +186,10 @@ mod tests {
             (MetaKey::Membership, "membership"),
             (MetaKey::LastInstalled, "last_installed"),
             (MetaKey::AuditStaging, "audit_staging"),
+            (MetaKey::AuditTiles, "audit_tiles"),
+            (MetaKey::AuditSigned, "audit_signed"),
+            (MetaKey::AuditCheckpoint, "audit_checkpoint"),
+            (MetaKey::AuditRemoved, "audit_removed"),
         ];
         for (key, name) in names {
             assert_eq!(key.key(1), prefixed(1, name.as_bytes()));

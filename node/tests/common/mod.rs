@@ -19,7 +19,7 @@ use flagraft_core::{
     token::Secret,
 };
 use flagraft_node::{
-    config::{BootstrapConfig, NodeConfig, PeerConfig},
+    config::{BootstrapConfig, CheckpointConfig, NodeConfig, PeerConfig},
     node::{Node, Submission, SubmitError, Submitted, mint_request_id},
 };
 use serde_json::{Value, json};
@@ -83,6 +83,8 @@ impl Cluster {
         };
         NodeConfig {
             bootstrap: bootstrap.then(|| BootstrapConfig { token_file: self.dir.path().join("owner-token") }),
+            // The nodes' keys would be changes of their own, at any time.
+            checkpoints: CheckpointConfig { interval: Duration::ZERO, ..CheckpointConfig::default() },
             ..NodeConfig::new(id, self.folder(id), peers)
         }
     }

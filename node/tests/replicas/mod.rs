@@ -271,6 +271,7 @@ pub fn proposal(number: u64) -> Proposal {
         request: RequestId { id: format!("request-{number}"), client_given: false },
         body: Body::Denials(Denials { node: 1, from_ms: 0, to_ms: 60_000, count: number + 1 }),
         asks_sha256: None,
+        signature: None,
         actor: Actor::system(1),
         caused_by: None,
         proposed_at_ms: 1_700_000_000_000,

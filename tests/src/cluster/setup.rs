@@ -24,6 +24,9 @@ use crate::{
 /// How often to found a cluster anew when another program took a port in between.
 const TRIES: usize = 3;
 
+/// How often nodes make checkpoints of the audit log.
+const CHECKPOINTS: &str = "--checkpoint-interval-ms";
+
 /// What a cluster is to be like.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -35,9 +38,19 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// This many members, with default settings.
+    /// This many members, with default settings; but that they make no checkpoints, for each node's key would be a change
+    /// that comes at any time: see [`Setup::with_checkpoints`].
     pub fn of(members: u64) -> Self {
-        Self { members, links: false, disks: None, args: Vec::new(), backup: None }
+        let args = [CHECKPOINTS, "0"].map(str::to_owned).to_vec();
+        Self { members, links: false, disks: None, args, backup: None }
+    }
+
+    /// With a checkpoint of the audit log soon after every record.
+    #[must_use]
+    pub fn with_checkpoints(mut self) -> Self {
+        let at = self.args.iter().position(|arg| arg == CHECKPOINTS).expect("it is set");
+        "300".clone_into(&mut self.args[at + 1]);
+        self
     }
 
     /// With a proxy on every link between members.

@@ -2,4 +2,5 @@
 #![allow(dead_code)] // Each test file is a crate of its own and uses a part of this.
 
 pub mod cli;
+pub mod export;
 pub mod shop;

@@ -19,7 +19,11 @@ pub struct Shop {
 impl Shop {
     /// Founds it with these flags, published on every node.
     pub async fn open(setup: Setup, flags: &[Value]) -> Self {
-        let cluster = setup.start().await;
+        Self::of(setup.start().await, flags).await
+    }
+
+    /// The same in a cluster that was founded otherwise.
+    pub async fn of(cluster: Cluster, flags: &[Value]) -> Self {
         cluster.create_project(PROJECT, &[ENVIRONMENT]).await;
         let (_, token) = cluster.create_token(&Caller::service(PROJECT, ENVIRONMENT)).await;
         let shop = Self { cluster, token };

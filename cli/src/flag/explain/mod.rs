@@ -3,11 +3,15 @@
 mod text;
 
 use clap::Args;
-use serde_json::json;
+use flagraft_client::{Context, admin::explanations};
 
-use super::{FlagArg, context::ContextArgs, evaluate::provenance};
+use super::{
+    FlagArg,
+    context::ContextArgs,
+    evaluate::provenance,
+    past::{PastArgs, when},
+};
 use crate::{
-    client::Call,
     failure::Failure,
     session::{EnvironmentArg, Session},
 };
@@ -21,17 +25,22 @@ pub struct ExplainArgs {
     environment: EnvironmentArg,
     #[command(flatten)]
     context: ContextArgs,
+    #[command(flatten)]
+    past: PastArgs,
 }
 
 /// Explains.
 pub async fn run(session: &Session, args: &ExplainArgs) -> Result<(), Failure> {
     let FlagArg { key, project } = &args.flag;
-    let path =
-        ["api", "v1", "projects", &project.project, "environments", &args.environment.environment, "explain"];
-    let body = json!({"flag": key, "context": args.context.context()?});
-    let answer = session.client.send(&Call::ask(path, body)).await?;
-    session.output.show(&answer.body, |explanation| {
-        format!("{}\n\n{}", text::explanation(explanation), provenance(&answer))
+    let context = Context::from(args.context.context()?);
+    let call = explanations::get(&project.project, &args.environment.environment, key, &context);
+    let answer = session.client.send(&args.past.on(call)).await?;
+    session.output.show(answer.json(), |explanation| {
+        let source = match explanation.get("at") {
+            Some(at) => when(at),
+            None => provenance(&answer),
+        };
+        format!("{}\n\n{source}", text::explanation(explanation))
     })
 }
 

@@ -1,6 +1,6 @@
 //! Reading flags.
 
-use axum::{extract::State, response::Response};
+use axum::{Json, extract::State, response::Response};
 use flagraft_core::{
     flag::Purpose,
     project::{Flag, Project},
@@ -15,6 +15,7 @@ use crate::http::{
     error::ApiError,
     extract::{Path, Query},
     list::Page,
+    past::{Past, Then},
     shorthand::{InProject, with_etag},
     terms::ReadTerms,
 };
@@ -36,6 +37,10 @@ pub(in crate::http) struct Filter {
     archived: bool,
     /// Those that are marked critical, or those that are not.
     critical: Option<bool>,
+    /// As they were at this revision.
+    at_revision: Option<String>,
+    /// As they were at this time.
+    at: Option<String>,
 }
 
 impl Filter {
@@ -76,17 +81,22 @@ pub(in crate::http) async fn list(
     Query(mut filter): Query<Filter>,
 ) -> Result<Response, ApiError> {
     let window = Page::window(filter.limit, filter.cursor.take())?;
+    let past = Past { at_revision: filter.at_revision.take(), at: filter.at.take() };
     let view = terms.view(&app).await?;
-    view.answer(|state| {
-        let project = caller.project(&app, state, &at.project)?;
+    let page = |project: &Project, revision| {
         let flags = project.flags.values().filter(|flag| filter.takes(flag));
-        Ok(window.page(
+        window.page(
             flags,
             |flag| flag.definition.key.as_str().into(),
             |flag| show(&caller, project, flag),
-            state.revision(),
-        ))
-    })
+            revision,
+        )
+    };
+    if let Some(when) = past.when()? {
+        let then = Then::of(&app, &caller, &view, &at.project, when).await?;
+        return then.answer(|project| Ok(page(project, then.revision())));
+    }
+    view.answer(|state| Ok(page(caller.project(&app, state, &at.project)?, state.revision())))
 }
 
 /// One flag.
@@ -95,8 +105,16 @@ pub(in crate::http) async fn get(
     State(app): State<App>,
     terms: ReadTerms,
     Path(at): Path<InProject>,
+    Query(past): Query<Past>,
 ) -> Result<Response, ApiError> {
     let view = terms.view(&app).await?;
+    if let Some(when) = past.when()? {
+        let then = Then::of(&app, &caller, &view, &at.project, when).await?;
+        return then.answer(|project| {
+            let flag = existing(project, &at.key).map_err(|error| then.missing(error))?;
+            Ok(Json(show(&caller, project, flag)))
+        });
+    }
     view.answer(|state| {
         let project = caller.project(&app, state, &at.project)?;
         let flag = existing(project, &at.key)?;

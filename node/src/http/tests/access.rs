@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::http::Method;
 use serde_json::json;
 
-use super::harness::{Answer, Api};
+use super::harness::{Answer, Api, PATIENCE, eventually};
 use crate::http::{Callers, Part, Route, table};
 
 /// A path of the route with names that exist.
@@ -30,6 +30,11 @@ async fn send(api: &Api, route: &Route, token: Option<&str>) -> Answer {
         (None, _) => call.send().await,
         (Some(_), Part::Ofrep) => call.json(&json!({"context": {}})).send().await,
         (Some(_), Part::Read) => call.json(&json!({"flag": "plain", "context": {}})).send().await,
+        (Some(_), Part::Report) => {
+            let report =
+                json!({"instance": "i", "boot": "0123456789abcdef", "number": 1, "from_ms": 0, "to_ms": 1});
+            call.json(&report).send().await
+        }
         // An empty object passes no handler's checks, so no row changes anything for the next one.
         (Some(_), Part::Write | Part::Status) => call.json(&json!({})).send().await,
     }
@@ -110,9 +115,10 @@ async fn a_node_that_is_cut_off_refuses_admin_tokens_and_goes_on_evaluating() {
     api.fill().await;
     let service = api.service("production").await;
     api.node.shutdown().await;
-    while api.node.reads().age_ms().is_none_or(|age_ms| age_ms <= 1_000) {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    eventually(PATIENCE, "age beyond the bound", async || {
+        api.node.reads().age_ms().filter(|age_ms| *age_ms > 1_000)
+    })
+    .await;
     let refused = api.get("/api/v1/projects").await.expect(503);
     assert_eq!(refused.error().0, "unavailable");
     assert!(refused.text.contains("Evaluation goes on"), "{refused:?}");

@@ -18,8 +18,21 @@ use crate::{
     node::Node,
 };
 
-/// How long a node may take to found its cluster.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a node may take to found its cluster, or to do what else it does by itself.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Looks again and again until there is something, for as long as `patience` lasts.
+pub(super) async fn eventually<T>(patience: Duration, what: &str, look: impl AsyncFn() -> Option<T>) -> T {
+    let looking = async {
+        loop {
+            match look().await {
+                Some(found) => return found,
+                None => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    };
+    tokio::time::timeout(patience, looking).await.unwrap_or_else(|_| panic!("no {what} in time"))
+}
 
 /// A single-node cluster and its API.
 pub(super) struct Api {
@@ -127,17 +140,18 @@ impl Api {
         config.bootstrap = Some(BootstrapConfig { token_file: token_file.clone() });
         // A node that is shut down to see what it says unconfirmed should say it soon.
         config.reads.deadline = Duration::from_millis(300);
+        // Its key would be a change of its own, at any time; the tests of checkpoints turn them on.
+        config.checkpoints.interval = Duration::ZERO;
         configure(&mut config);
         let mut options = Options::new(&config);
         adjust(&mut options);
         let node = Node::start_on(config, listener).await.expect("a node");
         let owner = std::fs::read_to_string(token_file).expect("the owner's token").trim().to_owned();
-        let founded = async {
-            while node.published().state.tokens().next().is_none() || node.reads().age_ms().is_none() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, founded).await.expect("a founded cluster");
+        eventually(PATIENCE, "founded cluster", async || {
+            let has_tokens = node.published().state.tokens().next().is_some();
+            node.reads().age_ms().filter(|_| has_tokens)
+        })
+        .await;
         let router = router(Arc::clone(&node), options);
         Self { node, router, owner, _folder: folder }
     }
@@ -161,6 +175,12 @@ impl Api {
 
     pub(super) fn call(&self, method: Method, path: &str) -> Call<'_> {
         Call { api: self, request: Request::builder().method(method).uri(path), body: Body::empty() }
+    }
+
+    /// Returns once the first blocks of the audit log are indexed.
+    pub(super) async fn indexed(&self, blocks: u64) {
+        let summary = async || self.node.storage().audit_summary(blocks - 1).expect("reads");
+        eventually(PATIENCE, "index", summary).await;
     }
 
     /// A request with the owner's token.

@@ -107,14 +107,8 @@ impl Steward {
         if let Err(invalid) = change.validate().and_then(|()| change.validate_operations()) {
             return Ok(Some(JoinReply::Refused { why: invalid.to_string() }));
         }
-        let submission = Submission {
-            credentials: Credentials::Member(self.node_id),
-            body: Body::Change(change),
-            request: mint_request_id(),
-            asks_sha256: None,
-            caused_by: None,
-            dry_run: false,
-        };
+        let credentials = Credentials::Member(self.node_id);
+        let submission = Submission::new(credentials, Body::Change(change), mint_request_id());
         let submitted = self.writes.submit(&submission, ADMIT_PATIENCE).await;
         let submitted = submitted.map_err(|error| error.to_string())?;
         let rejection = submitted.reply.outcome.rejection();

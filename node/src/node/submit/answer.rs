@@ -9,6 +9,7 @@ use flagraft_core::{
     invalid::Invalid,
     proposal::{Body, Cause, EncodeError, RequestId},
     reply::Reply,
+    signing::ChangeSignature,
     token::{Secret, TokenFault},
 };
 use serde::{Deserialize, Serialize};
@@ -115,6 +116,9 @@ pub(crate) struct ForwardedWrite {
     /// In hexadecimal: [`Submission::asks_sha256`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     asks_sha256: Option<String>,
+    /// Behind the cluster version: see [`super::Writes::submit`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    signature: Option<ChangeSignature>,
     request: RequestId,
     #[serde(default)]
     caused_by: Option<Cause>,
@@ -133,6 +137,7 @@ impl ForwardedWrite {
             },
             body: submission.body.clone(),
             asks_sha256: submission.asks_sha256.map(hex::encode),
+            signature: submission.signature.clone(),
             request: submission.request.clone(),
             caused_by: submission.caused_by.clone(),
             dry_run: submission.dry_run,
@@ -160,6 +165,7 @@ impl ForwardedWrite {
             credentials,
             body: self.body,
             asks_sha256,
+            signature: self.signature,
             request: self.request,
             caused_by: self.caused_by,
             dry_run: self.dry_run,

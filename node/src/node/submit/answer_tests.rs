@@ -6,14 +6,8 @@ use serde_json::Value;
 use super::*;
 
 fn denials() -> Submission {
-    Submission {
-        credentials: Credentials::Member(2),
-        body: Body::Denials(Denials { node: 2, from_ms: 0, to_ms: 1, count: 1 }),
-        asks_sha256: None,
-        request: RequestId { id: "one".to_owned(), client_given: false },
-        caused_by: None,
-        dry_run: false,
-    }
+    let body = Body::Denials(Denials { node: 2, from_ms: 0, to_ms: 1, count: 1 });
+    Submission::new(Credentials::Member(2), body, RequestId { id: "one".to_owned(), client_given: false })
 }
 
 /// The client did nothing wrong, and nothing was done: 503.
@@ -35,9 +29,9 @@ fn golden_forwarded_writes() {
         let write: ForwardedWrite = serde_json::from_str(literal).expect(literal);
         assert_eq!(serde_json::to_string(&write).expect("JSON"), literal);
     }
-    assert_eq!(literals.lines().count(), 2);
+    assert_eq!(literals.lines().count(), 3);
 
-    let [first, second] = literals.lines().collect::<Vec<_>>().try_into().expect("two lines");
+    let [first, second, third] = literals.lines().collect::<Vec<_>>().try_into().expect("three lines");
     let now = |literal: &str| {
         let write: ForwardedWrite = serde_json::from_str(literal).expect(literal);
         ForwardedWrite { sent_at_ms: wall_ms(), ..write }.into_submission(3).expect("taken")
@@ -50,6 +44,11 @@ fn golden_forwarded_writes() {
     assert_eq!(submission.caused_by.map(|cause| cause.kind), Some(CauseKind::Import));
     assert!(submission.dry_run && submission.request.client_given);
     assert!(matches!(now(second).credentials, Credentials::Member(3)));
+    let signature = now(third).signature.expect("signed");
+    assert_eq!(
+        (&*signature.key, signature.signed_at_ms),
+        ("key_fe812c12f3ab4ce6ac5db69ac352f906", 1_800_000_000_000)
+    );
 }
 
 /// A member of a newer version says more than this one understands, and is answered all the same.

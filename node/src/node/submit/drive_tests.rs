@@ -68,14 +68,8 @@ impl Paths for Script {
 }
 
 fn write(client_given: bool) -> Submission {
-    Submission {
-        credentials: Credentials::Member(1),
-        body: Body::Denials(Denials { node: 1, from_ms: 0, to_ms: 1, count: 1 }),
-        asks_sha256: None,
-        request: RequestId { id: "key".to_owned(), client_given },
-        caused_by: None,
-        dry_run: false,
-    }
+    let body = Body::Denials(Denials { node: 1, from_ms: 0, to_ms: 1, count: 1 });
+    Submission::new(Credentials::Member(1), body, RequestId { id: "key".to_owned(), client_given })
 }
 
 fn reply() -> Reply {

@@ -7,6 +7,7 @@ use flagraft_core::{
     identity::LogPosition,
     operation::Operation,
     proposal::{Actor, Body, Change, Proposal},
+    rejection::Rejection,
     reply::{Outcome, Reply},
     state::State,
     token::{Secret, TokenFault},
@@ -21,9 +22,10 @@ use super::{
     limiter::RejectionLimiter,
     submission::{Credentials, Submission},
     telling::Telling,
+    yields,
 };
 use crate::{
-    clock::wall_ms,
+    clock::{WallClock, wall_ms},
     config::WriteConfig,
     leadership::{known_leader, leader_other_than},
     node::room::Room,
@@ -40,6 +42,7 @@ pub(super) struct Lead {
     telling: Arc<Telling>,
     reads: Arc<Reads>,
     room: Arc<Room>,
+    clock: WallClock,
     config: WriteConfig,
     limiter: RejectionLimiter,
     permits: Semaphore,
@@ -52,15 +55,19 @@ impl Lead {
         telling: Arc<Telling>,
         reads: Arc<Reads>,
         room: Arc<Room>,
+        clock: WallClock,
         config: WriteConfig,
     ) -> Self {
         let limiter = RejectionLimiter::new(config.recorded_rejections_per_second);
         let permits = Semaphore::new(config.in_flight_max);
-        Self { node_id, replica, telling, reads, room, config, limiter, permits }
+        Self { node_id, replica, telling, reads, room, clock, config, limiter, permits }
     }
 
     /// Takes a write through, if this node leads. Answers by the deadline.
     pub(super) async fn take(&self, submission: &Submission, deadline: Instant) -> LeaderAnswer {
+        if submission.body.is_report() && yields(&self.permits, &self.config) {
+            return LeaderAnswer::Overloaded;
+        }
         let Ok(_permit) = self.permits.try_acquire() else { return LeaderAnswer::Overloaded };
         if deadline <= Instant::now() {
             return LeaderAnswer::NoQuorum;
@@ -79,6 +86,10 @@ impl Lead {
                 leader => LeaderAnswer::NotLeader { leader },
             };
         }
+        // The cluster version never falls, so what this node has published knows no more than the entry will find.
+        if let Some(reply) = too_new(submission, &self.replica.published().state) {
+            return LeaderAnswer::Done { reply, not_yet_on: Vec::new() };
+        }
         let actor = match self.authenticate(submission, deadline).await {
             Ok(actor) => actor,
             Err(answer) => return answer,
@@ -93,9 +104,10 @@ impl Lead {
             request: submission.request.clone(),
             body: submission.body.clone(),
             asks_sha256: submission.asks_sha256,
+            signature: submission.signature.clone(),
             actor,
             caused_by: submission.caused_by.clone(),
-            proposed_at_ms: wall_ms(),
+            proposed_at_ms: self.clock.now_ms(),
             salt: random(),
             node: self.node_id,
         };
@@ -113,8 +125,8 @@ impl Lead {
     async fn propose(&self, proposal: Proposal, deadline: Instant) -> LeaderAnswer {
         let token = proposal.actor.token.clone();
         let may_be_repeated = proposal.request.client_given;
-        // System actors are not limited: nobody outside the cluster can make them be rejected, for what a restored
-        // catalog refuses before it has a history changes nothing.
+        // System actors are not limited: nobody outside the cluster can make them be rejected. What a restored catalog
+        // refuses before it has a history changes nothing, and a node whose own key is rejected holds back by itself.
         if let Some(token) = &token
             && !self.limiter.has_room(token)
             && self.would_be_recorded_as_rejected(&proposal).await
@@ -169,7 +181,9 @@ impl Lead {
         match &submission.credentials {
             Credentials::Member(node) => {
                 let state = &self.replica.published().state;
-                if is_for_members(state, &submission.body) {
+                if is_for_members(state, &submission.body)
+                    || *node == self.node_id && is_for_the_leader(&submission.body)
+                {
                     Ok(Actor::system(*node))
                 } else {
                     Err(refused(TokenFault::Unknown))
@@ -193,6 +207,16 @@ impl Lead {
     }
 }
 
+/// The answer to what the cluster version does not allow yet. It must not enter the log, although `apply` would refuse it:
+/// a member that runs an older version could not read the entry, and would stop.
+pub(super) fn too_new(submission: &Submission, state: &State) -> Option<Reply> {
+    let signature = submission.signature.as_ref();
+    // Before the founding, what is proposed founds a cluster of the newest version.
+    let cluster_version = Some(state.cluster_version()).filter(|version| *version > 0)?;
+    let rejection = submission.body.check_cluster_version(signature, cluster_version).err()?;
+    Some(refusal(submission, rejection))
+}
+
 /// What `apply` would answer if the proposal were the next entry.
 fn foresee(published: &Published, proposal: &Proposal) -> Reply {
     let at = published.position.map_or(LogPosition::default(), |last| LogPosition {
@@ -200,6 +224,16 @@ fn foresee(published: &Published, proposal: &Proposal) -> Reply {
         index: last.index.saturating_add(1),
     });
     apply(&published.state, proposal, at).reply
+}
+
+/// The answer to what does not enter the log.
+fn refusal(submission: &Submission, rejection: Rejection) -> Reply {
+    Reply {
+        request_id: submission.request.id.clone(),
+        outcome: Outcome::Refused { rejection },
+        replayed: false,
+        promotes_critical: false,
+    }
 }
 
 /// Whether the entry made a record of a rejection. One that repeats an earlier request makes none.
@@ -220,19 +254,26 @@ fn actor_of(state: &State, secret: &Secret) -> Result<Actor, TokenFault> {
     })
 }
 
-/// What a member may propose for the cluster itself: counts of refused credentials; the founding, while there is no
-/// history; and to let a node in, which somebody invited and whose join token `apply` checks. Everything else needs
-/// somebody's token.
+/// What a member may propose for the cluster itself: counts of refused credentials, of evaluations and of reads; the
+/// founding, while there is no history; to let a node in, which somebody invited and whose join token `apply` checks; and the
+/// keys that it signs checkpoints with. Everything else needs somebody's token.
 fn is_for_members(state: &State, body: &Body) -> bool {
     match body {
-        Body::Denials(_) => true,
+        Body::Denials(_) | Body::Evaluations(_) | Body::Access(_) => true,
         Body::Change(Change { operations, .. }) => match operations.as_slice() {
             [Operation::SystemBootstrap(_), ..] => state.history().is_none() && !state.is_restored(),
             [Operation::SystemRestore(_), ..] => state.is_restored(),
-            [Operation::MemberAdmit(_)] => true,
+            // That the key is for the node that asks, `apply` checks.
+            [Operation::MemberAdmit(_) | Operation::AuditKeyAdd(_)] => true,
             _ => false,
         },
     }
+}
+
+/// Whether the leader itself may ask for this without a token: to remove audit records whose time is over, and to put the
+/// catalog into the log that stands for them. No other member has it asked for.
+fn is_for_the_leader(body: &Body) -> bool {
+    matches!(body, Body::Change(Change { operations, .. }) if matches!(operations[..], [Operation::AuditRemove(_) | Operation::AuditCatalogPut(_)]))
 }
 
 /// What remains of a deadline after the way back of the answer was set aside.

@@ -22,10 +22,11 @@ pub use self::submission::{Credentials, NotEntered, Submission, SubmitError, Sub
 use self::{
     answer::{ForwardedWrite, LeaderAnswer},
     drive::{Answered, Attempt, Paths, drive, retry_after},
-    lead::{Lead, before_way_back},
+    lead::{Lead, before_way_back, too_new},
     telling::Telling,
 };
 use crate::{
+    clock::WallClock,
     config::WriteConfig,
     leadership::{known_leader, leader_other_than},
     metrics::Metrics,
@@ -57,13 +58,14 @@ pub(crate) struct WritesParts {
     pub(crate) storage: Arc<Storage>,
     pub(crate) reads: Arc<Reads>,
     pub(crate) room: Arc<Room>,
+    pub(crate) clock: WallClock,
     pub(crate) config: WriteConfig,
     pub(crate) metrics: Metrics,
 }
 
 impl Writes {
     pub(crate) fn new(parts: WritesParts) -> Self {
-        let WritesParts { node_id, replica, peers, storage, reads, room, config, metrics } = parts;
+        let WritesParts { node_id, replica, peers, storage, reads, room, clock, config, metrics } = parts;
         let telling = Arc::new(Telling {
             node_id,
             replica: replica.clone(),
@@ -77,6 +79,7 @@ impl Writes {
             Arc::clone(&telling),
             reads,
             Arc::clone(&room),
+            clock,
             config.clone(),
         );
         let permits = Semaphore::new(config.in_flight_max);
@@ -95,7 +98,14 @@ impl Writes {
         if self.permits.is_closed() {
             return Err(not_entered(NotEntered::Stopping));
         }
+        if submission.body.is_report() && yields(&self.permits, &self.config) {
+            return Err(not_entered(NotEntered::Overloaded));
+        }
         let _permit = self.permits.try_acquire().map_err(|_| not_entered(NotEntered::Overloaded))?;
+        // Not left to the leader: an older one does not know that there are signatures, and would leave this one out.
+        if let Some(reply) = too_new(submission, &self.replica.published().state) {
+            return Ok(Submitted { reply, published_here: true, not_yet_on: Vec::new() });
+        }
         let Answered { reply, not_yet_on } =
             drive(self, submission, deadline, self.config.retry_pause).await?;
         // Without room for it, it does not come here, and to wait for it would only take the caller's time.
@@ -171,6 +181,11 @@ impl Writes {
             Err(_) => Attempt::Lost,
         }
     }
+}
+
+/// Whether reports have to wait: the last quarter of the room for writes is for changes.
+fn yields(permits: &Semaphore, config: &WriteConfig) -> bool {
+    permits.available_permits() <= config.in_flight_max / 4
 }
 
 impl Paths for Writes {

@@ -6,6 +6,7 @@ use flagraft_core::{
     invalid::Invalid,
     proposal::{Body, Cause, Change, RequestId},
     reply::Reply,
+    signing::ChangeSignature,
     token::{Secret, TokenFault},
 };
 
@@ -21,6 +22,8 @@ pub struct Submission {
     /// What tells whether two requests ask for the same, where that is not the body:
     /// [`flagraft_core::proposal::Proposal::asks_sha256`].
     pub asks_sha256: Option<[u8; 32]>,
+    /// The author's signature of the change.
+    pub signature: Option<ChangeSignature>,
     /// The request's id: the client's `Idempotency-Key`, or one of [`mint_request_id`].
     pub request: RequestId,
     /// What caused it, where that is not a person's request.
@@ -30,16 +33,22 @@ pub struct Submission {
 }
 
 impl Submission {
-    /// A change that the holder of `secret` asks for.
-    pub fn change(secret: Secret, change: Change, request: RequestId) -> Self {
+    /// What somebody asks for, unsigned, to be done, and told from other requests by its body.
+    pub fn new(credentials: Credentials, body: Body, request: RequestId) -> Self {
         Self {
-            credentials: Credentials::Token(secret),
-            body: Body::Change(change),
+            credentials,
+            body,
             asks_sha256: None,
+            signature: None,
             request,
             caused_by: None,
             dry_run: false,
         }
+    }
+
+    /// A change that the holder of `secret` asks for.
+    pub fn change(secret: Secret, change: Change, request: RequestId) -> Self {
+        Self::new(Credentials::Token(secret), Body::Change(change), request)
     }
 }
 
@@ -48,7 +57,7 @@ impl Submission {
 pub enum Credentials {
     /// The holder of a token.
     Token(Secret),
-    /// A member, for the cluster itself: it founds the cluster, or counts refused credentials.
+    /// A member, for the cluster itself: it founds the cluster, or reports what it counted.
     Member(u64),
 }
 
@@ -93,6 +102,13 @@ pub enum SubmitError {
     /// It may have entered the log or not: ask for the request, or send it again under the same id. 504.
     #[error("no answer came in time; whether the change was made is unknown")]
     OutcomeUnknown,
+}
+
+impl SubmitError {
+    /// Whether the same write would be refused again, whenever it is sent.
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(self, Self::Invalid(_) | Self::TooLarge(_))
+    }
 }
 
 /// What kept a write from entering the log.
