@@ -92,6 +92,8 @@ fn bad(rule: Rule, ops: &[u64], operations: Vec<Operation>) {
 fn a_read_during_a_write_may_see_either_state() {
     good(vec![wrote(10, 20, 11, &[("f", 1)]), read(15, 16, 10, &[("f", 0)]), read(15, 16, 11, &[("f", 1)])]);
     good(vec![read(1, 2, 10, &[("f", 0), ("g", 0)]), read(1, 2, 10, &[("absent", 0)][..0])]);
+    // What ends as it begins is not before it.
+    good(vec![wrote(10, 20, 11, &[("f", 1)]), read(20, 21, 10, &[("f", 0)])]);
 }
 
 #[test]
@@ -236,6 +238,9 @@ fn a_session_does_not_go_back() {
     good(of(11, 11, 12));
     good(of(12, 11, 11));
     bad(Rule::Session, &[1, 2], of(12, 11, 12));
+    // The greatest one counts, also after a smaller one that was allowed.
+    let third = in_session(read_local(12, 13, 11, None, &[]));
+    bad(Rule::Session, &[1, 3], of(12, 11, 11).into_iter().chain([third]).collect());
 }
 
 #[test]
@@ -269,6 +274,28 @@ fn an_age_is_never_below_the_truth() {
     };
     good(bounded(80));
     bad(Rule::Age, &[1, 2], bounded(79));
+    // Of what is asked for and what is stated, the lower one.
+    let both = |bound, age| {
+        let mut operations = bounded(bound);
+        if let Did::Read { age_ms, .. } = &mut operations[1].did {
+            *age_ms = Some(age);
+        }
+        operations
+    };
+    good(both(80, 90));
+    bad(Rule::Age, &[1, 2], both(79, 90));
+    bad(Rule::Age, &[1, 2], both(90, 79));
+    // Who says that he is not sure has not promised what was asked for.
+    let mut unsure = bounded(1);
+    if let Did::Read { consistency, .. } = &mut unsure[1].did {
+        *consistency = Some(Consistency::SafeVariant);
+    }
+    good(unsure);
+    // Any later revision outdates it, not the next one alone.
+    let writes = || vec![wrote(10, 20, 12, &[("f", 1)]), wrote(10, 50, 11, &[("g", 1)])];
+    let stated = |age| writes().into_iter().chain([read_local(100, 101, 10, Some(age), &[])]).collect();
+    good(stated(80));
+    bad(Rule::Age, &[1, 3], stated(79));
 }
 
 #[test]
@@ -306,6 +333,7 @@ fn a_stream_is_ordered_unique_reliable_resumable_and_atomic() {
     bad(Rule::StreamReliable, &[4, 5], with(vec![begin(), third()]));
     bad(Rule::StreamReliable, &[2, 4], with(vec![snapshot(10, 13, 11, &[])]));
     bad(Rule::StreamReliable, &[2, 5], with(vec![begin(), event(12, 13, Event::Progress { touched: 11 })]));
+    bad(Rule::StreamReliable, &[4, 5], with(vec![begin(), event(12, 14, Event::Progress { touched: 14 })]));
     bad(Rule::StreamReliable, &[2, 5], with(vec![begin(), change(12, 14, 11, &[("g", 3)])]));
     bad(Rule::StreamUnique, &[5, 6], with(vec![begin(), second(), second()]));
     bad(Rule::StreamOrdered, &[6, 7], with(vec![begin(), second(), third(), second()]));
@@ -313,6 +341,7 @@ fn a_stream_is_ordered_unique_reliable_resumable_and_atomic() {
     bad(Rule::StreamResumable, &[4, 5], with(vec![begin(), asked(Some(11)), second()]));
     bad(Rule::StreamAtomic, &[2, 5], with(vec![begin(), change(11, 13, 11, &[("f", 2)])]));
     bad(Rule::Replay, &[1, 4], with(vec![snapshot(10, 12, 11, &[("f", 0)])]));
+    bad(Rule::Invented, &[5], with(vec![begin(), change(11, 13, 11, &[("f", 9)])]));
 }
 
 #[test]
@@ -331,6 +360,23 @@ fn a_stream_tells_the_revision_of_a_write_that_nobody_acknowledged() {
 #[test]
 fn what_cannot_be_judged_is_not_passed() {
     bad(Rule::Recorded, &[2], vec![wrote(1, 2, 11, &[("f", 1)]), wrote(3, 4, 12, &[("f", 1)])]);
-    let no_revision = operation(1, 2, Outcome::Ok, None, Did::Write { set: set(&[("f", 1)]) });
-    bad(Rule::Recorded, &[1], vec![no_revision]);
+    let without_revision = |mut operation: Operation| {
+        operation.revision = None;
+        vec![operation]
+    };
+    bad(Rule::Recorded, &[1], without_revision(wrote(1, 2, 11, &[("f", 1)])));
+    bad(Rule::Recorded, &[1], without_revision(read(1, 2, 10, &[("f", 0)])));
+    bad(Rule::Recorded, &[1], without_revision(snapshot(1, 10, 10, &[("f", 0)])));
+}
+
+/// What a node that lags knows from before the history began is nobody's affair.
+#[test]
+fn what_was_before_the_beginning_is_not_judged() {
+    let did = Did::Read {
+        asked: Asked::Ordinary,
+        saw: vec![("f".to_owned(), None)],
+        consistency: Some(Consistency::Local),
+        age_ms: None,
+    };
+    good(vec![operation(1, 2, Outcome::Ok, Some(9), did)]);
 }

@@ -1,5 +1,5 @@
-//! The kinds of faults: what they take to be done, how much of the cluster they are done to, and which of them get in
-//! each other's way.
+//! The kinds of faults: how much of the cluster they are done to, and which of them get in each other's way. What it takes to
+//! do them is the affair of whoever does.
 
 use std::{fmt, str::FromStr};
 
@@ -18,9 +18,9 @@ pub enum Kind {
     OneWay,
     /// Two halves that reach each other only through one node.
     Bridge,
-    /// Some packets are lost.
+    /// What is sent is lost now and then.
     Loss,
-    /// All packets arrive later.
+    /// All that is sent arrives later.
     Delay,
     /// Power is cut: what was not synced is lost.
     PowerLoss,
@@ -48,21 +48,6 @@ pub enum Kind {
     SnapshotCatchUp,
     /// Two more members, and then as many as before.
     MembershipChurn,
-}
-
-/// What a fault takes. A run on a machine that lacks it says so, and has not tested that fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Need {
-    /// To be root.
-    Root,
-    /// Network namespaces, and a packet filter in them.
-    NetworkNamespaces,
-    /// A loop device with ext4 on it.
-    LoopDevice,
-    /// Control groups: processor, memory, or block devices.
-    ControlGroups,
-    /// `libfaketime`.
-    FakeTime,
 }
 
 /// To how much of the cluster it is done.
@@ -154,29 +139,6 @@ impl Kind {
             Self::MemoryLimit => "memory-limit",
             Self::SnapshotCatchUp => "snapshot-catch-up",
             Self::MembershipChurn => "membership-churn",
-        }
-    }
-
-    /// What it takes.
-    pub fn needs(self) -> &'static [Need] {
-        match self {
-            Self::Kill
-            | Self::Pause
-            | Self::RollingRestart
-            | Self::BitFlip
-            | Self::Truncate
-            | Self::Wipe
-            | Self::MembershipChurn
-            | Self::SnapshotCatchUp => &[],
-            Self::Partition | Self::OneWay | Self::Bridge | Self::Loss | Self::Delay => {
-                &[Need::Root, Need::NetworkNamespaces]
-            }
-            Self::PowerLoss | Self::DiskFull | Self::SyncError | Self::FrozenDisk => {
-                &[Need::Root, Need::LoopDevice]
-            }
-            Self::SlowDisk => &[Need::Root, Need::LoopDevice, Need::ControlGroups],
-            Self::CpuStarvation | Self::MemoryLimit => &[Need::Root, Need::ControlGroups],
-            Self::ClockJump => &[Need::FakeTime],
         }
     }
 

@@ -49,8 +49,8 @@ impl Fault {
         self.start_ms + self.lasts_ms
     }
 
-    /// Whether both occupy the same thing of the same node.
-    fn clashes(&self, other: &Self) -> bool {
+    /// Whether both occupy the same thing of the same node, so that they can't be done at the same time.
+    pub fn clashes(&self, other: &Self) -> bool {
         let same_node = match (&self.target, &other.target) {
             (Target::Nodes(these), Target::Nodes(those)) => these.iter().any(|node| those.contains(node)),
             // Nobody knows yet who leads.

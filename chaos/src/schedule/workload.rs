@@ -23,6 +23,16 @@ pub struct Profile {
     pub think_us: u64,
 }
 
+/// What critical flags are called, before their number.
+const CRITICAL: &str = "critical";
+/// What the others are called.
+const ORDINARY: &str = "ordinary";
+
+/// So many flags of one name.
+fn numbered(name: &'static str, count: u64) -> impl Iterator<Item = String> {
+    (0..count).map(move |flag| format!("{name}-{flag}"))
+}
+
 impl Default for Profile {
     fn default() -> Self {
         Self { writers: 4, readers: 6, sessions: 3, followers: 3, critical: 4, ordinary: 4, think_us: 10_000 }
@@ -102,14 +112,13 @@ impl Profile {
             .chain(std::iter::repeat_n(Role::Reader, self.readers as usize))
             .chain((0..u64::from(self.sessions)).map(|session| Role::Session { node: session % nodes + 1 }))
             .chain(std::iter::repeat_n(Role::Follower, self.followers as usize));
-        let named = |count, name: &str| (0..count).map(|flag| format!("{name}-{flag}")).collect();
         let client = |(number, role)| Client {
             number,
             role,
             nodes,
             think_us: self.think_us,
-            critical: named(self.critical, "critical"),
-            ordinary: named(self.ordinary, "ordinary"),
+            critical: numbered(CRITICAL, self.critical).collect(),
+            ordinary: numbered(ORDINARY, self.ordinary).collect(),
             wrote: 0,
             dice: dice.named(&format!("client {number}")),
         };
@@ -118,8 +127,12 @@ impl Profile {
 
     /// All flags, those that are critical first.
     pub fn flags(&self) -> impl Iterator<Item = String> {
-        let named = |count, name: &'static str| (0..count).map(move |flag| format!("{name}-{flag}"));
-        named(self.critical, "critical").chain(named(self.ordinary, "ordinary"))
+        numbered(CRITICAL, self.critical).chain(numbered(ORDINARY, self.ordinary))
+    }
+
+    /// Whether this flag is a critical one.
+    pub fn is_critical(&self, flag: &str) -> bool {
+        numbered(CRITICAL, self.critical).any(|critical| critical == flag)
     }
 }
 
