@@ -46,8 +46,6 @@ pub fn check<'a>(
 #[derive(Debug)]
 pub struct Checker<'a> {
     lives: &'a Lives,
-    /// The revision where the history begins. What was before it is not judged.
-    base: u64,
     writes: Writes,
     /// The value of each flag at each revision, and who saw it first.
     points: HashMap<(Flag, u64), (Option<u64>, u64)>,
@@ -82,7 +80,6 @@ impl<'a> Checker<'a> {
     pub fn new(header: &Header, lives: &'a Lives) -> Self {
         let mut checker = Self {
             lives,
-            base: header.revision,
             writes: Writes::new(header),
             points: HashMap::new(),
             seen: HashMap::new(),
@@ -240,9 +237,6 @@ impl<'a> Checker<'a> {
         if let Some(value) = value {
             let first = self.seen.entry((flag, value)).or_insert(end);
             *first = (*first).min(end);
-        }
-        if revision < self.base {
-            return;
         }
         match self.points.entry((flag, revision)) {
             Entry::Vacant(place) => {

@@ -131,6 +131,12 @@ fn a_value_is_that_of_the_newest_write() {
     // At a revision before its write.
     bad(Rule::Replay, &[1, 2, 3], with(read_local(35, 36, 11, None, &[("f", 2)])));
     bad(Rule::Replay, &[2, 3], with(read(50, 51, 12, &[("f", 0)])));
+    // A flag does not vanish.
+    let mut gone = read(50, 51, 12, &[]);
+    if let Did::Read { saw, .. } = &mut gone.did {
+        saw.push(("g".to_owned(), None));
+    }
+    bad(Rule::Replay, &[3], with(gone));
 }
 
 #[test]
@@ -149,7 +155,9 @@ fn nothing_is_invented_and_what_was_refused_never_was() {
     bad(Rule::Invented, &[1], vec![read(1, 2, 10, &[("f", 7)])]);
     let refused = operation(1, 2, Outcome::Failed, None, Did::Write { set: set(&[("f", 7)]) });
     good(vec![refused.clone(), read(3, 4, 11, &[("f", 0)])]);
-    bad(Rule::Refused, &[1, 2], vec![refused, read(3, 4, 11, &[("f", 7)])]);
+    bad(Rule::Refused, &[1, 2], vec![refused.clone(), read(3, 4, 11, &[("f", 7)])]);
+    // It is that which is wrong, and not what comes after it.
+    bad(Rule::Refused, &[1, 2], vec![refused, read(3, 4, 11, &[("f", 7)]), read(5, 6, 12, &[("f", 0)])]);
 }
 
 #[test]
@@ -169,6 +177,22 @@ fn a_write_that_nobody_acknowledged_may_take_effect_late_or_never() {
             read(50, 51, 11, &[("f", 1)]),
             read(100, 101, 12, &[("f", 0)]),
         ],
+    );
+    bad(
+        Rule::Replay,
+        &[1, 3, 4],
+        vec![
+            may_have_written(5, &[("f", 1)]),
+            read(10, 11, 11, &[("f", 1)]),
+            wrote(12, 14, 12, &[("f", 2)]),
+            read(20, 21, 13, &[("f", 1)]),
+        ],
+    );
+    // Nor at a revision at which another gave the flag its value.
+    bad(
+        Rule::Replay,
+        &[1, 2, 3],
+        vec![wrote(6, 9, 11, &[("f", 2)]), may_have_written(5, &[("f", 1)]), read(20, 21, 11, &[("f", 1)])],
     );
     bad(
         Rule::Foreseen,
@@ -204,6 +228,34 @@ fn a_change_is_seen_whole() {
         Rule::HalfChange,
         &[1, 2, 3],
         vec![unknown(), read(10, 11, 11, &[("f", 1)]), read(12, 13, 12, &[("g", 0)])],
+    );
+    // The same when the newer one was followed by a third that has it.
+    bad(
+        Rule::HalfChange,
+        &[1, 2, 3],
+        vec![
+            unknown(),
+            read(10, 11, 11, &[("f", 1)]),
+            read(12, 13, 12, &[("g", 0)]),
+            read(14, 15, 13, &[("g", 1)]),
+        ],
+    );
+    // The other flag was overwritten by a change that was known before this one began.
+    bad(
+        Rule::HalfChange,
+        &[2, 3],
+        vec![wrote(1, 2, 12, &[("g", 2)]), unknown(), read(10, 11, 14, &[("f", 1), ("g", 2)])],
+    );
+    // Both would have to be the one revision in between.
+    bad(
+        Rule::HalfChange,
+        &[1, 3, 4],
+        vec![
+            unknown(),
+            may_have_written(6, &[("g", 2)]),
+            read(10, 11, 11, &[("f", 0), ("g", 0)]),
+            read(12, 13, 12, &[("f", 1), ("g", 2)]),
+        ],
     );
     // The other flag was overwritten before anybody looked.
     good(vec![
@@ -335,6 +387,23 @@ fn a_stream_is_ordered_unique_reliable_resumable_and_atomic() {
     bad(Rule::StreamReliable, &[2, 5], with(vec![begin(), event(12, 13, Event::Progress { touched: 11 })]));
     bad(Rule::StreamReliable, &[4, 5], with(vec![begin(), event(12, 14, Event::Progress { touched: 14 })]));
     bad(Rule::StreamReliable, &[2, 5], with(vec![begin(), change(12, 14, 11, &[("g", 3)])]));
+    bad(Rule::StreamReliable, &[4], with(vec![second()]));
+    bad(Rule::StreamReliable, &[4], with(vec![event(12, 13, Event::Progress { touched: 13 })]));
+    // Two followers are told different things of what was between.
+    let other = |mut operation: Operation| {
+        if let Did::Stream { stream, .. } = &mut operation.did {
+            *stream = 2;
+        }
+        operation
+    };
+    let both = vec![
+        wrote(3, 4, 13, &[("f", 2)]),
+        snapshot(10, 11, 10, &[]),
+        change(11, 13, 10, &[("f", 2)]),
+        other(snapshot(10, 12, 12, &[])),
+        other(change(11, 13, 12, &[("f", 2)])),
+    ];
+    bad(Rule::StreamReliable, &[3, 5], both);
     bad(Rule::StreamUnique, &[5, 6], with(vec![begin(), second(), second()]));
     bad(Rule::StreamOrdered, &[6, 7], with(vec![begin(), second(), third(), second()]));
     bad(Rule::StreamOrdered, &[5, 6], with(vec![begin(), second(), snapshot(12, 12, 11, &[])]));
@@ -367,16 +436,4 @@ fn what_cannot_be_judged_is_not_passed() {
     bad(Rule::Recorded, &[1], without_revision(wrote(1, 2, 11, &[("f", 1)])));
     bad(Rule::Recorded, &[1], without_revision(read(1, 2, 10, &[("f", 0)])));
     bad(Rule::Recorded, &[1], without_revision(snapshot(1, 10, 10, &[("f", 0)])));
-}
-
-/// What a node that lags knows from before the history began is nobody's affair.
-#[test]
-fn what_was_before_the_beginning_is_not_judged() {
-    let did = Did::Read {
-        asked: Asked::Ordinary,
-        saw: vec![("f".to_owned(), None)],
-        consistency: Some(Consistency::Local),
-        age_ms: None,
-    };
-    good(vec![operation(1, 2, Outcome::Ok, Some(9), did)]);
 }

@@ -78,6 +78,21 @@ fn a_stale_read_is_found() {
     );
 }
 
+/// The one that lasts longest is compared with all that begin meanwhile, and not with the next one alone.
+#[test]
+fn each_overlap_is_found() {
+    let operations = [
+        write(1, 10, 20, 1),
+        write(2, 30, 31, 2),
+        read(3, 40, 41, 2),
+        write(4, 50, 51, 3),
+        read(5, 60, 61, 3),
+        read(6, 100, 110, 1),
+    ];
+    let verdict = zones::check(&header(), &operations);
+    assert_eq!(verdict.broken.get(&Rule::Zones), Some(&2), "{:#?}", verdict.violations);
+}
+
 #[test]
 fn a_lost_write_is_found() {
     bad(Rule::Zones, &[1, 2], &[write(1, 10, 20, 1), read(2, 30, 40, 0)]);
@@ -101,6 +116,12 @@ fn a_write_that_is_applied_twice_is_found() {
 fn what_nobody_wrote_or_only_later_is_found() {
     bad(Rule::Invented, &[2], &[write(1, 10, 20, 1), read(2, 30, 31, 7)]);
     bad(Rule::Foreseen, &[1, 2], &[write(1, 10, 20, 1), read(2, 5, 6, 1)]);
+    // The flag was there from the beginning.
+    let mut gone = read(1, 5, 6, 0);
+    if let Did::Read { saw, .. } = &mut gone.did {
+        saw[0].1 = None;
+    }
+    bad(Rule::Invented, &[1], &[gone]);
     bad(Rule::Refused, &[1, 2], &[refused(1, 10, 1), read(2, 30, 31, 1)]);
     bad(Rule::Recorded, &[1, 2], &[write(1, 10, 20, 1), write(2, 30, 40, 1)]);
 }

@@ -4,7 +4,7 @@
 //! is known begins there. That of another begins somewhere after the last revision at which an older value was seen, and
 //! at the same revision for all flags that the write sets.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::{
     operation::Outcome,
@@ -70,7 +70,7 @@ impl<'a> Timelines<'a> {
     fn walk(&mut self, flag: Flag, points: Vec<Point>, verdict: &mut Verdict) -> Vec<Point> {
         let mut kept: Vec<Point> = Vec::with_capacity(points.len());
         // The unknown writes whose run has begun.
-        let mut begun: HashMap<u64, usize> = HashMap::new();
+        let mut begun: HashSet<usize> = HashSet::new();
         for point in points {
             let Some(before) = kept.last().copied() else {
                 kept.push(point);
@@ -88,14 +88,13 @@ impl<'a> Timelines<'a> {
                 // Said already.
                 continue;
             }
-            let begins_here = match (write.revision, point.value) {
-                (Some(revision), _) => revision == point.revision && before.revision < revision,
-                (None, Some(value)) => before.revision < point.revision && !begun.contains_key(&value),
-                (None, None) => false,
+            let begins_here = match write.revision {
+                Some(revision) => revision == point.revision,
+                None => before.revision < point.revision && !begun.contains(&index),
             };
             if begins_here {
                 if write.revision.is_none() {
-                    begun.insert(point.value.unwrap_or_default(), index);
+                    begun.insert(index);
                     self.unknown.entry(index).or_default().push((flag, before, point));
                 }
                 kept.push(point);
