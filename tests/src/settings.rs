@@ -43,6 +43,11 @@ pub fn seed() -> u64 {
     seed
 }
 
+/// Whether what a run wrote down is to be left although it passed: `FLAGRAFT_TEST_KEEP`, with any value.
+pub fn keeps() -> bool {
+    env::var_os("FLAGRAFT_TEST_KEEP").is_some()
+}
+
 /// Says a figure that a person may want to read, and adds it to the file that `scripts/measure` prints.
 pub fn measured(what: &str, value: impl Display) {
     println!("measured: {what}: {value}");

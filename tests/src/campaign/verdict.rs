@@ -23,7 +23,7 @@ use super::{
     stage::{Stage, history_file, incidents_file},
     workload::reason,
 };
-use crate::{audit, load::Written};
+use crate::{audit, load::Written, settings};
 
 /// A run that judged less than this of something that it is there to judge has proved nothing.
 const JUDGED_AT_LEAST: u64 = 20;
@@ -56,7 +56,7 @@ pub struct Outcome {
     pub healed: Option<Duration>,
     /// All of it as text.
     pub summary: String,
-    /// Where all that is known of the run was left, unless it passed.
+    /// Where all that is known of the run was left, unless it passed and nobody asked for it ([`settings::keeps`]).
     pub folder: Option<PathBuf>,
 }
 
@@ -65,6 +65,9 @@ impl Outcome {
     /// A promise was broken, or the run proves nothing.
     pub fn expect_passed(&self) {
         println!("{}", self.summary);
+        if let Some(folder) = &self.folder {
+            println!("see {}", folder.display());
+        }
         let folder = self.folder.as_deref().unwrap_or("nowhere".as_ref()).display();
         assert!(self.broken.is_empty(), "broken, see {folder}: {:#?}", self.broken);
         assert!(self.invalid.is_empty(), "this run proves nothing, see {folder}: {:#?}", self.invalid);
@@ -120,7 +123,7 @@ pub(super) async fn judge(
     let report = Report { figures: &figures, verdicts: &verdicts, offences: &offences, not_run: &[] };
     let summary = report.text();
     let is_good = broken.is_empty() && invalid.is_empty();
-    let kept = (!is_good).then(|| {
+    let kept = (!is_good || settings::keeps()).then(|| {
         let lines = evidence::Lines { broken: &broken, invalid: &invalid, again, schedule: &schedule };
         evidence::keep(stage.folder, &ground.cluster, &header, &report, &lines)
     });

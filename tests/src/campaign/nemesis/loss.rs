@@ -5,7 +5,7 @@ use flagraft_chaos::dice::Dice;
 use super::{Ground, Wrong, cut::arrows, network::Link};
 
 /// How many bytes pass before a connection breaks: within a message, or after some.
-const BYTES: (u64, u64) = (1, 20_000);
+const BYTES: (u64, u64) = (1, 40_000);
 
 pub(super) struct Loss {
     links: Vec<Link>,
