@@ -88,13 +88,13 @@ impl Links {
         // A strong one would keep the set alive that this task is in.
         let tasks = Arc::downgrade(&self.tasks);
         let accept = async move {
-            while let Ok((inbound, sender)) = listener.accept().await {
+            while let Ok((inbound, _)) = listener.accept().await {
                 let Some(tasks) = tasks.upgrade() else { return };
                 let (flows, pids, affected) = (flows.clone(), pids.clone(), affected.clone());
                 let budgets = budgets.clone();
                 tasks.lock().expect("no holder panics").spawn(async move {
                     // Whose connection is not known is none of ours to carry: it would get round every fault.
-                    if let Some(from) = sender_of(sender, &pids).await
+                    if let Some(from) = sender_of(&inbound, &pids).await
                         && let Ok(outbound) = TcpStream::connect(target).await
                     {
                         let carried = carry(inbound, outbound, (from, to), &flows, &affected, &budgets);

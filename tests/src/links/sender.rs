@@ -2,16 +2,19 @@
 
 use std::{collections::HashMap, fs, net::SocketAddr, sync::Mutex, time::Duration};
 
+use tokio::net::TcpStream;
+
 use crate::wait::pace;
 
 /// How often to look for the owner of a connection: the system's tables may miss a row while others change.
 const LOOKS: u32 = 50;
 
-/// The member whose process has the other end of a connection, which is at `end`. `None` when nobody has: who gave up
+/// The member whose process has the other end of a connection. `None` when nobody has: who gave up
 /// waiting has closed it, and many look-ups for those would keep a busy machine busy.
-pub(super) async fn sender_of(end: SocketAddr, pids: &Mutex<HashMap<u64, u32>>) -> Option<u64> {
+pub(super) async fn sender_of(connection: &TcpStream, pids: &Mutex<HashMap<u64, u32>>) -> Option<u64> {
+    let (end, here) = (connection.peer_addr().ok()?, connection.local_addr().ok()?);
     for _ in 0..LOOKS {
-        match socket_at(end) {
+        match socket_between(end, here) {
             Some(Socket::Open(inode)) => {
                 let pids = pids.lock().expect("no holder panics").clone();
                 if let Some(member) = owner_of(&inode, &pids) {
@@ -45,19 +48,24 @@ enum Socket {
     Closed,
 }
 
-/// The socket bound to a local IPv4 address, from the system's table.
-fn socket_at(end: SocketAddr) -> Option<Socket> {
+/// The socket of a connection from one IPv4 address to another, from the system's table. By both: another connection from
+/// the same address may have ended a moment ago, and is there still.
+fn socket_between(end: SocketAddr, here: SocketAddr) -> Option<Socket> {
     /// The state of a connection that both ends have.
     const ESTABLISHED: &str = "01";
-    let SocketAddr::V4(end) = end else { return None };
-    // The table has addresses in the machine's byte order, in hexadecimal.
-    let wanted = format!("{:08X}:{:04X}", u32::from_ne_bytes(end.ip().octets()), end.port());
+    let (end, here) = (in_table(end)?, in_table(here)?);
     let table = fs::read_to_string("/proc/net/tcp").ok()?;
     table.lines().skip(1).find_map(|line| {
         let mut columns = line.split_whitespace().skip(1);
-        (columns.next()? == wanted).then_some(())?;
-        let state = columns.nth(1)?;
+        (columns.next()? == end && columns.next()? == here).then_some(())?;
+        let state = columns.next()?;
         let inode = columns.nth(5)?;
         Some(if state == ESTABLISHED { Socket::Open(inode.to_owned()) } else { Socket::Closed })
     })
+}
+
+/// An address as the table has it: in the machine's byte order, in hexadecimal.
+fn in_table(address: SocketAddr) -> Option<String> {
+    let SocketAddr::V4(address) = address else { return None };
+    Some(format!("{:08X}:{:04X}", u32::from_ne_bytes(address.ip().octets()), address.port()))
 }
