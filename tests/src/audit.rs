@@ -66,20 +66,33 @@ pub fn accepted_by_reason(records: &[Value]) -> BTreeMap<String, usize> {
 /// It does not.
 pub async fn each_once(node: &Api, written: &Written) -> u64 {
     let records = records(node).await;
-    let accepted = accepted_by_reason(&records);
+    compare(&records, written).unwrap_or_else(|fault| panic!("the audit log of {}: {fault}", node.base()));
+    records.len() as u64
+}
+
+/// Compares an audit log with what writers were told: every acknowledged write is there exactly once, under the revision
+/// that was named, and no other write is there twice.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn compare(records: &[Value], written: &Written) -> Result<(), String> {
+    let accepted = accepted_by_reason(records);
+    let times = |reason: &str| accepted.get(reason).copied().unwrap_or_default();
     let revisions: BTreeMap<&str, u64> = records
         .iter()
         .filter_map(|record| Some((record["reason"].as_str()?, record["revision_after"].as_u64()?)))
         .collect();
-    let at = node.base();
     for (reason, revision) in &written.acknowledged {
-        let times = accepted.get(reason).copied().unwrap_or_default();
-        assert_eq!(times, 1, "acknowledged, and in the audit log of {at} so often: {reason}");
+        if times(reason) != 1 {
+            return Err(format!("{reason:?} was acknowledged, and is there {} times", times(reason)));
+        }
         let recorded = revisions.get(reason.as_str());
-        assert_eq!(recorded, Some(revision), "answered with another revision than {at} has: {reason}");
+        if recorded != Some(revision) {
+            return Err(format!("{reason:?} was answered with revision {revision}, and has {recorded:?}"));
+        }
     }
-    for reason in &written.unknown {
-        assert!(accepted.get(reason).copied().unwrap_or_default() <= 1, "applied twice on {at}: {reason}");
+    match written.unknown.iter().find(|reason| times(reason) > 1) {
+        Some(reason) => Err(format!("{reason:?} is there {} times", times(reason))),
+        None => Ok(()),
     }
-    records.len() as u64
 }

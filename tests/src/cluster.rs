@@ -8,6 +8,7 @@ use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
+    process::ExitStatus,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -273,6 +274,11 @@ impl Cluster {
     /// Whether a node's process runs.
     pub fn runs(&mut self, id: u64) -> bool {
         self.node_mut(id).process.is_alive()
+    }
+
+    /// How a node's process ended, if it did by itself since it was started.
+    pub fn exit(&mut self, id: u64) -> Option<ExitStatus> {
+        self.node_mut(id).process.exit()
     }
 
     /// The disk that a node's data folder lies on.

@@ -201,7 +201,8 @@ pub fn judge(notes: &[Note], changes: &BTreeMap<u64, (String, u64)>) -> Result<F
     Ok(followed)
 }
 
-fn number(event: &Event, field: &str) -> u64 {
+/// A number that an event must have.
+pub(crate) fn number(event: &Event, field: &str) -> u64 {
     event.data[field].as_u64().unwrap_or_else(|| panic!("no {field}: {event:?}"))
 }
 
@@ -210,12 +211,12 @@ fn count_of(flag: &Value) -> Option<(String, u64)> {
 }
 
 /// The counters of a snapshot.
-fn all_counts(snapshot: &Value) -> BTreeMap<String, u64> {
+pub(crate) fn all_counts(snapshot: &Value) -> BTreeMap<String, u64> {
     snapshot["flags"].as_array().into_iter().flatten().filter_map(count_of).collect()
 }
 
 /// The counters of a change.
-fn changed_counts(change: &Value) -> Vec<(String, u64)> {
+pub(crate) fn changed_counts(change: &Value) -> Vec<(String, u64)> {
     let changes = change["changes"].as_array().into_iter().flatten();
     changes.filter_map(|change| count_of(&change["flag"])).collect()
 }

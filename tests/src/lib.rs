@@ -11,6 +11,7 @@
 
 pub mod api;
 pub mod audit;
+pub mod campaign;
 pub mod catalog;
 pub mod cluster;
 pub mod cuts;

@@ -4,14 +4,12 @@
 //! All members know each other by the proxies' addresses. Which of them a connection comes from, the proxy learns
 //! from the system: the process that owns the other end of it.
 
+mod sender;
+
 use std::{
     collections::HashMap,
-    fs,
     net::SocketAddr,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -26,7 +24,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::wait::pace;
+use self::sender::sender_of;
 
 /// What happens to bytes on their way from one member to another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,10 +55,13 @@ type Flows = HashMap<(u64, u64, Part), Flow>;
 pub struct Links {
     flows: Arc<watch::Sender<Flows>>,
     pids: Arc<Mutex<HashMap<u64, u32>>>,
-    affected: Arc<AtomicU64>,
+    affected: Affected,
     budgets: Budgets,
     tasks: Arc<Mutex<JoinSet<()>>>,
 }
+
+/// How many pieces of what one member sends to another were not let pass as they came.
+type Affected = Arc<Mutex<HashMap<(u64, u64), u64>>>;
 
 /// How many bytes of what one member sends to another still pass, where that is limited.
 type Budgets = Arc<Mutex<HashMap<(u64, u64), usize>>>;
@@ -87,13 +88,13 @@ impl Links {
         // A strong one would keep the set alive that this task is in.
         let tasks = Arc::downgrade(&self.tasks);
         let accept = async move {
-            while let Ok((inbound, sender)) = listener.accept().await {
+            while let Ok((inbound, _)) = listener.accept().await {
                 let Some(tasks) = tasks.upgrade() else { return };
                 let (flows, pids, affected) = (flows.clone(), pids.clone(), affected.clone());
                 let budgets = budgets.clone();
                 tasks.lock().expect("no holder panics").spawn(async move {
                     // Whose connection is not known is none of ours to carry: it would get round every fault.
-                    if let Some(from) = sender_of(sender, &pids).await
+                    if let Some(from) = sender_of(&inbound, &pids).await
                         && let Ok(outbound) = TcpStream::connect(target).await
                     {
                         let carried = carry(inbound, outbound, (from, to), &flows, &affected, &budgets);
@@ -154,9 +155,22 @@ impl Links {
         self.flows.send_modify(Flows::clear);
     }
 
+    /// Opens what is between two members, both ways, and limits it no more.
+    pub fn open_between(&self, one: u64, other: u64) {
+        for (from, to) in [(one, other), (other, one)] {
+            self.budgets.lock().expect("no holder panics").remove(&(from, to));
+            self.set(from, to, Flow::Open);
+        }
+    }
+
     /// How many pieces of traffic were held or delayed so far: the proof that a fault took effect.
     pub fn affected(&self) -> u64 {
-        self.affected.load(Ordering::Relaxed)
+        self.affected.lock().expect("no holder panics").values().sum()
+    }
+
+    /// The same of what one member sent to another.
+    pub fn affected_from(&self, from: u64, to: u64) -> u64 {
+        self.affected.lock().expect("no holder panics").get(&(from, to)).copied().unwrap_or_default()
     }
 }
 
@@ -182,7 +196,7 @@ async fn carry(
     outbound: TcpStream,
     (from, to): (u64, u64),
     flows: &watch::Sender<Flows>,
-    affected: &AtomicU64,
+    affected: &Affected,
     budgets: &Budgets,
 ) {
     // Small messages must not wait for more.
@@ -203,7 +217,7 @@ async fn one_way(
     mut sink: OwnedWriteHalf,
     link: (u64, u64, Part),
     all: &watch::Sender<Flows>,
-    affected: &AtomicU64,
+    affected: &Affected,
     budgets: &Budgets,
 ) {
     let mut flows = all.subscribe();
@@ -218,18 +232,17 @@ async fn one_way(
         drop(queue);
     };
     let write = async {
-        while let Some((arrived, bytes)) = queued.recv().await {
+        'carry: while let Some((arrived, bytes)) = queued.recv().await {
             let mut counted = false;
             loop {
                 let flow = flows.borrow_and_update().get(&link).copied().unwrap_or_default();
                 if flow != Flow::Open && !counted {
-                    affected.fetch_add(1, Ordering::Relaxed);
+                    count(affected, (link.0, link.1));
                     counted = true;
                 }
                 match flow {
                     Flow::Open => break,
-                    // Whoever carries this ends it.
-                    Flow::Broken => std::future::pending::<()>().await,
+                    Flow::Broken => break 'carry,
                     Flow::Held => {
                         if flows.changed().await.is_err() {
                             return;
@@ -248,18 +261,24 @@ async fn one_way(
                 return;
             }
             if passes < bytes.len() {
-                affected.fetch_add(1, Ordering::Relaxed);
+                count(affected, (link.0, link.1));
                 let (one, other) = (link.0, link.1);
                 all.send_modify(|flows| {
                     for part in [Part::Requests, Part::Answers] {
                         flows.extend([(one, other), (other, one)].map(|(a, b)| ((a, b, part), Flow::Broken)));
                     }
                 });
+                // The link may be open again before anybody sees that it was broken: what comes now must not follow.
+                break;
             }
         }
         let _ = sink.shutdown().await;
     };
     tokio::join!(read, write);
+}
+
+fn count(affected: &Affected, link: (u64, u64)) {
+    *affected.lock().expect("no holder panics").entry(link).or_default() += 1;
 }
 
 /// How many of these bytes still pass.
@@ -272,64 +291,6 @@ fn within_budget(budgets: &Budgets, link: (u64, u64), bytes: usize) -> usize {
         budgets.remove(&link);
     }
     passes
-}
-
-/// How often to look for the owner of a connection: the system's tables may miss a row while others change.
-const LOOKS: u32 = 50;
-
-/// The member whose process has the other end of a connection, which is at `end`. `None` when nobody has: who gave up
-/// waiting has closed it, and many look-ups for those would keep a busy machine busy.
-async fn sender_of(end: SocketAddr, pids: &Mutex<HashMap<u64, u32>>) -> Option<u64> {
-    for _ in 0..LOOKS {
-        match socket_at(end) {
-            Some(Socket::Open(inode)) => {
-                let pids = pids.lock().expect("no holder panics").clone();
-                if let Some(member) = owner_of(&inode, &pids) {
-                    return Some(member);
-                }
-            }
-            Some(Socket::Closed) => return None,
-            None => {}
-        }
-        pace(Duration::from_millis(2)).await;
-    }
-    None
-}
-
-fn owner_of(inode: &str, pids: &HashMap<u64, u32>) -> Option<u64> {
-    let socket = format!("socket:[{inode}]");
-    let owns = |pid: u32| {
-        let files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-        files
-            .into_iter()
-            .any(|file| fs::read_link(file.path()).is_ok_and(|link| link.as_os_str() == &*socket))
-    };
-    pids.iter().find(|(_, pid)| owns(**pid)).map(|(member, _)| *member)
-}
-
-/// A socket in the system's table.
-enum Socket {
-    /// A process has it, by this number.
-    Open(String),
-    /// No process has it any more.
-    Closed,
-}
-
-/// The socket bound to a local IPv4 address, from the system's table.
-fn socket_at(end: SocketAddr) -> Option<Socket> {
-    /// The state of a connection that both ends have.
-    const ESTABLISHED: &str = "01";
-    let SocketAddr::V4(end) = end else { return None };
-    // The table has addresses in the machine's byte order, in hexadecimal.
-    let wanted = format!("{:08X}:{:04X}", u32::from_ne_bytes(end.ip().octets()), end.port());
-    let table = fs::read_to_string("/proc/net/tcp").ok()?;
-    table.lines().skip(1).find_map(|line| {
-        let mut columns = line.split_whitespace().skip(1);
-        (columns.next()? == wanted).then_some(())?;
-        let state = columns.nth(1)?;
-        let inode = columns.nth(5)?;
-        Some(if state == ESTABLISHED { Socket::Open(inode.to_owned()) } else { Socket::Closed })
-    })
 }
 
 #[cfg(test)]
@@ -366,7 +327,7 @@ mod tests {
         asked.write_all(b"c").await.expect("open");
         assert!(!arrives(&mut asked).await, "asked is cut off from asker");
         assert!(arrives(&mut asker).await, "not asker from asked");
-        assert_eq!(links.affected(), 1);
+        assert_eq!((links.affected(), links.affected_from(1, 2), links.affected_from(2, 1)), (1, 1, 0));
 
         links.heal();
         assert!(arrives(&mut asked).await, "what was held arrives");
@@ -382,7 +343,7 @@ mod tests {
         assert_eq!(all, b"abc");
         assert_eq!(asker.read(&mut [0]).await.unwrap_or(0), 0, "its end is closed too");
         assert!(links.is_broken(1, 2) && links.is_broken(2, 1));
-        links.heal();
+        links.open_between(1, 2);
         assert!(!links.is_broken(1, 2));
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::api::Api;
+use crate::api::{Answer, Api};
 
 /// The metrics of a node at one moment.
 #[derive(Clone, Debug)]
@@ -14,7 +14,14 @@ impl Metrics {
     /// # Panics
     /// It does not answer.
     pub async fn of(node: &Api) -> Self {
-        let answer = node.get("/metrics").ok().await;
+        Self::read(&node.get("/metrics").ok().await)
+    }
+
+    /// Reads an answer of `/metrics`.
+    ///
+    /// # Panics
+    /// It has no text.
+    pub fn read(answer: &Answer) -> Self {
         let text = answer.body.as_str().expect("metrics are text");
         let lines = text.lines().filter(|line| !line.starts_with('#'));
         let samples = lines.filter_map(|line| {

@@ -129,12 +129,20 @@ impl Process {
         self.signal(Signal::CONT);
     }
 
+    /// SIGTERM, without waiting for its end.
+    ///
+    /// # Panics
+    /// It does not run.
+    pub fn ask_to_end(&self) {
+        self.signal(Signal::TERM);
+    }
+
     /// SIGTERM, and waits for its end.
     ///
     /// # Panics
     /// It does not run, or does not end within `limit`.
     pub async fn terminate(&mut self, limit: Duration) -> ExitStatus {
-        self.signal(Signal::TERM);
+        self.ask_to_end();
         self.ended(limit).await
     }
 

@@ -30,12 +30,22 @@ pub fn rounds(in_ci: u32, full: u32) -> u32 {
 
 /// A random number generator that says its seed, so that a failed run can be run again: `FLAGRAFT_TEST_SEED`.
 pub fn rng() -> fastrand::Rng {
+    fastrand::Rng::with_seed(seed())
+}
+
+/// The seed of this run, which it says: `FLAGRAFT_TEST_SEED`, else any.
+pub fn seed() -> u64 {
     let seed = env::var("FLAGRAFT_TEST_SEED")
         .ok()
         .and_then(|text| u64::from_str(&text).ok())
         .unwrap_or_else(|| fastrand::u64(..));
     println!("seed: FLAGRAFT_TEST_SEED={seed}");
-    fastrand::Rng::with_seed(seed)
+    seed
+}
+
+/// Whether what a run wrote down is to be left although it passed: `FLAGRAFT_TEST_KEEP`, with any value.
+pub fn keeps() -> bool {
+    env::var_os("FLAGRAFT_TEST_KEEP").is_some()
 }
 
 /// Says a figure that a person may want to read, and adds it to the file that `scripts/measure` prints.

@@ -12,16 +12,28 @@ const PAUSE: Duration = Duration::from_millis(10);
 ///
 /// # Panics
 /// It did not hold within `limit`.
-pub async fn until<T, E, F>(what: &str, limit: Duration, mut look: impl FnMut() -> F) -> T
+pub async fn until<T, E, F>(what: &str, limit: Duration, look: impl FnMut() -> F) -> T
 where
     E: std::fmt::Display,
+    F: Future<Output = Result<T, E>>,
+{
+    let found = tried(limit, look).await;
+    found.unwrap_or_else(|seen| panic!("waited {limit:?} for {what}, in vain: {seen}"))
+}
+
+/// The same for whoever has something to do when it was in vain.
+///
+/// # Errors
+/// It did not hold within `limit`: what was seen last.
+pub async fn tried<T, E, F>(limit: Duration, mut look: impl FnMut() -> F) -> Result<T, E>
+where
     F: Future<Output = Result<T, E>>,
 {
     let end = Instant::now() + limit;
     loop {
         match look().await {
-            Ok(found) => return found,
-            Err(seen) if Instant::now() >= end => panic!("waited {limit:?} for {what}, in vain: {seen}"),
+            Ok(found) => return Ok(found),
+            Err(seen) if Instant::now() >= end => return Err(seen),
             Err(_) => sleep(PAUSE).await,
         }
     }

@@ -1,5 +1,7 @@
 //! What the cluster says of itself, and waiting until its nodes agree.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::{Cluster, FOUNDED_WITHIN, SETTLED_WITHIN};
@@ -77,11 +79,18 @@ impl Cluster {
     }
 
     /// What a node says of its catalog and audit log.
+    ///
+    /// # Panics
+    /// It does not say so.
     pub async fn fingerprint(&self, id: u64) -> Fingerprint {
-        let answer = self.status(id).await;
+        self.asked_for_fingerprint(id).await.unwrap_or_else(|said| panic!("node {id} said {said}"))
+    }
+
+    async fn asked_for_fingerprint(&self, id: u64) -> Result<Fingerprint, String> {
+        let answer = self.admin(id).get("/api/v1/cluster").send().await.map_err(|error| error.to_string())?;
+        let text = |at: &str| answer.body.pointer(at).and_then(Value::as_str).map(str::to_owned);
+        let number = |at: &str| answer.body.pointer(at).and_then(Value::as_u64);
         let read = || {
-            let text = |at: &str| answer.body.pointer(at).and_then(Value::as_str).map(str::to_owned);
-            let number = |at: &str| answer.body.pointer(at).and_then(Value::as_u64);
             Some(Fingerprint {
                 revision: number("/revision")?,
                 digest: text("/digest")?,
@@ -89,7 +98,7 @@ impl Cluster {
                 audit_root: text("/audit/root")?,
             })
         };
-        read().unwrap_or_else(|| panic!("the status says too little: {answer:?}"))
+        read().ok_or_else(|| format!("{answer:?}"))
     }
 
     /// Waits until all living nodes say the same of catalog and audit log. Nothing may be writing.
@@ -97,14 +106,29 @@ impl Cluster {
     /// # Panics
     /// They do not within half a minute.
     pub async fn agreed(&self) -> Fingerprint {
-        wait::until("equal digests and audit logs on all living nodes", SETTLED_WITHIN, || async {
+        let agreed = self.agreed_within(SETTLED_WITHIN).await;
+        agreed.unwrap_or_else(|seen| {
+            panic!("catalogs or audit logs of living nodes differ after {SETTLED_WITHIN:?}: {seen}")
+        })
+    }
+
+    /// The same for whoever has something to do when they do not.
+    ///
+    /// # Errors
+    /// They do not within `limit`: what each said.
+    pub async fn agreed_within(&self, limit: Duration) -> Result<Fingerprint, String> {
+        wait::tried(limit, || async {
             let mut seen = Vec::new();
             for id in self.living() {
-                seen.push((id, self.fingerprint(id).await));
+                seen.push((id, self.asked_for_fingerprint(id).await));
             }
-            match seen.iter().all(|(_, print)| *print == seen[0].1) {
-                true => Ok(seen[0].1.clone()),
-                false => Err(format!("{seen:?}")),
+            match &seen[..] {
+                [(_, Ok(first)), others @ ..]
+                    if others.iter().all(|(_, other)| other.as_ref() == Ok(first)) =>
+                {
+                    Ok(first.clone())
+                }
+                _ => Err(format!("{seen:?}")),
             }
         })
         .await

@@ -5,6 +5,9 @@ use std::{process::ExitStatus, sync::atomic::Ordering, time::Duration};
 use super::{Cluster, SETTLED_WITHIN};
 use crate::{disk::Disk, wait};
 
+/// How long a node may take to say whether it is ready, before it is asked again.
+const READY_SAID_WITHIN: Duration = Duration::from_secs(1);
+
 impl Cluster {
     pub(super) fn spawn(&mut self, id: u64) {
         let node = self.node_mut(id);
@@ -79,6 +82,12 @@ impl Cluster {
         self.node_mut(id).process.terminate(limit).await
     }
 
+    /// SIGTERM, without waiting for the end of the process; see [`Cluster::terminate`].
+    pub fn ask_to_end(&mut self, id: u64) {
+        self.gone(id);
+        self.node(id).process.ask_to_end();
+    }
+
     /// Waits until a node ends by itself.
     pub async fn ended(&mut self, id: u64, limit: Duration) -> ExitStatus {
         let status = self.node_mut(id).process.ended(limit).await;
@@ -114,16 +123,27 @@ impl Cluster {
     /// # Panics
     /// It is not within half a minute.
     pub async fn ready(&mut self, id: u64) {
+        let ready = self.ready_within(id, SETTLED_WITHIN).await;
+        ready.unwrap_or_else(|seen| panic!("node {id} was not ready within {SETTLED_WITHIN:?}: {seen}"));
+    }
+
+    /// Waits until a started node is ready.
+    ///
+    /// # Errors
+    /// It is not within `limit`: what it said instead.
+    pub async fn ready_within(&mut self, id: u64, limit: Duration) -> Result<(), String> {
         let api = self.anonymous(id);
-        wait::until(&format!("node {id} to be ready"), SETTLED_WITHIN, || async {
-            match api.get("/readyz").send().await {
+        wait::tried(limit, || async {
+            // One that is paused takes the question and says nothing.
+            match api.get("/readyz").within(READY_SAID_WITHIN).send().await {
                 Ok(answer) if answer.status == 200 => Ok(()),
                 Ok(answer) => Err(format!("{answer:?}")),
                 Err(error) => Err(error.to_string()),
             }
         })
-        .await;
+        .await?;
         self.back(id);
+        Ok(())
     }
 
     /// Waits until a started node is ready, or has ended by itself: then how.

@@ -1,0 +1,121 @@
+//! Where a run takes place: a cluster with the flags that the clients use, and the files that say what happened.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use flagraft_chaos::{
+    history::{FORMAT, Header},
+    incidents::Log,
+    recorder::Recorder,
+    schedule::{Settings, workload::Profile},
+};
+use tempfile::TempDir;
+
+use crate::{
+    api::Api,
+    catalog::{Caller, ENVIRONMENT, PROJECT, counter, put},
+    cluster::{Cluster, Setup},
+};
+
+/// What the clients and the nemesis share. The cluster is the nemesis's alone.
+#[derive(Debug)]
+pub struct Stage {
+    /// Where all that is known of the run is written.
+    pub folder: TempDir,
+    /// Notes what clients see, and has the time of the run.
+    pub recorder: Arc<Recorder>,
+    /// Notes what happens to the nodes.
+    pub incidents: Arc<Log>,
+    /// Each node, with a token that may write.
+    pub writers: Vec<Api>,
+    /// Each node, with a token that evaluates.
+    pub readers: Vec<Api>,
+    /// How often each node was started.
+    pub starts: Starts,
+    /// The history that every revision belongs to, as its tokens name it.
+    pub history: String,
+    /// The revision that every node has published.
+    pub revision: u64,
+    /// The flags.
+    pub profile: Profile,
+}
+
+impl Stage {
+    /// Founds the cluster, and gives every flag the value 0.
+    ///
+    /// # Panics
+    /// It does not start, or the files can't be written.
+    pub async fn set(settings: &Settings) -> (Self, Cluster) {
+        let Settings { seed, nodes, profile, .. } = settings.clone();
+        let folder = TempDir::with_prefix("flagraft-chaos-").expect("a temporary folder");
+        let cluster = Setup::of(nodes).with_links().start().await;
+        cluster.create_project(PROJECT, &[ENVIRONMENT]).await;
+        let (_, token) = cluster.create_token(&Caller::service(PROJECT, ENVIRONMENT)).await;
+        let flags = profile.flags().map(|flag| put(&definition(&flag, 0, &profile))).collect();
+        let answer = cluster.admin(1).change(PROJECT, "the flags of a run", flags).ok().await;
+        let revision = answer.body["revision"].as_u64().expect("a change has a revision");
+        cluster.published(revision).await;
+        let history = answer.header("flagraft-history").expect("every answer names it").to_owned();
+        let flags = profile.flags().map(|flag| (flag, 0)).collect();
+        let header = Header { format: FORMAT, seed, revision, flags };
+        let recorder = Recorder::create(&history_file(folder.path()), &header).expect("the folder is new");
+        let incidents = Log::create(&incidents_file(folder.path())).expect("the folder is new");
+        let readers = cluster.ids().into_iter().map(|id| cluster.with_token(id, &token)).collect();
+        let stage = Self {
+            folder,
+            recorder: Arc::new(recorder),
+            incidents: Arc::new(incidents),
+            writers: cluster.admins(),
+            readers,
+            starts: Starts::of(nodes),
+            history,
+            revision,
+            profile,
+        };
+        (stage, cluster)
+    }
+}
+
+/// The file of what clients saw.
+pub fn history_file(folder: &Path) -> PathBuf {
+    folder.join("history.jsonl")
+}
+
+/// The file of what happened to the nodes.
+pub fn incidents_file(folder: &Path) -> PathBuf {
+    folder.join("incidents.jsonl")
+}
+
+/// A flag with this value.
+pub fn definition(flag: &str, value: u64, profile: &Profile) -> serde_json::Value {
+    counter(flag, value, profile.is_critical(flag))
+}
+
+/// How often each node was started: what a node has seen it may forget when it is started again, and not before.
+#[derive(Clone, Debug)]
+pub struct Starts(Arc<[AtomicU64]>);
+
+impl Starts {
+    fn of(nodes: u64) -> Self {
+        Self((0..nodes).map(|_| AtomicU64::new(1)).collect())
+    }
+
+    fn count(&self, node: u64) -> &AtomicU64 {
+        &self.0[usize::try_from(node - 1).expect("a few nodes")]
+    }
+
+    /// How often this node was started so far.
+    pub fn of_node(&self, node: u64) -> u64 {
+        self.count(node).load(Ordering::SeqCst)
+    }
+
+    /// It is about to be started once more.
+    pub fn another(&self, node: u64) {
+        self.count(node).fetch_add(1, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,204 @@
+//! What a run came to: whether the cluster healed, agrees and kept its promises, and whether the run is one that could
+//! have shown otherwise.
+
+mod evidence;
+
+use std::{fs::File, io::BufReader, path::PathBuf, time::Duration};
+
+use flagraft_chaos::{
+    history::{Header, Reader, Unreadable},
+    incidents::{self, Lives},
+    operation::{Did, Operation, Outcome as Ended},
+    report::{Collector, Figures, Report},
+    revisions,
+    schedule::Schedule,
+    shrink::{Offence, shrink_file},
+    verdict::{Verdict, Violation},
+    zones,
+};
+
+use super::{
+    HEALED_WITHIN,
+    nemesis::Ground,
+    stage::{Stage, history_file, incidents_file},
+    workload::reason,
+};
+use crate::{audit, load::Written, settings};
+
+/// A run that judged less than this of something that it is there to judge has proved nothing.
+const JUDGED_AT_LEAST: u64 = 20;
+
+/// What a run has to have judged, as the checkers call it.
+const TO_BE_JUDGED: [&str; 7] = [
+    "ages",
+    "events of streams",
+    "minimum revisions",
+    "operations of sessions",
+    "reads confirmed",
+    "values at revisions",
+    "writes acknowledged",
+];
+
+/// How many violations are shortened to what shows them. One bug breaks many rules, many times.
+const SHOWN: usize = 4;
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What must not have happened. Empty: every promise was kept.
+    pub broken: Vec<String>,
+    /// Why the run could not have shown that: a fault that nothing showed, or hardly anything to judge. Such a run is
+    /// neither passed nor failed.
+    pub invalid: Vec<String>,
+    /// The figures.
+    pub figures: Figures,
+    /// How long it took after the last fault until the cluster served in full.
+    pub healed: Option<Duration>,
+    /// All of it as text.
+    pub summary: String,
+    /// Where all that is known of the run was left, unless it passed and nobody asked for it ([`settings::keeps`]).
+    pub folder: Option<PathBuf>,
+}
+
+impl Outcome {
+    /// # Panics
+    /// A promise was broken, or the run proves nothing.
+    pub fn expect_passed(&self) {
+        println!("{}", self.summary);
+        if let Some(folder) = &self.folder {
+            println!("see {}", folder.display());
+        }
+        let folder = self.folder.as_deref().unwrap_or("nowhere".as_ref()).display();
+        assert!(self.broken.is_empty(), "broken, see {folder}: {:#?}", self.broken);
+        assert!(self.invalid.is_empty(), "this run proves nothing, see {folder}: {:#?}", self.invalid);
+    }
+}
+
+/// A history that was read through once.
+struct Judged {
+    header: Header,
+    by_revision: Verdict,
+    by_zones: Verdict,
+    collector: Collector,
+    written: Written,
+    /// The reasons of writes that were refused.
+    refused: Vec<String>,
+}
+
+pub(super) async fn judge(
+    stage: Stage,
+    mut ground: Ground,
+    schedule: Schedule,
+    healed: Result<Duration, String>,
+    odd: Vec<String>,
+    again: &str,
+) -> Outcome {
+    let mut broken: Vec<String> = odd;
+    broken.append(&mut ground.misdeeds);
+    broken.extend(healed.as_ref().err().map(|why| format!("it did not heal: {why}")));
+    let folder = stage.folder.path();
+    let incidents = incidents::read(&incidents_file(folder)).expect("it was written a moment ago");
+    let lives = Lives::of(&incidents);
+    let history = history_file(folder);
+    let Judged { header, by_revision, by_zones, collector, written, refused } =
+        read_through(|| Reader::open(&history), &lives).expect("it was written a moment ago");
+    let figures = collector.finish(&incidents);
+
+    match ground.cluster.agreed_within(HEALED_WITHIN).await {
+        Ok(_) => broken.extend(audited(&ground, &written, &refused).await),
+        Err(said) => broken.push(format!("the nodes do not agree: {said}")),
+    }
+    for node in ground.cluster.ids() {
+        let log = ground.cluster.log(node);
+        let panics = log.lines().filter(|line| line.contains("panicked at"));
+        broken.extend(panics.map(|line| format!("node {node}: {line}")));
+    }
+    let verdicts = [("by revision", &by_revision), ("by zones", &by_zones)];
+    for (checker, verdict) in verdicts {
+        broken.extend(verdict.violations.iter().map(|violation| format!("{checker}: {violation}")));
+    }
+    let offences =
+        if broken.is_empty() { Vec::new() } else { offences(&header, &lives, &verdicts, &history) };
+    let invalid = without_proof(&figures, &by_revision);
+    let report = Report { figures: &figures, verdicts: &verdicts, offences: &offences, not_run: &[] };
+    let summary = report.text();
+    let is_good = broken.is_empty() && invalid.is_empty();
+    let kept = (!is_good || settings::keeps()).then(|| {
+        let lines = evidence::Lines { broken: &broken, invalid: &invalid, again, schedule: &schedule };
+        evidence::keep(stage.folder, &ground.cluster, &header, &report, &lines)
+    });
+    Outcome { broken, invalid, healed: healed.ok(), summary, folder: kept, figures }
+}
+
+/// Reads a history, for all who want to know something of it.
+fn read_through(
+    open: impl Fn() -> Result<Reader<BufReader<File>>, Unreadable>,
+    lives: &Lives,
+) -> Result<Judged, Unreadable> {
+    let mut reader = open()?;
+    let header = reader.header().clone();
+    let mut by_revision = revisions::Checker::new(&header, lives);
+    let mut by_zones = zones::Checker::new(&header);
+    let mut collector = Collector::new(&header, lives.clone());
+    let (mut written, mut refused) = (Written::default(), Vec::new());
+    for operation in reader.by_ref() {
+        let operation = operation?;
+        by_revision.observe(&operation);
+        by_zones.observe(&operation);
+        collector.observe(&operation);
+        let Did::Write { set } = &operation.did else { continue };
+        let Some((_, value)) = set.first() else { continue };
+        match (operation.outcome, operation.revision) {
+            (Ended::Ok, Some(revision)) => written.acknowledged.push((reason(*value), revision)),
+            (Ended::Failed, _) => refused.push(reason(*value)),
+            _ => written.unknown.push(reason(*value)),
+        }
+    }
+    let (by_revision, by_zones) = (by_revision.finish(), by_zones.finish());
+    Ok(Judged { header, by_revision, by_zones, collector, written, refused })
+}
+
+/// What the audit log has, compared with what the clients were told. All nodes have the same, by its root.
+async fn audited(ground: &Ground, written: &Written, refused: &[String]) -> Option<String> {
+    let records = audit::records(&ground.cluster.admin(1)).await;
+    let accepted = audit::accepted_by_reason(&records);
+    let wrong = audit::compare(&records, written).err();
+    let taken = || refused.iter().find(|reason| accepted.contains_key(*reason));
+    wrong
+        .or_else(|| taken().map(|reason| format!("{reason:?} was refused, and is there")))
+        .map(|wrong| format!("the audit log: {wrong}"))
+}
+
+/// The operations that show the first violations.
+fn offences(
+    header: &Header,
+    lives: &Lives,
+    verdicts: &[(&str, &Verdict); 2],
+    history: &std::path::Path,
+) -> Vec<Offence> {
+    let open = || Reader::open(history);
+    let by_revision = |_: &Header, part: &[Operation]| revisions::check(header, lives, part);
+    let by_zones = |_: &Header, part: &[Operation]| zones::check(header, part);
+    let firsts = |verdict: &Verdict| -> Vec<Violation> {
+        let first = |rule| verdict.violations.iter().find(|violation| violation.rule == rule).cloned();
+        verdict.broken.keys().filter_map(|rule| first(*rule)).take(SHOWN).collect()
+    };
+    let [(_, revisions), (_, zones)] = verdicts;
+    let shown = firsts(revisions).into_iter().filter_map(|v| shrink_file(&v, open, by_revision).ok()?);
+    shown.chain(firsts(zones).into_iter().filter_map(|v| shrink_file(&v, open, by_zones).ok()?)).collect()
+}
+
+/// Why the run could not have shown a broken promise.
+fn without_proof(figures: &Figures, by_revision: &Verdict) -> Vec<String> {
+    let faults = figures.faults.iter().filter(|fault| fault.proof.is_none());
+    let shown =
+        faults.map(|fault| format!("nothing showed that fault {} ({}) took effect", fault.fault, fault.kind));
+    let judged = |what: &&str| by_revision.judged.get(*what).copied().unwrap_or_default();
+    let little = TO_BE_JUDGED.iter().filter(|what| judged(what) < JUDGED_AT_LEAST);
+    shown.chain(little.map(|what| format!("only {} {what} were judged", judged(what)))).collect()
+}
+
+/// How many faults of a run took effect.
+pub fn took_effect(figures: &Figures) -> usize {
+    figures.faults.iter().filter(|fault| fault.proof.is_some()).count()
+}

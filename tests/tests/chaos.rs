@@ -1,0 +1,47 @@
+//! Nodes are killed, paused, restarted and cut off, two at a time and more, while clients write, read and follow: no promise
+//! is broken, and the cluster heals. The seed decides what is done, by the clients and to the nodes.
+
+use flagraft_chaos::schedule::{Schedule, Settings, workload::Profile};
+use flagraft_tests::{
+    campaign::{self, nemesis, verdict},
+    settings::{measured, rounds, seed},
+};
+
+/// More pause than in a long campaign, for this runs beside other tests.
+const THINK_US: u64 = 25_000;
+
+fn settings(seed: u64) -> Settings {
+    let seconds = rounds(40, 600).into();
+    let profile = Profile { think_us: THINK_US, ..Profile::default() };
+    Settings { seed, seconds, nodes: 3, kinds: nemesis::KINDS.to_vec(), profile }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_promise_is_broken_while_nodes_are_killed_paused_and_cut_off() {
+    let seed = seed();
+    let again = format!(
+        "FLAGRAFT_TEST_SEED={seed} cargo test -p flagraft-tests --test chaos -- --nocapture no_promise"
+    );
+    let outcome = campaign::run(settings(seed), &again).await;
+    outcome.expect_passed();
+    let operations = outcome.figures.operations();
+    measured(
+        "chaos: operations, of which refused, unknown, faults that took effect, ms until healed, violations",
+        format!(
+            "{}, {}, {}, {}, {}, 0",
+            operations.all(),
+            operations.failed,
+            operations.unknown,
+            verdict::took_effect(&outcome.figures),
+            outcome.healed.unwrap_or_default().as_millis()
+        ),
+    );
+}
+
+/// What the clients do and what is done to the nodes is decided before anything runs.
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let text = |seed| Schedule::new(settings(seed)).text(50);
+    assert_eq!(text(7), text(7));
+    assert_ne!(text(7), text(8));
+}
