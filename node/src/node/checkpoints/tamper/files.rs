@@ -12,8 +12,11 @@ use super::{
 };
 use crate::raft::testing;
 
+/// The checks that catch something, and what each says.
+type CaughtBy = &'static [(Layer, &'static str)];
+
 /// What is said of each kind of file.
-const KINDS: [(&str, &str, &[(Layer, &str)]); 8] = [
+const KINDS: [(&str, &str, CaughtBy); 8] = [
     (".sst", "a bit of a sorted table", &[(Layer::Start, "the data is corrupt")]),
     (".log", "a bit of the write-ahead log", &[(Layer::Start, "was synced")]),
     ("MANIFEST", "a bit of the manifest", &[(Layer::Start, "the data is corrupt")]),

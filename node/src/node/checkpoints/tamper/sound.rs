@@ -95,7 +95,7 @@ impl Sound {
         let Member { replica, cosigner, reads } = Member::start(storage).await.expect("sound");
         let own = cosigner.sign(size, super::NO_PATIENCE).await.expect("signed");
         let note = self.signed(size, &VOTERS);
-        assert_eq!((own.text(), &own.signatures()[..]), (note.text(), &note.signatures()[..1]));
+        assert_eq!((own.text(), own.signatures()), (note.text(), &note.signatures()[..1]));
         cosigner.take(note.to_string().as_bytes(), super::NO_PATIENCE, &reads).await.expect("taken");
         replica.shutdown().await;
     }
