@@ -104,8 +104,9 @@ impl Traveller {
             start => start,
         };
         let own = match start.and_then(|start| self.arrive_in_time(start, &log, published, &moment)) {
-            Ok(own) => own,
-            Err(TravelError::Gone { .. } | TravelError::CatchingUp) => return Ok(EdgeCheck::Unknown),
+            Ok(own) if own.revision() == moment.revision => own,
+            // The record of the revision itself is gone too, so nothing on the way told that others are.
+            Ok(_) | Err(TravelError::Gone { .. } | TravelError::CatchingUp) => return Ok(EdgeCheck::Unknown),
             Err(error) => return EdgeCheck::of(error),
         };
         let sha256 = catalog_file::write(io::sink(), Head::of_edge(moment.revision), &own)

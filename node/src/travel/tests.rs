@@ -337,6 +337,8 @@ async fn from_the_edge_on_every_revision_is_as_it_was() {
         past.is_as_it_was(&traveller, revision).await;
     }
     fs::remove_dir_all(past.storage.catalog_dir()).expect("removed");
+    let check = past.traveller().check_edge(past.now(), &edge, None).expect("reads");
+    assert_eq!(check, EdgeCheck::Unknown, "what it stands for is gone, up to its own record");
     let traveller = past.traveller();
     for revision in [60, 59, 61, 90, newest] {
         past.is_as_it_was(&traveller, revision).await;
