@@ -26,8 +26,8 @@ use serde_json::{Value, json};
 
 mod common;
 use common::{
-    cli::Cli,
-    export::{export, offline, signed, text, trust, verify},
+    cli::{Cli, offline},
+    export::{export, signed, text, trust, verify},
     shop::Shop,
 };
 

@@ -4,7 +4,6 @@ use std::{
     collections::BTreeMap,
     fs,
     path::PathBuf,
-    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -27,7 +26,7 @@ use serde_json::{Value, json};
 
 mod common;
 use common::{
-    cli::{Cli, Ran},
+    cli::{Cli, offline},
     export::text,
     shop::Shop,
 };
@@ -41,17 +40,6 @@ async fn back_up(cluster: &Cluster, name: &str) -> (PathBuf, Value) {
     let path = file.display().to_string();
     let ran = Cli::of(cluster).run(&["backup", "--to", &path, "--output", "json"]).await.expect_exit(0);
     (file, ran.json())
-}
-
-/// The command line without a cluster.
-fn offline(arguments: &[&str]) -> Ran {
-    let output = Command::new(binary()).args(arguments).output().expect("the binary starts");
-    Ran {
-        command: arguments.join(" "),
-        exit: output.status.code(),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
 }
 
 /// The revision of the last counter of each writer that is in these records.

@@ -91,6 +91,11 @@ pub fn incidents_file(folder: &Path) -> PathBuf {
     folder.join("incidents.jsonl")
 }
 
+/// Where a node is in a list of all.
+pub fn index(node: u64) -> usize {
+    usize::try_from(node - 1).expect("a few nodes")
+}
+
 /// A flag with this value.
 pub fn definition(flag: &str, value: u64, profile: &Profile) -> serde_json::Value {
     counter(flag, value, profile.is_critical(flag))
@@ -106,7 +111,7 @@ impl Starts {
     }
 
     fn count(&self, node: u64) -> &AtomicU64 {
-        &self.0[usize::try_from(node - 1).expect("a few nodes")]
+        &self.0[index(node)]
     }
 
     /// How often this node was started so far.

@@ -19,7 +19,7 @@ use flagraft_chaos::{
 use tokio::{sync::watch, task::JoinSet};
 
 pub use self::write::reason;
-use super::stage::{Stage, Starts};
+use super::stage::{Stage, Starts, index};
 use crate::{
     api::{Answer, Api},
     wait,
@@ -145,11 +145,6 @@ impl Shared {
     fn note_odd(&self, answer: &Answer, what: &str) {
         self.odd.lock().expect("no holder panics").push(format!("{what}: {answer:?}"));
     }
-}
-
-/// Where a node is in a list of all.
-fn index(node: u64) -> usize {
-    usize::try_from(node - 1).expect("a few nodes")
 }
 
 impl Actor {

@@ -1,6 +1,9 @@
 //! The command line, run as a person or a script runs it.
 
-use std::{collections::BTreeMap, process::Stdio};
+use std::{
+    collections::BTreeMap,
+    process::{Output, Stdio},
+};
 
 use flagraft_tests::{cluster::Cluster, settings};
 use serde_json::Value;
@@ -49,13 +52,14 @@ impl Cli {
         let _ = stdin.write_all(input.as_bytes()).await;
         drop(stdin);
         let output = child.wait_with_output().await.expect("its output can be read");
-        Ran {
-            command: arguments.join(" "),
-            exit: output.status.code(),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        Ran::of(arguments, &output)
     }
+}
+
+/// Runs a command that needs no cluster.
+pub fn offline(arguments: &[&str]) -> Ran {
+    let output = std::process::Command::new(settings::binary()).args(arguments).output();
+    Ran::of(arguments, &output.expect("the binary starts"))
 }
 
 /// What a command did.
@@ -68,6 +72,15 @@ pub struct Ran {
 }
 
 impl Ran {
+    fn of(arguments: &[&str], output: &Output) -> Self {
+        Self {
+            command: arguments.join(" "),
+            exit: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
     #[track_caller]
     pub fn expect_exit(self, code: i32) -> Self {
         assert_eq!(self.exit, Some(code), "{self:#?}");

@@ -3,13 +3,12 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
     time::Duration,
 };
 
-use flagraft_tests::{cluster::Cluster, settings::binary, wait};
+use flagraft_tests::{cluster::Cluster, wait};
 
-use super::cli::{Cli, Ran};
+use super::cli::{Cli, Ran, offline};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -50,15 +49,4 @@ pub async fn export(cluster: &Cluster, id: u64, name: &str, arguments: &[&str]) 
 pub fn verify(file: &Path, trust: &Path, arguments: &[&str]) -> Ran {
     let begin = ["audit", "verify", text(file), "--trust", text(trust), "--output", "json"];
     offline(&[&begin[..], arguments].concat())
-}
-
-/// A command that needs no cluster.
-pub fn offline(arguments: &[&str]) -> Ran {
-    let output = Command::new(binary()).args(arguments).output().expect("the binary starts");
-    Ran {
-        command: arguments.join(" "),
-        exit: output.status.code(),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
 }
