@@ -210,6 +210,20 @@ pub(crate) fn check_removal(ranges: &[SequenceRange], records: u64) -> Result<()
     Ok(())
 }
 
+/// These stretches in order, those that overlap or touch made one.
+pub fn joined(stretches: impl IntoIterator<Item = SequenceRange>) -> Vec<SequenceRange> {
+    let mut stretches: Vec<SequenceRange> = stretches.into_iter().collect();
+    stretches.sort_unstable();
+    let mut joined: Vec<SequenceRange> = Vec::new();
+    for stretch in stretches {
+        match joined.last_mut() {
+            Some(last) if stretch.from <= last.to => last.to = last.to.max(stretch.to),
+            _ => joined.push(stretch),
+        }
+    }
+    joined
+}
+
 /// The stretches of the log of which nothing is removed, joined.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeldStretches(Vec<SequenceRange>);
@@ -217,16 +231,7 @@ pub struct HeldStretches(Vec<SequenceRange>);
 impl HeldStretches {
     /// Of these stretches, in any order.
     pub fn of(stretches: impl IntoIterator<Item = SequenceRange>) -> Self {
-        let mut stretches: Vec<SequenceRange> = stretches.into_iter().collect();
-        stretches.sort_unstable();
-        let mut joined: Vec<SequenceRange> = Vec::new();
-        for stretch in stretches {
-            match joined.last_mut() {
-                Some(last) if stretch.from <= last.to => last.to = last.to.max(stretch.to),
-                _ => joined.push(stretch),
-            }
-        }
-        Self(joined)
+        Self(joined(stretches))
     }
 
     /// Whether any record of the range is held.

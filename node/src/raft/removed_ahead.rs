@@ -13,7 +13,7 @@ use std::{
 
 use flagraft_core::{
     record::{Removals, is_removed, removed_by},
-    retention::SequenceRange,
+    retention::{SequenceRange, joined},
 };
 use memchr::memmem::Finder;
 
@@ -91,15 +91,9 @@ pub(super) fn note_of_snapshot(storage: &Storage, from: u64, end: u64) -> Result
         Ok(ControlFlow::Continue(()))
     })?;
     let before = noted(storage)?;
-    let mut all = [before.clone(), early, rows.removals.unexplained()].concat();
-    all.sort_by_key(|run| (run.start, run.end));
-    let mut ahead: Vec<Range<u64>> = Vec::new();
-    for run in all {
-        match ahead.last_mut().filter(|last| run.start <= last.end) {
-            Some(last) => last.end = last.end.max(run.end),
-            None => ahead.push(run),
-        }
-    }
+    let all = [before.clone(), early, rows.removals.unexplained()].concat();
+    let ahead: Vec<Range<u64>> =
+        joined(all.iter().map(stretch)).into_iter().map(|run| run.from..run.to).collect();
     if ahead != before {
         note(storage, &ahead)?;
     }
@@ -110,9 +104,12 @@ pub(super) fn note_of_snapshot(storage: &Storage, from: u64, end: u64) -> Result
 fn without(runs: &[Range<u64>], others: &[Range<u64>]) -> Vec<Range<u64>> {
     let mut removals = Removals::default();
     runs.iter().for_each(|run| removals.leave_out(run.clone()));
-    removals
-        .observe(u64::MAX, others.iter().map(|run| SequenceRange { from: run.start, to: run.end }).collect());
+    removals.observe(u64::MAX, others.iter().map(stretch).collect());
     removals.unexplained()
+}
+
+fn stretch(run: &Range<u64>) -> SequenceRange {
+    SequenceRange { from: run.start, to: run.end }
 }
 
 fn noted(storage: &Storage) -> Result<Vec<Range<u64>>, StorageError> {
