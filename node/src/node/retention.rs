@@ -130,16 +130,12 @@ impl Remover {
         let now_ms = self.parts.clock.now_ms();
         // Half of it: the next round begins a whole one after this did, and the last part comes a moment after that.
         let settled = self.parts.config.interval / 2;
-        let state = self.under(&rule)?;
+        let state = self.parts.replica.published().state.clone();
         let changes_upto = self.edge.passed(&state, now_ms, settled).await?;
-        if changes_upto != self.progress.changes_upto {
-            self.progress =
-                Progress { rule: rule.revision, held: state.held(), changes_upto, ..Progress::default() };
-        }
         let mut removed = 0_u64;
         for (days, kinds) in by_days {
             loop {
-                let state = self.under(&rule)?;
+                let state = self.under(&rule, changes_upto)?;
                 let from = self.progress.next.get(&days).copied().unwrap_or(0);
                 let wanted = Wanted {
                     kinds: kinds.clone(),
@@ -170,28 +166,36 @@ impl Remover {
         }
         // Last: what goes by the edge of before must not wait for another one.
         match rule.keep_days.change {
-            Some(days) => self.move_edge(&rule, now_ms, days).await,
+            Some(days) => self.move_edge(&rule, now_ms, days, changes_upto).await,
             None => Ok(()),
         }
     }
 
-    /// The newest state, if this rule is in force in it. Under other holds, or with another edge, all is looked at anew.
-    fn under(&mut self, rule: &Retention) -> Result<State, String> {
+    /// The newest state, if this rule is in force in it. Under other holds, or where changes may go up to another edge, all is
+    /// looked at anew.
+    fn under(&mut self, rule: &Retention, changes_upto: u64) -> Result<State, String> {
         let state = self.parts.replica.published().state.clone();
         if state.retention() != *rule {
             return Err("the rule was changed meanwhile".to_owned());
         }
         let held = state.held();
-        if (self.progress.rule, &self.progress.held) != (rule.revision, &held) {
-            self.progress = Progress { rule: rule.revision, held, ..Progress::default() };
+        let Progress { rule: last_rule, held: last_held, changes_upto: last_upto, .. } = &self.progress;
+        if (*last_rule, last_held, *last_upto) != (rule.revision, &held, changes_upto) {
+            self.progress = Progress { rule: rule.revision, held, changes_upto, ..Progress::default() };
         }
         Ok(state)
     }
 
     /// Puts the catalog into the log that stands for all changes that are old enough, if any of them is to go that the edge
     /// has not passed.
-    async fn move_edge(&mut self, rule: &Retention, now_ms: i64, days: u32) -> Result<(), String> {
-        let state = self.under(rule)?;
+    async fn move_edge(
+        &mut self,
+        rule: &Retention,
+        now_ms: i64,
+        days: u32,
+        changes_upto: u64,
+    ) -> Result<(), String> {
+        let state = self.under(rule, changes_upto)?;
         let passed = state.edge().map_or(0, |edge| edge.catalog.sequence.saturating_add(1));
         let (from, end) = (self.progress.next_sought.max(passed), state.sequence());
         let (storage, held) = (Arc::clone(&self.parts.storage), self.progress.held.clone());
@@ -213,7 +217,7 @@ impl Remover {
         let begun = state.next_edge().filter(|next| next.catalog == made.catalog);
         let there = begun.map_or(0, |next| next.records.len());
         for (part, content) in (0..).zip(made.parts).skip(there) {
-            self.under(rule)?;
+            self.under(rule, changes_upto)?;
             let put =
                 AuditCatalogPut { catalog: made.catalog, part, content, if_revision: Some(rule.revision) };
             self.submit(rule, Operation::AuditCatalogPut(put)).await?;
