@@ -68,13 +68,18 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Whether disks can be made on this machine. If not, says that `what` was not run, and why.
-    pub fn here(what: &str) -> bool {
+    /// Why disks can't be made on this machine; `None`: they can.
+    pub fn why_not_here() -> Option<String> {
         static WHY_NOT: LazyLock<Option<String>> = LazyLock::new(|| {
             let folder = tempfile::TempDir::with_prefix("flagraft-test-").expect("a temporary folder");
             Disk::try_new(folder.path(), DiskSpec::of_mib(8)).err()
         });
-        match &*WHY_NOT {
+        WHY_NOT.clone()
+    }
+
+    /// Whether disks can be made on this machine. If not, says that `what` was not run, and why.
+    pub fn here(what: &str) -> bool {
+        match Self::why_not_here() {
             None => true,
             Some(why) => {
                 measured(&format!("NOT RUN HERE: {what}"), why);

@@ -7,6 +7,7 @@
 mod cut;
 mod delay;
 mod ground;
+mod here;
 mod kill;
 mod leaders;
 mod loss;
@@ -29,7 +30,7 @@ use flagraft_chaos::{
     },
 };
 
-pub use self::ground::Ground;
+pub use self::{ground::Ground, here::why_not_here};
 use crate::wait;
 
 /// The faults that are done here. Whatever else a schedule may name can't be done yet.

@@ -12,7 +12,11 @@ use flagraft_chaos::{
     history::{FORMAT, Header},
     incidents::Log,
     recorder::Recorder,
-    schedule::{Settings, workload::Profile},
+    schedule::{
+        Settings,
+        fault::{Kind, Layer},
+        workload::Profile,
+    },
 };
 use tempfile::TempDir;
 
@@ -20,7 +24,13 @@ use crate::{
     api::Api,
     catalog::{Caller, ENVIRONMENT, PROJECT, counter, put},
     cluster::{Cluster, Setup},
+    disk::DiskSpec,
 };
+
+/// The disk of each node, where a fault is done to disks.
+const DISK: DiskSpec = DiskSpec::of_mib(512);
+/// What a node keeps free on it, in bytes: by default it is more than such a disk has.
+pub(super) const DISK_RESERVE: u64 = 64 * 1024 * 1024;
 
 /// What the clients and the nemesis share. The cluster is the nemesis's alone.
 #[derive(Debug)]
@@ -53,7 +63,7 @@ impl Stage {
     pub async fn set(settings: &Settings) -> (Self, Cluster) {
         let Settings { seed, nodes, profile, .. } = settings.clone();
         let folder = TempDir::with_prefix("flagraft-chaos-").expect("a temporary folder");
-        let cluster = Setup::of(nodes).with_links().start().await;
+        let cluster = setup(settings).start().await;
         cluster.create_project(PROJECT, &[ENVIRONMENT]).await;
         let (_, token) = cluster.create_token(&Caller::service(PROJECT, ENVIRONMENT)).await;
         let flags = profile.flags().map(|flag| put(&definition(&flag, 0, &profile))).collect();
@@ -79,6 +89,21 @@ impl Stage {
         };
         (stage, cluster)
     }
+}
+
+/// A cluster that all faults which are asked for can be done to.
+fn setup(settings: &Settings) -> Setup {
+    let asked = |of: fn(Kind) -> bool| settings.kinds.iter().any(|kind| of(*kind));
+    let mut setup = Setup::of(settings.nodes).with_links();
+    if asked(needs_disk) {
+        setup = setup.with_disks(DISK).with_arg("--disk-reserve-bytes", DISK_RESERVE);
+    }
+    setup
+}
+
+/// Whether a fault takes a disk of each node's own.
+fn needs_disk(kind: Kind) -> bool {
+    kind.layers().contains(&Layer::Disk)
 }
 
 /// The file of what clients saw.

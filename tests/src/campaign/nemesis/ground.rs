@@ -75,13 +75,14 @@ impl Ground {
     }
 
     /// From now on nobody expects anything of the node. To be called before anything is done to its process.
-    fn falls(&mut self, node: u64) {
+    pub(super) fn falls(&mut self, node: u64) {
         self.note(What::Falls { node });
         self.awaited.remove(&node);
         self.down.insert(node);
     }
 
-    fn rises(&mut self, node: u64) {
+    /// The node is expected to serve again, once it has said that it is ready.
+    pub(super) fn rises(&mut self, node: u64) {
         self.down.remove(&node);
         self.awaited.insert(node);
     }

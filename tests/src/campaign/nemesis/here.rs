@@ -1,0 +1,13 @@
+//! Which faults can be done on this machine.
+
+use flagraft_chaos::schedule::fault::{Kind, Layer};
+
+use crate::disk::Disk;
+
+/// Why a fault can't be done on this machine; `None`: it can. What is not done is to be said, and counts for nothing.
+pub fn why_not_here(kind: Kind) -> Option<String> {
+    if kind.layers().contains(&Layer::Disk) {
+        return Disk::why_not_here();
+    }
+    None
+}
