@@ -74,6 +74,8 @@ pub struct Cluster {
     admin: String,
     /// What every node is started with beside its own addresses.
     extra_args: Vec<String>,
+    /// Variables of every node's environment.
+    envs: Vec<(String, String)>,
     // After the nodes, whose disks are mounted in it.
     folder: TempDir,
 }
@@ -242,7 +244,8 @@ impl Cluster {
             args.extend([name.to_owned(), value]);
         }
         args.extend(self.extra_args.iter().cloned());
-        let process = Process::new(format!("node {id}"), args, place.join("log"));
+        let mut process = Process::new(format!("node {id}"), args, place.join("log"));
+        self.envs.iter().for_each(|(name, value)| process.set_env(name, Some(value)));
         let epoch = Arc::new(AtomicU64::new(1));
         let api = Api::new(format!("http://{http}"));
         self.nodes.push(Node { process, api, peer, epoch, data: place.join("data"), disk: None });

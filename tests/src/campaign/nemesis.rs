@@ -30,7 +30,7 @@ use flagraft_chaos::{
     },
 };
 
-pub use self::{ground::Ground, here::why_not_here};
+pub use self::{ground::Ground, here::done_here};
 use crate::wait;
 
 /// The faults that are done here. Whatever else a schedule may name can't be done yet.

@@ -20,6 +20,7 @@ use flagraft_chaos::{
 };
 use tempfile::TempDir;
 
+use super::Order;
 use crate::{
     api::Api,
     catalog::{Caller, ENVIRONMENT, PROJECT, counter, put},
@@ -60,10 +61,10 @@ impl Stage {
     ///
     /// # Panics
     /// It does not start, or the files can't be written.
-    pub async fn set(settings: &Settings) -> (Self, Cluster) {
+    pub async fn set(settings: &Settings, order: &Order) -> (Self, Cluster) {
         let Settings { seed, nodes, profile, .. } = settings.clone();
-        let folder = TempDir::with_prefix("flagraft-chaos-").expect("a temporary folder");
-        let cluster = setup(settings).start().await;
+        let folder = TempDir::with_prefix_in("flagraft-chaos-", &order.folder).expect("a folder can be made");
+        let cluster = setup(settings, order).start().await;
         cluster.create_project(PROJECT, &[ENVIRONMENT]).await;
         let (_, token) = cluster.create_token(&Caller::service(PROJECT, ENVIRONMENT)).await;
         let flags = profile.flags().map(|flag| put(&definition(&flag, 0, &profile))).collect();
@@ -92,11 +93,14 @@ impl Stage {
 }
 
 /// A cluster that all faults which are asked for can be done to.
-fn setup(settings: &Settings) -> Setup {
+fn setup(settings: &Settings, order: &Order) -> Setup {
     let asked = |of: fn(Kind) -> bool| settings.kinds.iter().any(|kind| of(*kind));
     let mut setup = Setup::of(settings.nodes).with_links();
     if asked(needs_disk) {
         setup = setup.with_disks(DISK).with_arg("--disk-reserve-bytes", DISK_RESERVE);
+    }
+    if let Some(canary) = &order.canary {
+        setup = setup.with_env("FLAGRAFT_CANARY", canary);
     }
     setup
 }

@@ -34,6 +34,7 @@ pub struct Setup {
     links: bool,
     disks: Option<DiskSpec>,
     args: Vec<String>,
+    envs: Vec<(String, String)>,
     backup: Option<PathBuf>,
 }
 
@@ -42,7 +43,7 @@ impl Setup {
     /// that comes at any time: see [`Setup::with_checkpoints`].
     pub fn of(members: u64) -> Self {
         let args = [CHECKPOINTS, "0"].map(str::to_owned).to_vec();
-        Self { members, links: false, disks: None, args, backup: None }
+        Self { members, links: false, disks: None, args, envs: Vec::new(), backup: None }
     }
 
     /// With a checkpoint of the audit log soon after every record.
@@ -71,6 +72,13 @@ impl Setup {
     #[must_use]
     pub fn with_arg(mut self, name: &str, value: impl ToString) -> Self {
         self.args.extend([name.to_owned(), value.to_string()]);
+        self
+    }
+
+    /// With this variable of the environment of every node, also of those that join later.
+    #[must_use]
+    pub fn with_env(mut self, name: &str, value: &str) -> Self {
+        self.envs.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -159,13 +167,14 @@ impl Setup {
                     args.push(token_file.display().to_string());
                 }
                 args.extend(self.args.iter().cloned());
-                let process = Process::new(format!("node {id}"), args, place.join("log"));
+                let mut process = Process::new(format!("node {id}"), args, place.join("log"));
+                self.envs.iter().for_each(|(name, value)| process.set_env(name, Some(value)));
                 let api = Api::new(format!("http://{http}"));
                 Node { process, api, peer: *peer, epoch: Arc::default(), data, disk }
             })
             .collect();
-        let extra_args = self.args.clone();
-        let cluster = Cluster { nodes, links, admin: String::new(), extra_args, folder };
+        let (extra_args, envs) = (self.args.clone(), self.envs.clone());
+        let cluster = Cluster { nodes, links, admin: String::new(), extra_args, envs, folder };
         if let Some(backup) = &self.backup {
             restore(backup, cluster.data(1));
         }
