@@ -49,12 +49,26 @@ pub struct Order {
 /// What a run leaves in its folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
+    /// Nothing, whatever it came to.
+    Nothing,
     /// All that is known of a run that failed or proves nothing; nothing of one that passed.
     WhatFailed,
     /// The same, and the report of one that passed.
     Reports,
     /// All of each.
     All,
+}
+
+impl Keep {
+    /// Whether a run leaves anything, and if so, whether all of it. What a good one saw is long, and shows nothing that its
+    /// report does not.
+    fn leaves(self, is_good: bool) -> Option<bool> {
+        match (self, is_good) {
+            (Self::Nothing, _) | (Self::WhatFailed, true) => None,
+            (Self::Reports, true) => Some(false),
+            (Self::WhatFailed | Self::Reports, false) | (Self::All, _) => Some(true),
+        }
+    }
 }
 
 /// Does what a seed decides, and judges it.

@@ -27,7 +27,7 @@ use crate::{
     links::Links,
     metrics::Metrics,
     ports,
-    process::Process,
+    process::{Process, Program},
     wait,
 };
 
@@ -72,10 +72,7 @@ pub struct Cluster {
     nodes: Vec<Node>,
     links: Option<Links>,
     admin: String,
-    /// What every node is started with beside its own addresses.
-    extra_args: Vec<String>,
-    /// Variables of every node's environment.
-    envs: Vec<(String, String)>,
+    program: Program,
     // After the nodes, whose disks are mounted in it.
     folder: TempDir,
 }
@@ -243,9 +240,7 @@ impl Cluster {
         ] {
             args.extend([name.to_owned(), value]);
         }
-        args.extend(self.extra_args.iter().cloned());
-        let mut process = Process::new(format!("node {id}"), args, place.join("log"));
-        self.envs.iter().for_each(|(name, value)| process.set_env(name, Some(value)));
+        let process = self.program.process(format!("node {id}"), args, place.join("log"));
         let epoch = Arc::new(AtomicU64::new(1));
         let api = Api::new(format!("http://{http}"));
         self.nodes.push(Node { process, api, peer, epoch, data: place.join("data"), disk: None });

@@ -100,7 +100,7 @@ fn setup(settings: &Settings, order: &Order) -> Setup {
         setup = setup.with_disks(DISK).with_arg("--disk-reserve-bytes", DISK_RESERVE);
     }
     if let Some(canary) = &order.canary {
-        setup = setup.with_env("FLAGRAFT_CANARY", canary);
+        setup = setup.with_canary(canary);
     }
     setup
 }

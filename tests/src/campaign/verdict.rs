@@ -19,7 +19,7 @@ use flagraft_chaos::{
 
 use self::evidence::Evidence;
 use super::{
-    HEALED_WITHIN, Keep, Order,
+    HEALED_WITHIN, Order,
     nemesis::Ground,
     stage::{Stage, history_file, incidents_file},
     workload::reason,
@@ -59,7 +59,7 @@ pub struct Outcome {
     pub healed: Option<Duration>,
     /// All of it as text.
     pub summary: String,
-    /// Where what is known of the run was left ([`Keep`]).
+    /// Where what is known of the run was left ([`super::Keep`]).
     pub folder: Option<PathBuf>,
 }
 
@@ -140,9 +140,7 @@ pub(super) async fn judge(done: Done<'_>) -> Outcome {
     };
     let summary = report.text();
     let is_good = broken.is_empty() && invalid.is_empty();
-    let kept = (!is_good || order.keep != Keep::WhatFailed).then(|| {
-        // What a good run saw is long, and shows nothing that its report does not.
-        let is_whole = !is_good || order.keep == Keep::All;
+    let kept = order.keep.leaves(is_good).map(|is_whole| {
         let evidence = Evidence { report: &report, schedule: &schedule, again: &order.again, is_whole };
         evidence.leave(stage.folder, &ground.cluster, &header)
     });
