@@ -53,7 +53,7 @@ const SHOWN_WITHIN: Duration = Duration::from_secs(20);
 const LED_WITHIN: Duration = Duration::from_secs(30);
 
 /// One way to break nodes. A file for each.
-trait Wrong {
+trait Wrong: Send {
     /// Does it. Called once.
     fn begin(&mut self, ground: &mut Ground);
 
