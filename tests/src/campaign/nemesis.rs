@@ -4,8 +4,11 @@
 //! until one that would get in its way is over, until somebody leads if it is done to the leader, and it lasts until
 //! something has shown that it is there. All that comes after it is late by as much then.
 
+mod asked;
 mod cut;
 mod delay;
+mod disk_full;
+mod frozen_disk;
 mod ground;
 mod here;
 mod kill;
@@ -13,7 +16,14 @@ mod leaders;
 mod loss;
 mod network;
 mod pause;
+mod power_loss;
+mod question;
 mod rolling_restart;
+mod slow_disk;
+mod spoil;
+mod sync_error;
+mod trial;
+mod wipe;
 
 use std::{
     collections::VecDeque,
@@ -34,7 +44,7 @@ pub use self::{ground::Ground, here::done_here};
 use crate::wait;
 
 /// The faults that are done here. Whatever else a schedule may name can't be done yet.
-pub const KINDS: [Kind; 8] = [
+pub const KINDS: [Kind; 16] = [
     Kind::Kill,
     Kind::Pause,
     Kind::RollingRestart,
@@ -43,6 +53,14 @@ pub const KINDS: [Kind; 8] = [
     Kind::Bridge,
     Kind::Loss,
     Kind::Delay,
+    Kind::PowerLoss,
+    Kind::DiskFull,
+    Kind::SyncError,
+    Kind::FrozenDisk,
+    Kind::SlowDisk,
+    Kind::BitFlip,
+    Kind::Truncate,
+    Kind::Wipe,
 ];
 
 /// How often to look whether something is to be done, or has shown.
@@ -65,6 +83,11 @@ trait Wrong: Send {
         false
     }
 
+    /// How much longer than planned it may take until it shows.
+    fn patience(&self) -> Duration {
+        SHOWN_WITHIN
+    }
+
     /// Takes it away. Called once.
     fn end(&mut self, ground: &mut Ground);
 }
@@ -80,6 +103,15 @@ fn wrong(kind: Kind, nodes: Vec<u64>, ground: &Ground, mut dice: Dice) -> Option
         Kind::Bridge => Box::new(cut::Cut::but_for_one(ground, &mut dice)),
         Kind::Loss => Box::new(loss::Loss::around(&nodes, ground, dice)),
         Kind::Delay => Box::new(delay::Delay::around(&nodes, ground, &mut dice)),
+        Kind::PowerLoss => Box::new(power_loss::PowerLoss::of(nodes, &mut dice)),
+        // These are done to one node.
+        Kind::DiskFull => Box::new(disk_full::DiskFull::of(nodes[0], &mut dice)),
+        Kind::SyncError => Box::new(sync_error::SyncError::of(nodes[0], &mut dice)),
+        Kind::FrozenDisk => Box::new(frozen_disk::FrozenDisk::of(nodes[0])),
+        Kind::SlowDisk => Box::new(slow_disk::SlowDisk::of(nodes[0], &mut dice)),
+        Kind::BitFlip => Box::new(spoil::Spoil::flip(nodes[0], dice)),
+        Kind::Truncate => Box::new(spoil::Spoil::cut(nodes[0], dice)),
+        Kind::Wipe => Box::new(wipe::Wipe::of(nodes[0])),
         _ => return None,
     })
 }
@@ -160,7 +192,7 @@ impl UnderWay<'_> {
 
     fn is_over(&self, now: Instant) -> bool {
         let is_complete = self.has_shown && !self.wrong.goes_on();
-        now >= self.until && (is_complete || now >= self.until + SHOWN_WITHIN)
+        now >= self.until && (is_complete || now >= self.until + self.wrong.patience())
     }
 
     fn end(mut self, ground: &mut Ground) {
