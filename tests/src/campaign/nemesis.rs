@@ -4,6 +4,9 @@
 //! until one that would get in its way is over, until somebody leads if it is done to the leader, and it lasts until
 //! something has shown that it is there. All that comes after it is late by as much then.
 
+mod asked;
+mod clock_jump;
+mod cpu_starvation;
 mod cut;
 mod delay;
 mod ground;
@@ -11,9 +14,13 @@ mod here;
 mod kill;
 mod leaders;
 mod loss;
+mod membership_churn;
+mod memory_limit;
 mod network;
 mod pause;
 mod rolling_restart;
+mod share;
+pub(super) mod snapshot_catch_up;
 
 use std::{
     collections::VecDeque,
@@ -34,7 +41,7 @@ pub use self::{ground::Ground, here::why_not_here};
 use crate::wait;
 
 /// The faults that are done here. Whatever else a schedule may name can't be done yet.
-pub const KINDS: [Kind; 8] = [
+pub const KINDS: [Kind; 13] = [
     Kind::Kill,
     Kind::Pause,
     Kind::RollingRestart,
@@ -43,6 +50,11 @@ pub const KINDS: [Kind; 8] = [
     Kind::Bridge,
     Kind::Loss,
     Kind::Delay,
+    Kind::ClockJump,
+    Kind::CpuStarvation,
+    Kind::MemoryLimit,
+    Kind::SnapshotCatchUp,
+    Kind::MembershipChurn,
 ];
 
 /// How often to look whether something is to be done, or has shown.
@@ -65,6 +77,11 @@ trait Wrong {
         false
     }
 
+    /// How much longer than planned it may take until it shows.
+    fn patience(&self) -> Duration {
+        SHOWN_WITHIN
+    }
+
     /// Takes it away. Called once.
     fn end(&mut self, ground: &mut Ground);
 }
@@ -80,6 +97,11 @@ fn wrong(kind: Kind, nodes: Vec<u64>, ground: &Ground, mut dice: Dice) -> Option
         Kind::Bridge => Box::new(cut::Cut::but_for_one(ground, &mut dice)),
         Kind::Loss => Box::new(loss::Loss::around(&nodes, ground, dice)),
         Kind::Delay => Box::new(delay::Delay::around(&nodes, ground, &mut dice)),
+        Kind::ClockJump => Box::new(clock_jump::ClockJump::of(nodes, &mut dice)),
+        Kind::CpuStarvation => Box::new(cpu_starvation::CpuStarvation::of(nodes, &mut dice)),
+        Kind::MemoryLimit => Box::new(memory_limit::MemoryLimit::of(nodes, &mut dice)),
+        Kind::SnapshotCatchUp => Box::new(snapshot_catch_up::SnapshotCatchUp::of(&nodes, ground, &mut dice)),
+        Kind::MembershipChurn => Box::new(membership_churn::MembershipChurn::of(&mut dice)),
         _ => return None,
     })
 }
@@ -160,7 +182,7 @@ impl UnderWay<'_> {
 
     fn is_over(&self, now: Instant) -> bool {
         let is_complete = self.has_shown && !self.wrong.goes_on();
-        now >= self.until && (is_complete || now >= self.until + SHOWN_WITHIN)
+        now >= self.until && (is_complete || now >= self.until + self.wrong.patience())
     }
 
     fn end(mut self, ground: &mut Ground) {

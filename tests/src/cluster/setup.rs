@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use super::{Cluster, FOUNDED_WITHIN, Node};
 use crate::{
     api::Api,
+    clock::Clock,
     disk::{Disk, DiskSpec},
     links::Links,
     ports,
@@ -33,6 +34,7 @@ pub struct Setup {
     members: u64,
     links: bool,
     disks: Option<DiskSpec>,
+    clocks: bool,
     args: Vec<String>,
     backup: Option<PathBuf>,
 }
@@ -42,7 +44,7 @@ impl Setup {
     /// that comes at any time: see [`Setup::with_checkpoints`].
     pub fn of(members: u64) -> Self {
         let args = [CHECKPOINTS, "0"].map(str::to_owned).to_vec();
-        Self { members, links: false, disks: None, args, backup: None }
+        Self { members, links: false, disks: None, clocks: false, args, backup: None }
     }
 
     /// With a checkpoint of the audit log soon after every record.
@@ -64,6 +66,14 @@ impl Setup {
     #[must_use]
     pub fn with_disks(mut self, spec: DiskSpec) -> Self {
         self.disks = Some(spec);
+        self
+    }
+
+    /// With a wall clock of its own for every node, which is right at first: see [`Cluster::set_clock`]. Ask
+    /// [`clock::why_not_here`](crate::clock::why_not_here) first.
+    #[must_use]
+    pub fn with_clocks(mut self) -> Self {
+        self.clocks = true;
         self
     }
 
@@ -159,9 +169,13 @@ impl Setup {
                     args.push(token_file.display().to_string());
                 }
                 args.extend(self.args.iter().cloned());
-                let process = Process::new(format!("node {id}"), args, place.join("log"));
+                let mut process = Process::new(format!("node {id}"), args, place.join("log"));
+                let clock = self.clocks.then(|| Clock::new(&place));
+                for (name, value) in clock.iter().flat_map(Clock::envs) {
+                    process.set_env(&name, Some(&value));
+                }
                 let api = Api::new(format!("http://{http}"));
-                Node { process, api, peer: *peer, epoch: Arc::default(), data, disk }
+                Node { process, api, peer: *peer, epoch: Arc::default(), clock, data, disk }
             })
             .collect();
         let extra_args = self.args.clone();
