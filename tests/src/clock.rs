@@ -83,6 +83,14 @@ mod tests {
     use super::*;
     use crate::{settings::measured, wait};
 
+    /// Tells the time again and again, each time whole.
+    const TELL: &str = r#"
+        while (1) {
+            open(my $new, ">", $ARGV[1]); print $new time; close $new;
+            rename $ARGV[1], $ARGV[0];
+            select(undef, undef, undef, 0.05);
+        }"#;
+
     fn seconds(text: &[u8]) -> i64 {
         String::from_utf8_lossy(text).trim().parse().expect("a number")
     }
@@ -96,22 +104,17 @@ mod tests {
         let folder = tempfile::TempDir::with_prefix("flagraft-test-").expect("a folder");
         let clock = Clock::new(folder.path());
         let told = folder.path().join("told");
-        // One process, which is asked again and again: bash asks the clock for each.
-        let mut child = Command::new("bash")
-            .args([
-                "-c",
-                "while :; do printf '%(%s)T\\n' -1 > \"$1\"; read -rt 0.05 <> <(:) || :; done",
-                "bash",
-            ])
-            .arg(&told)
+        let mut child = Command::new("perl")
+            .args(["-e", TELL])
+            .args([&told, &told.with_extension("new")])
             .envs(clock.envs())
             .spawn()
-            .expect("bash");
+            .expect("perl");
         let right = || seconds(&Command::new("date").arg("+%s").output().expect("date").stdout);
         for ahead_s in [0, 86_400, -3_600, 0] {
             clock.set(ahead_s);
             let off = || {
-                let told = fs::read(&told).ok().filter(|text| !text.is_empty())?;
+                let told = fs::read(&told).ok()?;
                 Some(seconds(&told) - right()).filter(|off| off.abs_diff(ahead_s) <= 5)
             };
             let found = wait::found_blocking(Duration::from_secs(20), off);

@@ -4,9 +4,11 @@
 use std::time::{Duration, Instant};
 
 use flagraft_chaos::dice::Dice;
+use serde_json::json;
+use tokio::task::JoinSet;
 
 use super::{Ground, Wrong, asked::Asked, network::Link};
-use crate::{api::Api, links::Flow, metrics::Metrics, wait};
+use crate::{api::Api, catalog::PROJECT, links::Flow, metrics::Metrics, wait};
 
 /// A snapshot is made after so many entries, in a run in which this is done.
 pub(in crate::campaign) const SNAPSHOT_AFTER: u64 = 150;
@@ -24,6 +26,9 @@ const INSTALLED_WITHIN: Duration = Duration::from_secs(8);
 const SAID_WITHIN: Duration = Duration::from_millis(800);
 /// Between two questions.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How many make entries that change nothing, and what each waits after one.
+const FILLERS: usize = 4;
+const FILL_PAUSE: Duration = Duration::from_millis(20);
 
 pub(super) struct SnapshotCatchUp {
     node: u64,
@@ -108,8 +113,13 @@ impl Wrong for SnapshotCatchUp {
     }
 }
 
-/// Waits until the others have committed so many entries that some of them are purged; gives how many.
+/// Waits until the others have committed so many entries that some of them are purged; gives how many. Clients that also
+/// ask a node which is cut off wait for it most of the time, so entries are made for it that change nothing.
 async fn far_behind(others: Vec<Api>) -> u64 {
+    let mut fillers = JoinSet::new();
+    for filler in 0..FILLERS {
+        fillers.spawn(fill(others[filler % others.len()].clone()));
+    }
     let first = loop {
         if let Some(first) = committed(&others).await {
             break first;
@@ -122,6 +132,17 @@ async fn far_behind(others: Vec<Api>) -> u64 {
             return entries;
         }
         wait::pace(PAUSE).await;
+    }
+}
+
+/// Has changes recorded that change nothing, through one node.
+async fn fill(node: Api) {
+    let project = json!({"op": "project.put", "project": {"key": PROJECT, "name": PROJECT}});
+    loop {
+        // Whether it was done does not matter: it is counted by the entries.
+        let _ =
+            node.change(PROJECT, "nothing changes", vec![project.clone()]).within(SAID_WITHIN).send().await;
+        wait::pace(FILL_PAUSE).await;
     }
 }
 
