@@ -49,6 +49,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         figures: &figures,
         verdicts: &[("by revision", &by_revision), ("by zones", &by_zones)],
         offences: &offences,
+        misdeeds: &[],
+        without_proof: &[],
         not_run: &["nothing was: this cluster is only arithmetic, and its faults are names".to_owned()],
     };
     fs::write(file, report.page())?;

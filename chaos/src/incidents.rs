@@ -1,7 +1,12 @@
 //! What happened to the nodes while clients recorded their history: faults, leaders, and which nodes lived. A file of its
 //! own, in the time of the history.
 
-use std::{collections::BTreeMap, fs, io, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -63,7 +68,43 @@ pub enum What {
 
 /// Writes incidents down while they happen.
 #[derive(Debug)]
-pub struct Log(Journal);
+pub struct Log {
+    journal: Journal,
+    now: Mutex<Now>,
+}
+
+/// What is the case, as far as was noted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// Who leads; `None`: nobody that was asked says so.
+    pub leader: Option<u64>,
+    /// How often a node came to lead.
+    pub reigns: u64,
+    /// The faults that have begun and are not over, by their numbers.
+    pub faults: BTreeMap<u64, String>,
+    /// How many faults have begun.
+    pub begun: u64,
+    /// How many took effect.
+    pub took_effect: u64,
+}
+
+impl Now {
+    fn learn(&mut self, what: &What) {
+        match what {
+            What::FaultBegins { fault, kind, .. } => {
+                self.begun += 1;
+                self.faults.insert(*fault, kind.clone());
+            }
+            What::TookEffect { .. } => self.took_effect += 1,
+            What::FaultEnds { fault } => drop(self.faults.remove(fault)),
+            What::Leader { node, .. } => {
+                self.leader = *node;
+                self.reigns += u64::from(node.is_some());
+            }
+            What::Serves { .. } | What::Falls { .. } => {}
+        }
+    }
+}
 
 impl Log {
     /// Begins a file.
@@ -71,7 +112,17 @@ impl Log {
     /// # Errors
     /// It is there already, or can't be written.
     pub fn create(path: &Path) -> io::Result<Self> {
-        Journal::create(path).map(Self)
+        Journal::create(path).map(|journal| Self { journal, now: Mutex::default() })
+    }
+
+    /// What is the case.
+    pub fn now(&self) -> Now {
+        self.locked().clone()
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Now> {
+        // Whatever panics while it holds this leaves counts, which are whole at any time.
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes what happened.
@@ -79,7 +130,8 @@ impl Log {
     /// # Errors
     /// The file can't be written.
     pub fn note(&self, at_ns: u64, what: What) -> io::Result<()> {
-        self.0.add(&Incident { at_ns, what })
+        self.locked().learn(&what);
+        self.journal.add(&Incident { at_ns, what })
     }
 }
 
@@ -142,6 +194,25 @@ impl Lives {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_the_case_is_what_was_noted_last() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = Log::create(&folder.path().join("incidents.jsonl")).expect("a file");
+        let begins = |fault, kind: &str| What::FaultBegins { fault, kind: kind.to_owned(), nodes: vec![1] };
+        for what in [
+            What::Leader { node: Some(2), term: 1 },
+            begins(1, "kill"),
+            begins(2, "pause"),
+            What::TookEffect { fault: 1, proof: "it is gone".to_owned() },
+            What::Leader { node: None, term: 1 },
+            What::FaultEnds { fault: 1 },
+        ] {
+            log.note(0, what).expect("written");
+        }
+        let faults = BTreeMap::from([(2, "pause".to_owned())]);
+        assert_eq!(log.now(), Now { leader: None, reigns: 1, faults, begun: 2, took_effect: 1 });
+    }
 
     #[test]
     fn a_node_lives_from_when_it_serves_until_it_falls() {

@@ -20,6 +20,20 @@ pub struct Recorder {
     zero: Instant,
     last: AtomicU64,
     journal: Journal,
+    ended: AtomicU64,
+    last_write_ns: AtomicU64,
+    worst_gap_ns: AtomicU64,
+}
+
+/// How far a history is, for whoever watches it grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pulse {
+    /// Operations that have ended, without the events of streams.
+    pub operations: u64,
+    /// When the last write was acknowledged, in nanoseconds; 0: none was.
+    pub last_write_ns: u64,
+    /// The longest time without an acknowledged write so far, in nanoseconds; the one that lasts is not counted.
+    pub worst_gap_ns: u64,
 }
 
 /// An operation that is under way.
@@ -37,7 +51,24 @@ impl Recorder {
     pub fn create(path: &Path, header: &Header) -> io::Result<Self> {
         let journal = Journal::create(path)?;
         journal.add(header)?;
-        Ok(Self { zero: Instant::now(), last: AtomicU64::new(0), journal })
+        let zero = || AtomicU64::new(0);
+        Ok(Self {
+            zero: Instant::now(),
+            last: zero(),
+            journal,
+            ended: zero(),
+            last_write_ns: zero(),
+            worst_gap_ns: zero(),
+        })
+    }
+
+    /// How far it is.
+    pub fn pulse(&self) -> Pulse {
+        Pulse {
+            operations: self.ended.load(Ordering::Relaxed),
+            last_write_ns: self.last_write_ns.load(Ordering::Relaxed),
+            worst_gap_ns: self.worst_gap_ns.load(Ordering::Relaxed),
+        }
     }
 
     /// Nanoseconds since the history began: the time that incidents are noted in too.
@@ -68,6 +99,11 @@ impl Recorder {
     /// The file can't be written.
     pub fn end(&self, begun: Begun, outcome: Outcome, revision: Option<u64>, did: Did) -> io::Result<()> {
         let end_ns = self.now_ns();
+        self.ended.fetch_add(1, Ordering::Relaxed);
+        if outcome == Outcome::Ok && matches!(did, Did::Write { .. }) {
+            let last_ns = self.last_write_ns.swap(end_ns, Ordering::Relaxed);
+            self.worst_gap_ns.fetch_max(end_ns.saturating_sub(last_ns), Ordering::Relaxed);
+        }
         self.journal.add(&Operation { end_ns, outcome, revision, did, ..begun.operation })
     }
 
@@ -91,5 +127,35 @@ impl Begun {
     pub fn through(mut self, node: u64) -> Self {
         self.operation.node = node;
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::history::FORMAT;
+
+    #[test]
+    fn the_pulse_counts_what_ended_and_how_long_no_write_did() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let header = Header { format: FORMAT, seed: 1, revision: 0, flags: BTreeMap::new() };
+        let recorder = Recorder::create(&folder.path().join("history.jsonl"), &header).expect("a file");
+        assert_eq!(recorder.pulse(), Pulse::default());
+        let write = || Did::Write { set: vec![("a".to_owned(), 1)] };
+        let end = |outcome| {
+            let begun = recorder.begin(1, 1, None, write()).expect("noted");
+            recorder.end(begun, outcome, None, write()).expect("noted");
+            recorder.pulse()
+        };
+        let first = end(Outcome::Ok);
+        assert!(first.operations == 1 && first.last_write_ns > 0, "{first:?}");
+        let second = end(Outcome::Unknown);
+        assert_eq!(second, Pulse { operations: 2, ..first }, "nobody acknowledged it");
+        let third = end(Outcome::Ok);
+        assert!(third.worst_gap_ns >= third.last_write_ns - first.last_write_ns, "{third:?}");
+        recorder.note(1, 1, Some(1), write()).expect("noted");
+        assert_eq!(recorder.pulse(), third, "it took no time");
     }
 }

@@ -3,11 +3,13 @@
 mod chart;
 mod page;
 mod text;
+mod total;
 
 use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 
+pub use self::total::Total;
 use crate::{
     history::Header,
     incidents::{Incident, Lives, What},
@@ -140,6 +142,10 @@ pub struct Report<'a> {
     pub verdicts: &'a [(&'a str, &'a Verdict)],
     /// The violations, each with the operations that show it.
     pub offences: &'a [Offence],
+    /// What else must not have happened: nodes that did not heal or do not agree, an audit log that lacks something.
+    pub misdeeds: &'a [String],
+    /// Why the run could not have shown that a promise is broken. Empty: it could.
+    pub without_proof: &'a [String],
     /// What could not be done on this machine, and why.
     pub not_run: &'a [String],
 }
@@ -328,31 +334,45 @@ impl Figures {
         leaders.windows(2).filter(|two| two[0] != two[1]).count()
     }
 
+    /// How many faults took effect.
+    pub fn took_effect(&self) -> usize {
+        took_effect(&self.faults)
+    }
+
     /// The faults by kind.
     pub fn faults_by_kind(&self) -> BTreeMap<&str, OfKind> {
-        let mut gaps: BTreeMap<&str, (Vec<u64>, u64)> = BTreeMap::new();
-        for fault in &self.faults {
-            let (gaps, without) = gaps.entry(&fault.kind).or_default();
-            match fault.proof {
-                Some(_) => gaps.push(fault.gap_ns),
-                None => *without += 1,
-            }
-        }
-        let of_kind = |(kind, (mut gaps, without_effect)): (_, (Vec<u64>, u64))| {
-            gaps.sort_unstable();
-            let at = |index: usize| gaps.get(index).copied().unwrap_or(0);
-            let worst_gap_ns = at(gaps.len().saturating_sub(1));
-            let median_gap_ns = at(gaps.len().saturating_sub(1) / 2).midpoint(at(gaps.len() / 2));
-            (kind, OfKind { took_effect: gaps.len() as u64, without_effect, worst_gap_ns, median_gap_ns })
-        };
-        gaps.into_iter().map(of_kind).collect()
+        by_kind(&self.faults)
     }
 }
 
+fn took_effect(faults: &[Done]) -> usize {
+    faults.iter().filter(|fault| fault.proof.is_some()).count()
+}
+
+/// What faults did, by their kinds.
+fn by_kind(faults: &[Done]) -> BTreeMap<&str, OfKind> {
+    let mut gaps: BTreeMap<&str, (Vec<u64>, u64)> = BTreeMap::new();
+    for fault in faults {
+        let (gaps, without) = gaps.entry(&fault.kind).or_default();
+        match fault.proof {
+            Some(_) => gaps.push(fault.gap_ns),
+            None => *without += 1,
+        }
+    }
+    let of_kind = |(kind, (mut gaps, without_effect)): (_, (Vec<u64>, u64))| {
+        gaps.sort_unstable();
+        let at = |index: usize| gaps.get(index).copied().unwrap_or(0);
+        let worst_gap_ns = at(gaps.len().saturating_sub(1));
+        let median_gap_ns = at(gaps.len().saturating_sub(1) / 2).midpoint(at(gaps.len() / 2));
+        (kind, OfKind { took_effect: gaps.len() as u64, without_effect, worst_gap_ns, median_gap_ns })
+    };
+    gaps.into_iter().map(of_kind).collect()
+}
+
 impl Report<'_> {
-    /// Whether every checker found the history good.
+    /// Whether every checker found the history good, and nothing else was wrong.
     pub fn is_good(&self) -> bool {
-        self.verdicts.iter().all(|(_, verdict)| verdict.is_good())
+        self.misdeeds.is_empty() && self.verdicts.iter().all(|(_, verdict)| verdict.is_good())
     }
 
     /// The summary for a terminal.

@@ -3,7 +3,7 @@
 use flagraft_chaos::{
     dice::Dice,
     incidents::{Incident, What},
-    report::{Collector, Figures, Report},
+    report::{Collector, Figures, Report, Total},
     revisions,
     shrink::shrink,
     simulate::{Simulation, Size, plant::Plant},
@@ -62,6 +62,26 @@ fn figures_are_those_of_the_run() {
 }
 
 #[test]
+fn runs_are_taken_together() {
+    let (simulation, incidents) = run();
+    let figures = figures(&simulation, &incidents);
+    let mut total = Total::default();
+    total.add(&figures, Some(1_500), "passed");
+    total.add(&figures, None, "broken");
+    let text = total.text();
+    let operations = 2 * figures.operations().all();
+    for said in [
+        &format!("2 runs, 0.1 minutes, {operations} operations"),
+        "2 of 4 faults took effect",
+        "1.50 s",
+        "passed",
+        "broken",
+    ] {
+        assert!(text.contains(said), "{said} is not in {text}");
+    }
+}
+
+#[test]
 fn a_read_that_a_living_node_failed_is_counted() {
     let (mut simulation, incidents) = run();
     assert!(Plant::Unavailable.put(&mut simulation, &mut Dice::new(1)));
@@ -94,10 +114,25 @@ fn the_page_and_the_summary_tell_it() {
     let good = Verdict::default();
     let of_good = figures(&simulation, &incidents);
     let not_run = ["clock-jump: there is no libfaketime".to_owned()];
-    let report = Report { figures: &of_good, verdicts: &[("none", &good)], offences: &[], not_run: &not_run };
-    assert!(report.text().contains("No rule was broken."));
-    assert!(report.text().contains("not run here: clock-jump"));
-    is_well_formed(&report.page()).expect("HTML");
+    let quiet = Report {
+        figures: &of_good,
+        verdicts: &[("none", &good)],
+        offences: &[],
+        misdeeds: &[],
+        without_proof: &[],
+        not_run: &not_run,
+    };
+    assert!(quiet.is_good() && quiet.text().contains("No rule was broken."));
+    assert!(quiet.text().contains("not run here: clock-jump"));
+    is_well_formed(&quiet.page()).expect("HTML");
+    let unproved = ["nothing showed that <kill> took effect".to_owned()];
+    let idle = Report { without_proof: &unproved, ..quiet };
+    assert!(idle.is_good() && idle.page().contains("proves nothing") && idle.page().contains("&lt;kill&gt;"));
+    let unhealed = ["it did not heal".to_owned()];
+    let ill = Report { misdeeds: &unhealed, ..quiet };
+    assert!(
+        !ill.is_good() && ill.text().contains("broken once") && ill.text().contains("broken: it did not")
+    );
 
     assert!(Plant::StaleValue.put(&mut simulation, &mut Dice::new(1)));
     let verdict = revisions::check(&simulation.header, &lives, &simulation.operations);
@@ -108,6 +143,7 @@ fn the_page_and_the_summary_tell_it() {
         verdicts: &[("by revision", &verdict)],
         offences: &offences,
         not_run: &[],
+        ..quiet
     };
     let (text, page) = (report.text(), report.page());
     is_well_formed(&page).expect("HTML");

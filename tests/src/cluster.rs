@@ -28,7 +28,7 @@ use crate::{
     links::Links,
     metrics::Metrics,
     ports,
-    process::Process,
+    process::{Process, Program},
     wait,
 };
 
@@ -75,8 +75,7 @@ pub struct Cluster {
     nodes: Vec<Node>,
     links: Option<Links>,
     admin: String,
-    /// What every node is started with beside its own addresses.
-    extra_args: Vec<String>,
+    program: Program,
     // After the nodes, whose disks are mounted in it.
     folder: TempDir,
 }
@@ -244,8 +243,7 @@ impl Cluster {
         ] {
             args.extend([name.to_owned(), value]);
         }
-        args.extend(self.extra_args.iter().cloned());
-        let process = Process::new(format!("node {id}"), args, place.join("log"));
+        let process = self.program.process(format!("node {id}"), args, place.join("log"));
         let epoch = Arc::new(AtomicU64::new(1));
         let api = Api::new(format!("http://{http}"));
         self.nodes.push(Node {

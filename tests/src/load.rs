@@ -60,6 +60,8 @@ pub struct Written {
     pub unknown: Vec<String>,
     /// How many acknowledged writes had lost their first answer on purpose.
     pub first_answer_lost: u64,
+    /// The longest time that one client had nothing acknowledged.
+    pub longest_wait: Duration,
 }
 
 /// Clients that write counters of their own, one after the other, each write under its own `Idempotency-Key` and
@@ -133,6 +135,7 @@ impl Writers {
             all.acknowledged.extend(one.acknowledged);
             all.unknown.extend(one.unknown);
             all.first_answer_lost += one.first_answer_lost;
+            all.longest_wait = all.longest_wait.max(one.longest_wait);
         }
         all
     }
@@ -152,7 +155,7 @@ impl Writer {
     async fn run(self) -> Written {
         let Self { flag, nodes, losers, lose_one_in, pause, stop, acknowledged } = self;
         let path = format!("/api/v1/projects/{PROJECT}/changes");
-        let mut written = Written::default();
+        let (mut written, mut last) = (Written::default(), Instant::now());
         for count in 1.. {
             if stop.load(Ordering::SeqCst) {
                 break;
@@ -177,6 +180,8 @@ impl Writer {
                     let revision = answer.body["revision"].as_u64().expect("a change has a revision");
                     written.acknowledged.push((reason, revision));
                     written.first_answer_lost += u64::from(lost);
+                    written.longest_wait = written.longest_wait.max(last.elapsed());
+                    last = Instant::now();
                     acknowledged.fetch_add(1, Ordering::SeqCst);
                 }
                 None => written.unknown.push(reason),

@@ -10,10 +10,29 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{settings, wait};
+use crate::wait;
 
 /// The exit code of a node that can't go on, be it for its disk or for its Raft.
 pub const FATAL_EXIT_CODE: i32 = 70;
+
+/// What the nodes of a cluster are started with, beside the arguments of each.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// The binary.
+    pub binary: PathBuf,
+    /// Arguments after those of each node.
+    pub args: Vec<String>,
+    /// Variables of the environment.
+    pub envs: Vec<(String, String)>,
+}
+
+impl Program {
+    /// A process of it that is not started yet.
+    pub fn process(&self, name: String, own_args: Vec<String>, log: PathBuf) -> Process {
+        let args = own_args.into_iter().chain(self.args.iter().cloned()).collect();
+        Process { name, binary: self.binary.clone(), args, envs: self.envs.clone(), log, child: None }
+    }
+}
 
 /// A child process with a log file. Dies with this value.
 ///
@@ -22,6 +41,7 @@ pub const FATAL_EXIT_CODE: i32 = 70;
 #[derive(Debug)]
 pub struct Process {
     name: String,
+    binary: PathBuf,
     args: Vec<String>,
     envs: Vec<(String, String)>,
     log: PathBuf,
@@ -29,11 +49,6 @@ pub struct Process {
 }
 
 impl Process {
-    /// A process that is not started yet: the binary under test with these arguments.
-    pub fn new(name: impl Into<String>, args: Vec<String>, log: PathBuf) -> Self {
-        Self { name: name.into(), args, envs: Vec::new(), log, child: None }
-    }
-
     /// Sets a variable of the environment of what is started from now on, or takes it away.
     pub fn set_env(&mut self, name: &str, value: Option<&str>) {
         self.envs.retain(|(known, _)| known != name);
@@ -55,8 +70,7 @@ impl Process {
         assert!(!self.is_alive(), "{} runs already", self.name);
         let log = self.open_log().unwrap_or_else(|error| panic!("{}: {error}", self.log.display()));
         let errors = log.try_clone().unwrap_or_else(|error| panic!("{}: {error}", self.log.display()));
-        let binary = settings::binary();
-        let mut command = Command::new(&binary);
+        let mut command = Command::new(&self.binary);
         command.args(&self.args).stdin(Stdio::null()).stdout(log).stderr(errors);
         // A developer's own settings must not reach the nodes under test.
         for (name, _) in std::env::vars_os() {
@@ -65,7 +79,7 @@ impl Process {
             }
         }
         command.envs(self.envs.iter().map(|(name, value)| (name, value)));
-        let child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", binary.display()));
+        let child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", self.binary.display()));
         self.child = Some(child);
     }
 

@@ -71,10 +71,25 @@ pub fn binary() -> PathBuf {
         Some(path) => PathBuf::from(path),
         None => profile_folder().join("flagraft"),
     };
+    there(binary, "cargo build -p flagraft", "FLAGRAFT_BINARY")
+}
+
+/// The `flagraft-canary` binary, in whose nodes bugs can be planted: `FLAGRAFT_CANARY_BINARY`, else the one beside
+/// [`binary`].
+///
+/// # Panics
+/// It is not there; the message says how to build it.
+pub fn canary_binary() -> PathBuf {
+    let binary = env::var_os("FLAGRAFT_CANARY_BINARY")
+        .map_or_else(|| binary().with_file_name("flagraft-canary"), PathBuf::from);
+    there(binary, "cargo build -p flagraft --features canary --bin flagraft-canary", "FLAGRAFT_CANARY_BINARY")
+}
+
+fn there(binary: PathBuf, built_by: &str, variable: &str) -> PathBuf {
     assert!(
         binary.is_file(),
-        "there is no {}. These tests run the real binary: build it with `cargo build -p flagraft` (./scripts/check \
-         does), or name another with FLAGRAFT_BINARY",
+        "there is no {}. These tests run the real binary: build it with `{built_by}` (./scripts/check does), or name \
+         another with {variable}",
         binary.display()
     );
     binary

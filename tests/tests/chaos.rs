@@ -1,10 +1,12 @@
 //! Nodes are killed, paused, restarted and cut off, two at a time and more, while clients write, read and follow: no promise
 //! is broken, and the cluster heals. The seed decides what is done, by the clients and to the nodes.
 
+use std::env;
+
 use flagraft_chaos::schedule::{Schedule, Settings, workload::Profile};
 use flagraft_tests::{
-    campaign::{self, nemesis, verdict},
-    settings::{measured, rounds, seed},
+    campaign::{self, Keep, Order, nemesis},
+    settings::{keeps, measured, rounds, seed},
 };
 
 /// More pause than in a long campaign, for this runs beside other tests.
@@ -22,7 +24,15 @@ async fn no_promise_is_broken_while_nodes_are_killed_paused_and_cut_off() {
     let again = format!(
         "FLAGRAFT_TEST_SEED={seed} cargo test -p flagraft-tests --test chaos -- --nocapture no_promise"
     );
-    let outcome = campaign::run(settings(seed), &again).await;
+    let settings = settings(seed);
+    println!("{}", Schedule::new(settings.clone()));
+    let keep = if keeps() { Keep::All } else { Keep::WhatFailed };
+    let folder = env::temp_dir();
+    let outcome =
+        campaign::run(&Order { settings, again, canary: None, folder, keep, shows_progress: false }).await;
+    for why in &outcome.not_run {
+        measured("NOT RUN HERE: a fault of a run", why);
+    }
     outcome.expect_passed();
     let operations = outcome.figures.operations();
     measured(
@@ -32,7 +42,7 @@ async fn no_promise_is_broken_while_nodes_are_killed_paused_and_cut_off() {
             operations.all(),
             operations.failed,
             operations.unknown,
-            verdict::took_effect(&outcome.figures),
+            outcome.figures.took_effect(),
             outcome.healed.unwrap_or_default().as_millis()
         ),
     );

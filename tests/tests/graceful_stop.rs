@@ -15,7 +15,7 @@ use flagraft_tests::{
     catalog::{PROJECT, counter, put, switch},
     cluster::Setup,
     load::{Writers, write_anywhere},
-    settings::measured,
+    settings::{measured, rounds},
     wait,
 };
 use serde_json::json;
@@ -55,7 +55,8 @@ async fn a_rolling_restart_fails_no_read_and_loses_no_write() {
     let mut shop = Shop::open(Setup::of(3), &[switch("banner", false), counter("gate", 5, true)]).await;
     let writers = Writers::start(&shop.cluster, 2, None).await;
     let readers: Vec<_> = ["banner", "gate"].map(|flag| Reader::start(&shop, flag)).into();
-    for id in shop.cluster.ids() {
+    let turns = rounds(1, 10);
+    for id in (0..turns).flat_map(|_| shop.cluster.ids()).collect::<Vec<_>>() {
         let (read, wrote) = (readers[0].answered(), writers.acknowledged());
         wait::until_true("the load to run", Duration::from_secs(20), || async {
             readers[0].answered() > read + 20 && writers.acknowledged() > wrote + 5
@@ -78,8 +79,12 @@ async fn a_rolling_restart_fails_no_read_and_loses_no_write() {
         assert_eq!(accepted.get(reason), Some(&1), "acknowledged, and in the audit log so often: {reason}");
     }
     measured(
-        "rolling restart: reads, failed, writes, lost",
-        format!("{reads}, 0, {}, 0", written.acknowledged.len()),
+        "rolling restart: times, reads, failed, writes, lost, longest without a write (ms)",
+        format!(
+            "{turns}, {reads}, 0, {}, 0, {}",
+            written.acknowledged.len(),
+            written.longest_wait.as_millis()
+        ),
     );
 }
 

@@ -5,7 +5,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -16,6 +16,7 @@ use flagraft_tests::{
     cluster::Setup,
     history::History,
     links::Flow,
+    load::write_anywhere,
     settings::{measured, rng, rounds},
     sockets, wait,
 };
@@ -202,13 +203,94 @@ async fn an_old_leader_that_was_paused_answers_nothing_old() {
     );
 }
 
+/// A sleep that is shorter than an election leaves it the lead, one that is longer does not, and around the length of one
+/// anything may happen: clients read through all nodes meanwhile, also through the one that sleeps.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_sleeps_around_an_election_timeout_answers_nothing_old() {
+    /// The longest of the default election timeouts, which are drawn from half of it up.
+    const ELECTION: Duration = Duration::from_millis(1_200);
+    /// The sleeps, in tenths of an election timeout.
+    const TENTHS: [u32; 4] = [5, 10, 20, 50];
+    let turns = rounds(4, 100);
+    let mut shop = Shop::open(Setup::of(3), &[counter(FLAG, 0, true)]).await;
+    let history = Arc::new(History::default());
+    let stop = Arc::new(AtomicBool::new(false));
+    let readers: Vec<_> = shop
+        .cluster
+        .ids()
+        .into_iter()
+        .flat_map(|id| [id, id])
+        .map(|id| {
+            let (node, history, stop) = (shop.reader(id), history.clone(), stop.clone());
+            tokio::spawn(async move {
+                while !stop.load(Ordering::SeqCst) {
+                    let start = Instant::now();
+                    // Longer than any sleep: what was asked of a node that sleeps is answered when it wakes.
+                    let read = node.evaluate(FLAG, &anyone()).within(Duration::from_secs(10)).send().await;
+                    if let Some(count) = vouched(&read.expect("an answer, be it late")) {
+                        history.read(count, start);
+                    }
+                    wait::pace(Duration::from_millis(2)).await;
+                }
+            })
+        })
+        .collect();
+    let written = Arc::new(AtomicU64::new(0));
+    let writer = tokio::spawn({
+        let (nodes, history) = (shop.cluster.admins(), history.clone());
+        let (stop, written) = (stop.clone(), written.clone());
+        async move {
+            let path = format!("/api/v1/projects/{PROJECT}/changes");
+            for count in 1.. {
+                let body =
+                    json!({"reason": "clients read", "operations": [put(&counter(FLAG, count, true))]});
+                let start = Instant::now();
+                let first = usize::try_from(count).expect("a few");
+                match write_anywhere(&nodes, first, &format!("count-{count}"), &path, &body).await {
+                    Some(answer) if answer.is_success() => history.wrote(count, start),
+                    _ => history.may_have_written(count, start),
+                }
+                written.store(count, Ordering::SeqCst);
+                if stop.load(Ordering::SeqCst) {
+                    return;
+                }
+            }
+        }
+    });
+    let mut overthrown = [0; TENTHS.len()];
+    for turn in 0..turns as usize {
+        let old = shop.cluster.leader().await;
+        let sleep = ELECTION * TENTHS[turn % TENTHS.len()] / 10;
+        shop.cluster.pause(old);
+        wait::pace(sleep).await;
+        shop.cluster.resume(old);
+        shop.cluster.ready(old).await;
+        overthrown[turn % TENTHS.len()] += u32::from(shop.cluster.leader().await != old);
+        let before = written.load(Ordering::SeqCst);
+        wait::until_true("writes to go on", Duration::from_secs(20), || async {
+            written.load(Ordering::SeqCst) > before + 3
+        })
+        .await;
+    }
+    stop.store(true, Ordering::SeqCst);
+    for task in readers.into_iter().chain([writer]) {
+        task.await.expect("no client was answered wrongly");
+    }
+    history.check().unwrap_or_else(|fault| panic!("{fault}"));
+    measured(
+        "leader asleep for 0.5, 1, 2, 5 election timeouts while clients read: times, of which each overthrown; confirmed reads, \
+         stale",
+        format!("{turns}, {overthrown:?}; {}, 0", history.reads()),
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn many_clients_at_once_see_one_order() {
     let turns = u64::from(rounds(100, 600));
     let shop = Shop::open(Setup::of(3), &[counter(FLAG, 0, true)]).await;
     let history = Arc::new(History::default());
     let acknowledged = Arc::new(AtomicU64::new(0));
-    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let stop = Arc::new(AtomicBool::new(false));
     let readers: Vec<_> = shop
         .cluster
         .ids()

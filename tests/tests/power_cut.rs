@@ -36,7 +36,8 @@ async fn nothing_acknowledged_is_lost_when_power_is_cut_while_clients_write() {
     if !Disk::here("power cut of one, two and all three nodes") {
         return;
     }
-    let turns = rounds(6, 50);
+    // At full length, fifty times all three.
+    let turns = rounds(6, 150);
     let mut rng = rng();
     let mut shop = Shop::open(on_disks(3), &[counter("probe", 0, false)]).await;
     let writers = Writers::at_full_speed(&shop.cluster, CLIENTS).await;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{
     Report, chart,
-    text::{FAULTS, NODES, OPERATIONS, faults, headline, nodes, operations, outline},
+    text::{FAULTS, NODES, OPERATIONS, faults, headline, nodes, operations, outline, remarks},
 };
 
 const STYLE: &str = include_str!("page.css");
@@ -21,7 +21,7 @@ pub(super) fn page(report: &Report<'_>) -> String {
          <title>Chaos, seed {seed}</title><style>{STYLE}</style></head><body><main>\n\
          <h1>Chaos, seed {seed}</h1>\n<p class=\"verdict {class}\">{headline}</p>\n<p>{outline}</p>\n",
         seed = report.figures.seed,
-        class = if report.is_good() { "good" } else { "bad" },
+        class = if report.is_good() && report.without_proof.is_empty() { "good" } else { "bad" },
         headline = headline(report),
         outline = outline(report),
     );
@@ -31,7 +31,7 @@ pub(super) fn page(report: &Report<'_>) -> String {
          <i class=\"fault disk\"></i>disk <i class=\"fault machine\"></i>clock and machine <i class=\"fault members\"></i>members</p>",
         chart::timeline(report.figures)
     );
-    table(&mut html, &FAULTS, &faults(report));
+    table(&mut html, &FAULTS, &faults(report.figures.faults_by_kind()));
     table(&mut html, &OPERATIONS, &operations(report));
     table(&mut html, &NODES, &nodes(report));
     html += "<h2>What was judged</h2>\n";
@@ -40,7 +40,7 @@ pub(super) fn page(report: &Report<'_>) -> String {
             verdict.judged.iter().map(|(what, count)| format!("{count} {what}")).collect();
         let _ = writeln!(html, "<p>{}: {}.</p>", escaped(checker), escaped(&judged.join(", ")));
     }
-    if !report.is_good() {
+    if report.verdicts.iter().any(|(_, verdict)| !verdict.is_good()) {
         html += "<h2>What was wrong</h2>\n";
     }
     for (_, verdict) in report.verdicts {
@@ -56,14 +56,18 @@ pub(super) fn page(report: &Report<'_>) -> String {
         }
         html += "</pre>\n";
     }
-    if !report.not_run.is_empty() {
-        html += "<h2>Not run here</h2>\n<ul>";
-        for what in report.not_run {
-            let _ = write!(html, "<li>{}</li>", escaped(what));
+    for (what, lines) in remarks(report).into_iter().filter(|(_, lines)| !lines.is_empty()) {
+        let _ = write!(html, "<h2>{}</h2>\n<ul>", capitalized(what));
+        for line in lines {
+            let _ = write!(html, "<li>{}</li>", escaped(line));
         }
         html += "</ul>\n";
     }
     html + "</main></body></html>\n"
+}
+
+fn capitalized(text: &str) -> String {
+    text[..1].to_uppercase() + &text[1..]
 }
 
 fn table(html: &mut String, heads: &[&str], rows: &[Vec<String>]) {

@@ -1,10 +1,10 @@
 //! The summary for a terminal.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 
-use super::Report;
+use super::{OfKind, Report};
 
 /// A time as a person reads it.
 pub(super) fn time(ns: u64) -> String {
@@ -44,9 +44,8 @@ pub(super) fn operations(report: &Report<'_>) -> Vec<Vec<String>> {
 pub(super) const FAULTS: [&str; 5] =
     ["faults", "took effect", "without effect", "writes stopped: worst", "median"];
 
-pub(super) fn faults(report: &Report<'_>) -> Vec<Vec<String>> {
-    let faults = report.figures.faults_by_kind();
-    let row = |(kind, of): (&str, super::OfKind)| {
+pub(super) fn faults(faults: BTreeMap<&str, OfKind>) -> Vec<Vec<String>> {
+    let row = |(kind, of): (&str, OfKind)| {
         let gap = |ns| if of.took_effect > 0 { time(ns) } else { "-".to_owned() };
         vec![
             kind.to_owned(),
@@ -71,9 +70,10 @@ pub(super) fn nodes(report: &Report<'_>) -> Vec<Vec<String>> {
 
 /// The sentence above all.
 pub(super) fn headline(report: &Report<'_>) -> String {
-    let broken: u64 = report.verdicts.iter().flat_map(|(_, verdict)| verdict.broken.values()).sum();
-    match broken {
-        0 => "No rule was broken.".to_owned(),
+    let rules: u64 = report.verdicts.iter().flat_map(|(_, verdict)| verdict.broken.values()).sum();
+    match rules + report.misdeeds.len() as u64 {
+        0 if report.without_proof.is_empty() => "No rule was broken.".to_owned(),
+        0 => "No rule was broken, but this run proves nothing.".to_owned(),
         1 => "A rule was broken once.".to_owned(),
         times => format!("Rules were broken {times} times."),
     }
@@ -93,11 +93,16 @@ pub(super) fn outline(report: &Report<'_>) -> String {
     )
 }
 
+/// What is said line by line, under what heading.
+pub(super) fn remarks<'a>(report: &Report<'a>) -> [(&'static str, &'a [String]); 3] {
+    [("broken", report.misdeeds), ("without proof", report.without_proof), ("not run here", report.not_run)]
+}
+
 pub(super) fn summary(report: &Report<'_>) -> String {
     let mut text = format!("{}\n{}\n", headline(report), outline(report));
     let tables = [
         table(&OPERATIONS, operations(report)),
-        table(&FAULTS, faults(report)),
+        table(&FAULTS, faults(report.figures.faults_by_kind())),
         table(&NODES, nodes(report)),
     ];
     for table in tables {
@@ -111,8 +116,8 @@ pub(super) fn summary(report: &Report<'_>) -> String {
             let _ = writeln!(text, "  {violation}");
         }
     }
-    for what in report.not_run {
-        let _ = writeln!(text, "not run here: {what}");
+    for (what, lines) in remarks(report) {
+        lines.iter().for_each(|line| text.push_str(&format!("{what}: {line}\n")));
     }
     text
 }

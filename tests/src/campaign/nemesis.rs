@@ -37,7 +37,7 @@ use flagraft_chaos::{
     },
 };
 
-pub use self::{ground::Ground, here::why_not_here};
+pub use self::{ground::Ground, here::done_here};
 use crate::wait;
 
 /// The faults that are done here. Whatever else a schedule may name can't be done yet.
@@ -65,7 +65,7 @@ const SHOWN_WITHIN: Duration = Duration::from_secs(20);
 const LED_WITHIN: Duration = Duration::from_secs(30);
 
 /// One way to break nodes. A file for each.
-trait Wrong {
+trait Wrong: Send {
     /// Does it. Called once.
     fn begin(&mut self, ground: &mut Ground);
 

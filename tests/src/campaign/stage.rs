@@ -20,7 +20,10 @@ use flagraft_chaos::{
 };
 use tempfile::TempDir;
 
-use super::nemesis::snapshot_catch_up::{KEEP, SNAPSHOT_AFTER};
+use super::{
+    Order,
+    nemesis::snapshot_catch_up::{KEEP, SNAPSHOT_AFTER},
+};
 use crate::{
     api::Api,
     catalog::{Caller, ENVIRONMENT, PROJECT, counter, put},
@@ -61,10 +64,10 @@ impl Stage {
     ///
     /// # Panics
     /// It does not start, or the files can't be written.
-    pub async fn set(settings: &Settings) -> (Self, Cluster) {
+    pub async fn set(settings: &Settings, order: &Order) -> (Self, Cluster) {
         let Settings { seed, nodes, profile, .. } = settings.clone();
-        let folder = TempDir::with_prefix("flagraft-chaos-").expect("a temporary folder");
-        let cluster = setup(settings).start().await;
+        let folder = TempDir::with_prefix_in("flagraft-chaos-", &order.folder).expect("a folder can be made");
+        let cluster = setup(settings, order).start().await;
         cluster.create_project(PROJECT, &[ENVIRONMENT]).await;
         let (_, token) = cluster.create_token(&Caller::service(PROJECT, ENVIRONMENT)).await;
         let flags = profile.flags().map(|flag| put(&definition(&flag, 0, &profile))).collect();
@@ -93,7 +96,7 @@ impl Stage {
 }
 
 /// A cluster that all faults which are asked for can be done to.
-fn setup(settings: &Settings) -> Setup {
+fn setup(settings: &Settings, order: &Order) -> Setup {
     let asked = |of: fn(Kind) -> bool| settings.kinds.iter().any(|kind| of(*kind));
     let mut setup = Setup::of(settings.nodes).with_links();
     if asked(needs_disk) {
@@ -104,6 +107,9 @@ fn setup(settings: &Settings) -> Setup {
     }
     if asked(|kind| kind == Kind::SnapshotCatchUp) {
         setup = setup.with_arg("--snapshot-after-entries", SNAPSHOT_AFTER).with_arg("--keep-entries", KEEP);
+    }
+    if let Some(canary) = &order.canary {
+        setup = setup.with_canary(canary);
     }
     setup
 }

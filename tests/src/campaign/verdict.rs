@@ -17,13 +17,14 @@ use flagraft_chaos::{
     zones,
 };
 
+use self::evidence::Evidence;
 use super::{
-    HEALED_WITHIN,
+    HEALED_WITHIN, Order,
     nemesis::Ground,
     stage::{Stage, history_file, incidents_file},
     workload::reason,
 };
-use crate::{audit, load::Written, settings};
+use crate::{audit, load::Written};
 
 /// A run that judged less than this of something that it is there to judge has proved nothing.
 const JUDGED_AT_LEAST: u64 = 20;
@@ -50,13 +51,15 @@ pub struct Outcome {
     /// Why the run could not have shown that: a fault that nothing showed, or hardly anything to judge. Such a run is
     /// neither passed nor failed.
     pub invalid: Vec<String>,
+    /// Faults that were asked for and can't be done on this machine, each with the reason. They count for nothing.
+    pub not_run: Vec<String>,
     /// The figures.
     pub figures: Figures,
     /// How long it took after the last fault until the cluster served in full.
     pub healed: Option<Duration>,
     /// All of it as text.
     pub summary: String,
-    /// Where all that is known of the run was left, unless it passed and nobody asked for it ([`settings::keeps`]).
+    /// Where what is known of the run was left ([`super::Keep`]).
     pub folder: Option<PathBuf>,
 }
 
@@ -85,17 +88,23 @@ struct Judged {
     refused: Vec<String>,
 }
 
-pub(super) async fn judge(
-    stage: Stage,
-    mut ground: Ground,
-    schedule: Schedule,
-    healed: Result<Duration, String>,
-    odd: Vec<String>,
-    again: &str,
-) -> Outcome {
-    let mut broken: Vec<String> = odd;
-    broken.append(&mut ground.misdeeds);
-    broken.extend(healed.as_ref().err().map(|why| format!("it did not heal: {why}")));
+/// A run that is over.
+pub(super) struct Done<'a> {
+    pub order: &'a Order,
+    pub stage: Stage,
+    pub ground: Ground,
+    pub schedule: Schedule,
+    pub healed: Result<Duration, String>,
+    /// Answers that no client should have got.
+    pub odd: Vec<String>,
+    /// Faults that were asked for and can't be done on this machine.
+    pub not_run: Vec<String>,
+}
+
+pub(super) async fn judge(done: Done<'_>) -> Outcome {
+    let Done { order, stage, mut ground, schedule, healed, odd: mut misdeeds, not_run } = done;
+    misdeeds.append(&mut ground.misdeeds);
+    misdeeds.extend(healed.as_ref().err().map(|why| format!("it did not heal: {why}")));
     let folder = stage.folder.path();
     let incidents = incidents::read(&incidents_file(folder)).expect("it was written a moment ago");
     let lives = Lives::of(&incidents);
@@ -105,29 +114,37 @@ pub(super) async fn judge(
     let figures = collector.finish(&incidents);
 
     match ground.cluster.agreed_within(HEALED_WITHIN).await {
-        Ok(_) => broken.extend(audited(&ground, &written, &refused).await),
-        Err(said) => broken.push(format!("the nodes do not agree: {said}")),
+        Ok(_) => misdeeds.extend(audited(&ground, &written, &refused).await),
+        Err(said) => misdeeds.push(format!("the nodes do not agree: {said}")),
     }
     for node in ground.cluster.ids() {
         let log = ground.cluster.log(node);
         let panics = log.lines().filter(|line| line.contains("panicked at"));
-        broken.extend(panics.map(|line| format!("node {node}: {line}")));
+        misdeeds.extend(panics.map(|line| format!("node {node}: {line}")));
     }
     let verdicts = [("by revision", &by_revision), ("by zones", &by_zones)];
-    for (checker, verdict) in verdicts {
-        broken.extend(verdict.violations.iter().map(|violation| format!("{checker}: {violation}")));
-    }
+    let violations = verdicts.iter().flat_map(|(checker, verdict)| {
+        verdict.violations.iter().map(move |violation| format!("{checker}: {violation}"))
+    });
+    let broken: Vec<String> = misdeeds.iter().cloned().chain(violations).collect();
     let offences =
         if broken.is_empty() { Vec::new() } else { offences(&header, &lives, &verdicts, &history) };
     let invalid = without_proof(&figures, &by_revision);
-    let report = Report { figures: &figures, verdicts: &verdicts, offences: &offences, not_run: &[] };
+    let report = Report {
+        figures: &figures,
+        verdicts: &verdicts,
+        offences: &offences,
+        misdeeds: &misdeeds,
+        without_proof: &invalid,
+        not_run: &not_run,
+    };
     let summary = report.text();
     let is_good = broken.is_empty() && invalid.is_empty();
-    let kept = (!is_good || settings::keeps()).then(|| {
-        let lines = evidence::Lines { broken: &broken, invalid: &invalid, again, schedule: &schedule };
-        evidence::keep(stage.folder, &ground.cluster, &header, &report, &lines)
+    let kept = order.keep.leaves(is_good).map(|is_whole| {
+        let evidence = Evidence { report: &report, schedule: &schedule, again: &order.again, is_whole };
+        evidence.leave(stage.folder, &ground.cluster, &header)
     });
-    Outcome { broken, invalid, healed: healed.ok(), summary, folder: kept, figures }
+    Outcome { broken, invalid, not_run, healed: healed.ok(), summary, folder: kept, figures }
 }
 
 /// Reads a history, for all who want to know something of it.
@@ -196,9 +213,4 @@ fn without_proof(figures: &Figures, by_revision: &Verdict) -> Vec<String> {
     let judged = |what: &&str| by_revision.judged.get(*what).copied().unwrap_or_default();
     let little = TO_BE_JUDGED.iter().filter(|what| judged(what) < JUDGED_AT_LEAST);
     shown.chain(little.map(|what| format!("only {} {what} were judged", judged(what)))).collect()
-}
-
-/// How many faults of a run took effect.
-pub fn took_effect(figures: &Figures) -> usize {
-    figures.faults.iter().filter(|fault| fault.proof.is_some()).count()
 }

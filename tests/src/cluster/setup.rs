@@ -18,7 +18,7 @@ use crate::{
     disk::{Disk, DiskSpec},
     links::Links,
     ports,
-    process::Process,
+    process::Program,
     settings,
 };
 
@@ -35,7 +35,7 @@ pub struct Setup {
     links: bool,
     disks: Option<DiskSpec>,
     clocks: bool,
-    args: Vec<String>,
+    program: Program,
     backup: Option<PathBuf>,
 }
 
@@ -44,14 +44,16 @@ impl Setup {
     /// that comes at any time: see [`Setup::with_checkpoints`].
     pub fn of(members: u64) -> Self {
         let args = [CHECKPOINTS, "0"].map(str::to_owned).to_vec();
-        Self { members, links: false, disks: None, clocks: false, args, backup: None }
+        let program = Program { binary: settings::binary(), args, envs: Vec::new() };
+        Self { members, links: false, disks: None, clocks: false, program, backup: None }
     }
 
     /// With a checkpoint of the audit log soon after every record.
     #[must_use]
     pub fn with_checkpoints(mut self) -> Self {
-        let at = self.args.iter().position(|arg| arg == CHECKPOINTS).expect("it is set");
-        "300".clone_into(&mut self.args[at + 1]);
+        let args = &mut self.program.args;
+        let at = args.iter().position(|arg| arg == CHECKPOINTS).expect("it is set");
+        "300".clone_into(&mut args[at + 1]);
         self
     }
 
@@ -80,8 +82,22 @@ impl Setup {
     /// With this option of `flagraft serve` on every node.
     #[must_use]
     pub fn with_arg(mut self, name: &str, value: impl ToString) -> Self {
-        self.args.extend([name.to_owned(), value.to_string()]);
+        self.program.args.extend([name.to_owned(), value.to_string()]);
         self
+    }
+
+    /// With this variable of the environment of every node, also of those that join later.
+    #[must_use]
+    pub fn with_env(mut self, name: &str, value: &str) -> Self {
+        self.program.envs.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// With this bug planted in every node.
+    #[must_use]
+    pub fn with_canary(mut self, canary: &str) -> Self {
+        self.program.binary = settings::canary_binary();
+        self.with_env("FLAGRAFT_CANARY", canary)
     }
 
     /// On the catalog and audit log of this backup.
@@ -168,8 +184,7 @@ impl Setup {
                     args.extend(["--bootstrap", "--bootstrap-token-file"].map(str::to_owned));
                     args.push(token_file.display().to_string());
                 }
-                args.extend(self.args.iter().cloned());
-                let mut process = Process::new(format!("node {id}"), args, place.join("log"));
+                let mut process = self.program.process(format!("node {id}"), args, place.join("log"));
                 let clock = self.clocks.then(|| Clock::new(&place));
                 for (name, value) in clock.iter().flat_map(Clock::envs) {
                     process.set_env(&name, Some(&value));
@@ -178,8 +193,8 @@ impl Setup {
                 Node { process, api, peer: *peer, epoch: Arc::default(), clock, data, disk }
             })
             .collect();
-        let extra_args = self.args.clone();
-        let cluster = Cluster { nodes, links, admin: String::new(), extra_args, folder };
+        let program = self.program.clone();
+        let cluster = Cluster { nodes, links, admin: String::new(), program, folder };
         if let Some(backup) = &self.backup {
             restore(backup, cluster.data(1));
         }

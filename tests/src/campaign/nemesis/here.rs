@@ -4,7 +4,7 @@ use flagraft_chaos::schedule::fault::{Kind, Layer};
 
 use crate::{cgroup, clock, disk::Disk};
 
-/// Why a fault can't be done on this machine; `None`: it can. What is not done is to be said, and counts for nothing.
+/// Why a fault can't be done on this machine; `None`: it can.
 pub fn why_not_here(kind: Kind) -> Option<String> {
     if kind.layers().contains(&Layer::Disk) {
         return Disk::why_not_here();
@@ -15,4 +15,19 @@ pub fn why_not_here(kind: Kind) -> Option<String> {
         Kind::ClockJump => clock::why_not_here(),
         _ => None,
     }
+}
+
+/// Those of these faults that can be done on this machine, once each and in order; and of each other one the reason, to be
+/// said, for what is not done counts for nothing.
+pub fn done_here(kinds: &[Kind]) -> (Vec<Kind>, Vec<String>) {
+    let mut not_run = Vec::new();
+    let mut done = kinds.to_vec();
+    done.sort_unstable();
+    done.dedup();
+    done.retain(|kind| {
+        let why_not = why_not_here(*kind);
+        not_run.extend(why_not.iter().map(|why| format!("{kind}: {why}")));
+        why_not.is_none()
+    });
+    (done, not_run)
 }

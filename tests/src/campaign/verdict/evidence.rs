@@ -1,60 +1,52 @@
 //! What is left of a run that did not pass: a folder with all that is known of it.
 
-use std::{fmt::Write as _, fs, io, path::Path, path::PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use flagraft_chaos::{history::Header, report::Report, schedule::Schedule, shrink::Offence};
 use tempfile::TempDir;
 
-use crate::cluster::Cluster;
+use crate::{campaign::stage::history_file, cluster::Cluster};
 
-/// What is said of the run in words.
-pub(super) struct Lines<'a> {
-    pub broken: &'a [String],
-    pub invalid: &'a [String],
+/// What is left of a run.
+pub(super) struct Evidence<'a> {
+    pub report: &'a Report<'a>,
+    pub schedule: &'a Schedule,
     /// The command that runs it again.
     pub again: &'a str,
-    pub schedule: &'a Schedule,
+    /// Or only what is short: the summary and the report.
+    pub is_whole: bool,
 }
 
-/// Leaves the folder, with the history and the incidents that are in it, and adds the rest.
-pub(super) fn keep(
-    folder: TempDir,
-    cluster: &Cluster,
-    header: &Header,
-    report: &Report<'_>,
-    lines: &Lines<'_>,
-) -> PathBuf {
-    let folder = folder.keep();
-    // The verdict is worth more than this: whoever reads it is told what is missing.
-    if let Err(error) = fill(&folder, cluster, header, report, lines) {
-        println!("{}: {error}", folder.display());
-    }
-    folder
-}
-
-fn fill(
-    folder: &Path,
-    cluster: &Cluster,
-    header: &Header,
-    report: &Report<'_>,
-    lines: &Lines<'_>,
-) -> io::Result<()> {
-    let mut text = format!("Run it again:\n\n    {}\n\n", lines.again);
-    for (what, lines) in [("Broken", lines.broken), ("Without proof", lines.invalid)] {
-        for line in lines {
-            let _ = writeln!(text, "{what}: {line}");
+impl Evidence<'_> {
+    /// Leaves the folder, with the history and the incidents that are in it, and adds the rest.
+    pub(super) fn leave(&self, folder: TempDir, cluster: &Cluster, header: &Header) -> PathBuf {
+        let folder = folder.keep();
+        // The verdict is worth more than this: whoever reads it is told what is missing.
+        if let Err(error) = self.fill(&folder, cluster, header) {
+            println!("{}: {error}", folder.display());
         }
+        folder
     }
-    let _ = write!(text, "\n{}\n{}", report.text(), lines.schedule);
-    fs::write(folder.join("summary.txt"), text)?;
-    fs::write(folder.join("report.html"), report.page())?;
-    for (number, offence) in (1..).zip(report.offences) {
-        fs::write(folder.join(format!("offence-{number}.jsonl")), shortened(header, offence)?)?;
+
+    fn fill(&self, folder: &Path, cluster: &Cluster, header: &Header) -> io::Result<()> {
+        let Self { report, schedule, again, is_whole } = self;
+        let text = format!("Run it again:\n\n    {again}\n\n{}\n{schedule}", report.text());
+        fs::write(folder.join("summary.txt"), text)?;
+        fs::write(folder.join("report.html"), report.page())?;
+        if !is_whole {
+            return fs::remove_file(history_file(folder));
+        }
+        for (number, offence) in (1..).zip(report.offences) {
+            fs::write(folder.join(format!("offence-{number}.jsonl")), shortened(header, offence)?)?;
+        }
+        for node in cluster.ids() {
+            fs::write(folder.join(format!("node-{node}.log")), cluster.log(node))?;
+        }
+        Ok(())
     }
-    for node in cluster.ids() {
-        fs::write(folder.join(format!("node-{node}.log")), cluster.log(node))?;
-    }
-    Ok(())
 }
 
 /// A history of its own, of the operations that show what is wrong.
