@@ -23,6 +23,7 @@ pub use self::{agreement::Fingerprint, setup::Setup};
 use crate::{
     api::{Answer, Api},
     catalog::Caller,
+    clock::Clock,
     disk::Disk,
     links::Links,
     metrics::Metrics,
@@ -45,6 +46,8 @@ struct Node {
     peer: SocketAddr,
     /// Even while the node serves, odd while it does not; see [`Liveness`].
     epoch: Arc<AtomicU64>,
+    /// Its own wall clock, if it does not go by the machine's.
+    clock: Option<Clock>,
     data: PathBuf,
     // After the process, which uses it.
     disk: Option<Disk>,
@@ -243,7 +246,15 @@ impl Cluster {
         let process = self.program.process(format!("node {id}"), args, place.join("log"));
         let epoch = Arc::new(AtomicU64::new(1));
         let api = Api::new(format!("http://{http}"));
-        self.nodes.push(Node { process, api, peer, epoch, data: place.join("data"), disk: None });
+        self.nodes.push(Node {
+            process,
+            api,
+            peer,
+            epoch,
+            clock: None,
+            data: place.join("data"),
+            disk: None,
+        });
         id
     }
 
@@ -285,6 +296,15 @@ impl Cluster {
     /// The cluster was set up without.
     pub fn disk(&self, id: u64) -> &Disk {
         self.node(id).disk.as_ref().expect("this cluster was set up without disks: Setup::with_disks")
+    }
+
+    /// Sets a node's wall clock this many seconds ahead of the machine's, while it runs or before it is started.
+    ///
+    /// # Panics
+    /// The cluster was set up without.
+    pub fn set_clock(&self, id: u64, ahead_s: i64) {
+        let clock = self.node(id).clock.as_ref();
+        clock.expect("this cluster was set up without clocks: Setup::with_clocks").set(ahead_s);
     }
 
     /// A node's data folder.

@@ -115,7 +115,7 @@ mod tests {
         let flipped = after(Damage::Flip(3), 4).expect("done");
         assert_eq!(flipped, [0xff, 0xff, 0xff, 0xff, 0xf7, 0xff, 0xff, 0xff, 0xff, 0xff]);
         assert_eq!(after(Damage::Cut, 7).expect("done"), [0xff; 7]);
-        assert_eq!(after(Damage::Cut, 0).expect("done"), []);
+        assert!(after(Damage::Cut, 0).expect("done").is_empty());
         assert_eq!(after(Damage::Zeros, 8).expect("done")[7..], [0xff, 0, 0]);
         for damage in [Damage::Flip(0), Damage::Zeros, Damage::Cut] {
             assert!(after(damage, 10).is_err(), "{damage:?}: there is no such byte");

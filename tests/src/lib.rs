@@ -14,6 +14,7 @@ pub mod audit;
 pub mod campaign;
 pub mod catalog;
 pub mod cgroup;
+pub mod clock;
 pub mod cluster;
 pub mod cuts;
 pub mod damage;

@@ -3,9 +3,9 @@
 
 use std::env;
 
-use flagraft_chaos::schedule::{Schedule, Settings, workload::Profile};
+use flagraft_chaos::schedule::{Schedule, Settings, fault::Kind, workload::Profile};
 use flagraft_tests::{
-    campaign::{self, Keep, Order, nemesis},
+    campaign::{self, Keep, Order},
     settings::{keeps, measured, rounds, seed},
 };
 
@@ -15,7 +15,7 @@ const THINK_US: u64 = 25_000;
 fn settings(seed: u64) -> Settings {
     let seconds = rounds(40, 600).into();
     let profile = Profile { think_us: THINK_US, ..Profile::default() };
-    Settings { seed, seconds, nodes: 3, kinds: nemesis::KINDS.to_vec(), profile }
+    Settings { seed, seconds, nodes: 3, kinds: Kind::ALL.to_vec(), profile }
 }
 
 #[tokio::test(flavor = "multi_thread")]

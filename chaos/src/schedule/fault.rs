@@ -176,7 +176,9 @@ impl Kind {
             Self::BitFlip | Self::Truncate => &[Layer::Data, Layer::Process, Layer::Disk],
             Self::Wipe => &[Layer::Data, Layer::Process, Layer::Disk, Layer::Members],
             Self::ClockJump => &[Layer::Clock],
-            Self::CpuStarvation | Self::MemoryLimit => &[Layer::Share],
+            Self::CpuStarvation => &[Layer::Share],
+            // Who takes more is killed.
+            Self::MemoryLimit => &[Layer::Share, Layer::Process],
             Self::SnapshotCatchUp => &[Layer::Network, Layer::Process],
             Self::MembershipChurn => &[Layer::Members, Layer::Data, Layer::Process],
         }

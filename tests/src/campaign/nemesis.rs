@@ -5,6 +5,8 @@
 //! something has shown that it is there. All that comes after it is late by as much then.
 
 mod asked;
+mod clock_jump;
+mod cpu_starvation;
 mod cut;
 mod delay;
 mod disk_full;
@@ -14,12 +16,16 @@ mod here;
 mod kill;
 mod leaders;
 mod loss;
+mod membership_churn;
+mod memory_limit;
 mod network;
 mod pause;
 mod power_loss;
 mod question;
 mod rolling_restart;
+mod share;
 mod slow_disk;
+pub(super) mod snapshot_catch_up;
 mod spoil;
 mod sync_error;
 mod trial;
@@ -42,26 +48,6 @@ use flagraft_chaos::{
 
 pub use self::{ground::Ground, here::done_here};
 use crate::wait;
-
-/// The faults that are done here. Whatever else a schedule may name can't be done yet.
-pub const KINDS: [Kind; 16] = [
-    Kind::Kill,
-    Kind::Pause,
-    Kind::RollingRestart,
-    Kind::Partition,
-    Kind::OneWay,
-    Kind::Bridge,
-    Kind::Loss,
-    Kind::Delay,
-    Kind::PowerLoss,
-    Kind::DiskFull,
-    Kind::SyncError,
-    Kind::FrozenDisk,
-    Kind::SlowDisk,
-    Kind::BitFlip,
-    Kind::Truncate,
-    Kind::Wipe,
-];
 
 /// How often to look whether something is to be done, or has shown.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -92,9 +78,9 @@ trait Wrong: Send {
     fn end(&mut self, ground: &mut Ground);
 }
 
-/// What does a fault to these nodes. `None`: it is not done here.
-fn wrong(kind: Kind, nodes: Vec<u64>, ground: &Ground, mut dice: Dice) -> Option<Box<dyn Wrong>> {
-    Some(match kind {
+/// What does a fault to these nodes.
+fn wrong(kind: Kind, nodes: Vec<u64>, ground: &Ground, mut dice: Dice) -> Box<dyn Wrong> {
+    match kind {
         Kind::Kill => Box::new(kill::Kill::of(nodes)),
         Kind::Pause => Box::new(pause::Pause::of(nodes)),
         Kind::RollingRestart => Box::new(rolling_restart::RollingRestart::of(nodes, &mut dice)),
@@ -112,8 +98,12 @@ fn wrong(kind: Kind, nodes: Vec<u64>, ground: &Ground, mut dice: Dice) -> Option
         Kind::BitFlip => Box::new(spoil::Spoil::flip(nodes[0], dice)),
         Kind::Truncate => Box::new(spoil::Spoil::cut(nodes[0], dice)),
         Kind::Wipe => Box::new(wipe::Wipe::of(nodes[0])),
-        _ => return None,
-    })
+        Kind::ClockJump => Box::new(clock_jump::ClockJump::of(nodes, &mut dice)),
+        Kind::CpuStarvation => Box::new(cpu_starvation::CpuStarvation::of(nodes, &mut dice)),
+        Kind::MemoryLimit => Box::new(memory_limit::MemoryLimit::of(nodes, &mut dice)),
+        Kind::SnapshotCatchUp => Box::new(snapshot_catch_up::SnapshotCatchUp::of(&nodes, ground, &mut dice)),
+        Kind::MembershipChurn => Box::new(membership_churn::MembershipChurn::of(&mut dice)),
+    }
 }
 
 /// A fault that has begun.
@@ -174,7 +164,7 @@ fn begin<'a>(fault: &'a Fault, ground: &mut Ground) -> Option<UnderWay<'a>> {
         ground.note(What::FaultEnds { fault: fault.fault });
         return None;
     }
-    let mut wrong = wrong(fault.kind, nodes, ground, Dice::new(fault.dice))?;
+    let mut wrong = wrong(fault.kind, nodes, ground, Dice::new(fault.dice));
     wrong.begin(ground);
     let until = Instant::now() + Duration::from_millis(fault.lasts_ms);
     Some(UnderWay { fault, wrong, until, has_shown: false })

@@ -20,7 +20,10 @@ use flagraft_chaos::{
 };
 use tempfile::TempDir;
 
-use super::Order;
+use super::{
+    Order,
+    nemesis::snapshot_catch_up::{KEEP, SNAPSHOT_AFTER},
+};
 use crate::{
     api::Api,
     catalog::{Caller, ENVIRONMENT, PROJECT, counter, put},
@@ -98,6 +101,12 @@ fn setup(settings: &Settings, order: &Order) -> Setup {
     let mut setup = Setup::of(settings.nodes).with_links();
     if asked(needs_disk) {
         setup = setup.with_disks(DISK).with_arg("--disk-reserve-bytes", DISK_RESERVE);
+    }
+    if asked(|kind| kind == Kind::ClockJump) {
+        setup = setup.with_clocks();
+    }
+    if asked(|kind| kind == Kind::SnapshotCatchUp) {
+        setup = setup.with_arg("--snapshot-after-entries", SNAPSHOT_AFTER).with_arg("--keep-entries", KEEP);
     }
     if let Some(canary) = &order.canary {
         setup = setup.with_canary(canary);

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use super::{Cluster, FOUNDED_WITHIN, Node};
 use crate::{
     api::Api,
+    clock::Clock,
     disk::{Disk, DiskSpec},
     links::Links,
     ports,
@@ -33,6 +34,7 @@ pub struct Setup {
     members: u64,
     links: bool,
     disks: Option<DiskSpec>,
+    clocks: bool,
     program: Program,
     backup: Option<PathBuf>,
 }
@@ -43,7 +45,7 @@ impl Setup {
     pub fn of(members: u64) -> Self {
         let args = [CHECKPOINTS, "0"].map(str::to_owned).to_vec();
         let program = Program { binary: settings::binary(), args, envs: Vec::new() };
-        Self { members, links: false, disks: None, program, backup: None }
+        Self { members, links: false, disks: None, clocks: false, program, backup: None }
     }
 
     /// With a checkpoint of the audit log soon after every record.
@@ -66,6 +68,14 @@ impl Setup {
     #[must_use]
     pub fn with_disks(mut self, spec: DiskSpec) -> Self {
         self.disks = Some(spec);
+        self
+    }
+
+    /// With a wall clock of its own for every node, which is right at first: see [`Cluster::set_clock`]. Ask
+    /// [`clock::why_not_here`](crate::clock::why_not_here) first.
+    #[must_use]
+    pub fn with_clocks(mut self) -> Self {
+        self.clocks = true;
         self
     }
 
@@ -174,9 +184,13 @@ impl Setup {
                     args.extend(["--bootstrap", "--bootstrap-token-file"].map(str::to_owned));
                     args.push(token_file.display().to_string());
                 }
-                let process = self.program.process(format!("node {id}"), args, place.join("log"));
+                let mut process = self.program.process(format!("node {id}"), args, place.join("log"));
+                let clock = self.clocks.then(|| Clock::new(&place));
+                for (name, value) in clock.iter().flat_map(Clock::envs) {
+                    process.set_env(&name, Some(&value));
+                }
                 let api = Api::new(format!("http://{http}"));
-                Node { process, api, peer: *peer, epoch: Arc::default(), data, disk }
+                Node { process, api, peer: *peer, epoch: Arc::default(), clock, data, disk }
             })
             .collect();
         let program = self.program.clone();

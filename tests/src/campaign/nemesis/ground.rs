@@ -25,6 +25,8 @@ pub struct Ground {
     pub cluster: Cluster,
     /// What is wrong between its members.
     pub(super) network: Network,
+    /// The nodes that clients use: those that the cluster was founded with.
+    members: Vec<u64>,
     leaders: Leaders,
     clock: Arc<Recorder>,
     incidents: Arc<Log>,
@@ -33,6 +35,8 @@ pub struct Ground {
     awaited: BTreeSet<u64>,
     /// Nodes that were killed, paused or told to stop.
     down: BTreeSet<u64>,
+    /// Nodes that run with too little to be held to anything.
+    weak: BTreeSet<u64>,
     /// What nodes did that none may do, whatever is done to others.
     pub(in crate::campaign) misdeeds: Vec<String>,
 }
@@ -44,12 +48,14 @@ impl Ground {
         let leaders = Leaders::watch(&stage.writers, &stage.recorder, &stage.incidents);
         let ground = Self {
             network,
+            members: cluster.ids(),
             leaders,
             clock: Arc::clone(&stage.recorder),
             incidents: Arc::clone(&stage.incidents),
             starts: stage.starts.clone(),
             awaited: BTreeSet::new(),
             down: BTreeSet::new(),
+            weak: BTreeSet::new(),
             misdeeds: Vec::new(),
             cluster,
         };
@@ -64,14 +70,19 @@ impl Ground {
         self.incidents.note(self.clock.now_ns(), what).expect("noted");
     }
 
-    /// All nodes.
+    /// The nodes that clients use. Others may come and go meanwhile, whose ids are greater.
     pub(super) fn ids(&self) -> Vec<u64> {
-        self.cluster.ids()
+        self.members.clone()
     }
 
-    /// Who leads, if somebody is known to.
+    /// Who of them leads, if one of them is known to.
     pub(super) fn leader(&self) -> Option<u64> {
-        self.leaders.now()
+        self.leaders.now().filter(|node| self.members.contains(node))
+    }
+
+    /// Asks another node too whether it leads.
+    pub(super) fn watch(&mut self, node: u64) {
+        self.leaders.watch_also(node, self.cluster.admin(node));
     }
 
     /// From now on nobody expects anything of the node. To be called before anything is done to its process.
@@ -85,6 +96,30 @@ impl Ground {
     pub(super) fn rises(&mut self, node: u64) {
         self.down.remove(&node);
         self.awaited.insert(node);
+    }
+
+    /// From now on nobody expects anything of the node, although it runs and may be killed and started meanwhile.
+    pub(super) fn weakens(&mut self, node: u64) {
+        self.note(What::Falls { node });
+        self.weak.insert(node);
+    }
+
+    /// The node has again what it needs, and is expected to serve once it has said that it is ready.
+    pub(super) fn recovers(&mut self, node: u64) {
+        self.weak.remove(&node);
+        if !self.down.contains(&node) {
+            self.awaited.insert(node);
+        }
+    }
+
+    /// Whether a node runs with too little.
+    pub(super) fn is_weak(&self, node: u64) -> bool {
+        self.weak.contains(&node)
+    }
+
+    /// The process that a node is, unless it has ended.
+    pub(super) fn pid(&mut self, node: u64) -> Option<u32> {
+        self.cluster.runs(node).then(|| self.cluster.pid(node))
     }
 
     /// SIGKILL to these nodes at once; gives their processes, which have ended.
@@ -140,7 +175,7 @@ impl Ground {
 
     /// Whether a node is ready, and nothing is done to its process.
     pub(super) fn serves(&self, node: u64) -> bool {
-        !self.awaited.contains(&node) && !self.down.contains(&node)
+        ![&self.awaited, &self.down, &self.weak].iter().any(|set| set.contains(&node))
     }
 
     /// Whether the port of a node refuses connections: nobody listens there.
@@ -153,7 +188,10 @@ impl Ground {
     /// Looks which nodes are ready again, and whether one has ended that nobody ended.
     pub(super) async fn look(&mut self) {
         for node in self.ids() {
-            if self.awaited.contains(&node) && self.cluster.ready_within(node, Duration::ZERO).await.is_ok() {
+            if self.awaited.contains(&node)
+                && !self.weak.contains(&node)
+                && self.cluster.ready_within(node, Duration::ZERO).await.is_ok()
+            {
                 self.awaited.remove(&node);
                 self.note(What::Serves { node });
             }

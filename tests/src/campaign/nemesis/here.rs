@@ -3,7 +3,11 @@
 use flagraft_chaos::schedule::fault::{Kind, Layer};
 
 use super::slow_disk;
-use crate::{cgroup::Cgroup, disk::Disk};
+use crate::{
+    cgroup::{self, Cgroup},
+    clock,
+    disk::Disk,
+};
 
 /// Why a fault can't be done on this machine; `None`: it can.
 pub fn why_not_here(kind: Kind) -> Option<String> {
@@ -12,7 +16,13 @@ pub fn why_not_here(kind: Kind) -> Option<String> {
     {
         return Some(why);
     }
-    (kind == Kind::SlowDisk).then(why_no_slow_disk).flatten()
+    match kind {
+        Kind::SlowDisk => why_no_slow_disk(),
+        Kind::CpuStarvation => cgroup::why_not_here("cpu"),
+        Kind::MemoryLimit => cgroup::why_not_here("memory"),
+        Kind::ClockJump => clock::why_not_here(),
+        _ => None,
+    }
 }
 
 /// Why the system can't slow a disk down for a process.

@@ -22,7 +22,9 @@ const SAID_WITHIN: Duration = Duration::from_millis(800);
 /// Asks the nodes until it is dropped.
 pub(super) struct Leaders {
     claims: Arc<Mutex<Claims>>,
-    _tasks: JoinSet<()>,
+    clock: Arc<Recorder>,
+    incidents: Arc<Log>,
+    tasks: JoinSet<()>,
 }
 
 /// The nodes that say that they lead, each with its term. One that was overthrown may not know it yet.
@@ -55,22 +57,25 @@ impl Claims {
 }
 
 impl Leaders {
-    /// Begins to ask these nodes, and notes who leads.
+    /// Begins to ask these nodes, the first of which is node 1, and notes who leads.
     pub(super) fn watch(nodes: &[Api], clock: &Arc<Recorder>, incidents: &Arc<Log>) -> Self {
-        let claims = Arc::new(Mutex::new(Claims::default()));
-        let ask = |(node, api): (u64, &Api)| {
-            let (api, claims) = (api.clone(), Arc::clone(&claims));
-            let (clock, incidents) = (Arc::clone(clock), Arc::clone(incidents));
-            async move {
-                loop {
-                    let term = term_if_it_leads(&api).await;
-                    note(&claims, &incidents, &clock, node, term);
-                    wait::pace(PAUSE).await;
-                }
+        let (clock, incidents) = (Arc::clone(clock), Arc::clone(incidents));
+        let mut leaders = Self { claims: Arc::default(), clock, incidents, tasks: JoinSet::new() };
+        (1..).zip(nodes).for_each(|(node, api)| leaders.watch_also(node, api.clone()));
+        leaders
+    }
+
+    /// Begins to ask one more node.
+    pub(super) fn watch_also(&mut self, node: u64, api: Api) {
+        let claims = Arc::clone(&self.claims);
+        let (clock, incidents) = (Arc::clone(&self.clock), Arc::clone(&self.incidents));
+        self.tasks.spawn(async move {
+            loop {
+                let term = term_if_it_leads(&api).await;
+                note(&claims, &incidents, &clock, node, term);
+                wait::pace(PAUSE).await;
             }
-        };
-        let tasks = (1..).zip(nodes).map(ask).collect();
-        Self { claims, _tasks: tasks }
+        });
     }
 
     /// Who leads, if somebody says so.

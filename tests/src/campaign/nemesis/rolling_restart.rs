@@ -55,7 +55,10 @@ impl Wrong for RollingRestart {
                     self.now = Some(Step::Starting { node, pid });
                 }
                 None if since.elapsed() > ENDS_WITHIN => {
-                    ground.misdeeds.push(format!("node {node} did not stop within {ENDS_WITHIN:?}"));
+                    // With hardly any of the machine it may take longer.
+                    if !ground.is_weak(node) {
+                        ground.misdeeds.push(format!("node {node} did not stop within {ENDS_WITHIN:?}"));
+                    }
                     ground.kill(&[node]);
                     ground.start(node);
                     self.now = Some(Step::Starting { node, pid });
