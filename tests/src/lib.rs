@@ -13,6 +13,7 @@ pub mod api;
 pub mod audit;
 pub mod campaign;
 pub mod catalog;
+pub mod cgroup;
 pub mod cluster;
 pub mod cuts;
 pub mod disk;

@@ -66,6 +66,18 @@ pub async fn found<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> O
     }
 }
 
+/// The same for what can't wait otherwise, such as a value that is dropped: it blocks the thread.
+pub fn found_blocking<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let end = std::time::Instant::now() + limit;
+    loop {
+        match look() {
+            Some(found) => return Some(found),
+            None if std::time::Instant::now() >= end => return None,
+            None => std::thread::sleep(PAUSE),
+        }
+    }
+}
+
 /// The pace of a load, so that a few clients on a small machine leave the nodes some of it.
 pub async fn pace(pause: Duration) {
     sleep(pause).await;
