@@ -4,16 +4,22 @@
 //! It is an ext4 image on a loop device. That takes root and loop devices; where they are missing, [`Disk::here`] says
 //! so for the test, which must not pass in silence.
 
+mod frozen;
+
 use std::{
     fs::{self, File},
     io::{self, Write as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::{Command, Output},
     sync::{LazyLock, Once},
 };
 
-use rustix::fs::{FallocateFlags, FlockOperation, Mode, OFlags, fallocate, flock, statvfs};
+use rustix::fs::{
+    FallocateFlags, FlockOperation, Mode, OFlags, fallocate, flock, major, minor, statvfs, syncfs,
+};
 
+pub use self::frozen::Frozen;
 use crate::settings::measured;
 
 const MIB: u64 = 1024 * 1024;
@@ -162,6 +168,24 @@ impl Disk {
         self.mounted().1.split(',').any(|option| option == wanted)
     }
 
+    /// The device that it is, as control groups name one: `7:3`.
+    ///
+    /// # Panics
+    /// The disk can't be asked.
+    pub fn device(&self) -> String {
+        let device = fs::metadata(self.root()).expect("a mounted disk").dev();
+        format!("{}:{}", major(device), minor(device))
+    }
+
+    /// Syncs all that was written to it, so that a power cut does not take it away.
+    ///
+    /// # Panics
+    /// The disk refuses.
+    pub fn sync(&self) {
+        let root = File::open(self.root()).expect("a mounted disk");
+        syncfs(root).unwrap_or_else(|error| panic!("syncing {}: {error}", self.root().display()));
+    }
+
     // --- power ---
 
     /// Takes power from all of these at the same moment. What was not synced is lost, and until [`Disk::power_on`]
@@ -178,12 +202,17 @@ impl Disk {
         run("perl", &args).unwrap_or_else(|why| panic!("{why}"));
     }
 
+    /// Whether the system says that it is shut down: its power was cut, and is not back.
+    pub fn has_no_power(&self) -> bool {
+        self.has_option("shutdown")
+    }
+
     /// Gives power back, and reads the disk anew. No process may use it.
     ///
     /// # Panics
     /// It is in use; or the power cut took no effect, so that a test after it would prove nothing.
     pub fn power_on(&self) {
-        assert!(self.has_option("shutdown"), "invalid run: {} was not shut down", self.root().display());
+        assert!(self.has_no_power(), "invalid run: {} was not shut down", self.root().display());
         self.read_anew();
         let read = |name| fs::read(self.root().join(name)).unwrap_or_default();
         assert!(
@@ -339,6 +368,7 @@ fn remove_leftovers() {
         };
         let Ok(lock) = File::open(folder.join(LOCK)) else { continue };
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            frozen::thaw(point);
             unmount(point);
             let _ = fs::remove_file(folder.join("image"));
         }

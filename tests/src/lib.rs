@@ -16,6 +16,7 @@ pub mod catalog;
 pub mod cgroup;
 pub mod cluster;
 pub mod cuts;
+pub mod damage;
 pub mod disk;
 pub mod followers;
 pub mod generate;

@@ -1,6 +1,6 @@
 //! What a node counts, as Prometheus reads it.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use crate::api::{Answer, Api};
 
@@ -15,6 +15,12 @@ impl Metrics {
     /// It does not answer.
     pub async fn of(node: &Api) -> Self {
         Self::read(&node.get("/metrics").ok().await)
+    }
+
+    /// What a node says of itself, if it does within `limit`.
+    pub async fn said_by(node: &Api, limit: Duration) -> Option<Self> {
+        let answer = node.get("/metrics").within(limit).send().await.ok()?;
+        (answer.status == 200).then(|| Self::read(&answer))
     }
 
     /// Reads an answer of `/metrics`.
@@ -33,7 +39,7 @@ impl Metrics {
 
     /// The sample of this name, its labels included: `name{label="value"}`. 0 when it was never counted.
     pub fn get(&self, name: &str) -> u64 {
-        let value = self.0.get(name).copied().unwrap_or_default();
+        let value = self.value(name);
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -41,5 +47,10 @@ impl Metrics {
         )]
         let count = value as u64;
         count
+    }
+
+    /// The same where it need not be whole, such as seconds.
+    pub fn value(&self, name: &str) -> f64 {
+        self.0.get(name).copied().unwrap_or_default()
     }
 }

@@ -34,6 +34,13 @@ impl Program {
     }
 }
 
+/// The state of a process, as the system abbreviates it: `T` is stopped, `D` waits for a device. `None`: there is none.
+pub fn state(pid: u32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // After the program's name, which is in brackets and may have some of its own.
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
 /// A child process with a log file. Dies with this value.
 ///
 /// It stays in the process group of the test, so that whoever ends the test (a runner at its time limit, Ctrl-C) ends
@@ -201,5 +208,16 @@ impl Drop for Process {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_runs_is_not_taken_for_a_stopped_one() {
+        assert!(state(std::process::id()).is_some_and(|state| state != 'T'));
+        assert_eq!(state(u32::MAX), None);
     }
 }

@@ -2,16 +2,13 @@
 //! start in words, and the cluster stays right throughout. (Where in the folder damage can strike, one place after the
 //! other, is tested without processes in `node/src/raft/damage_tests.rs`.)
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs, path::Path, time::Duration};
 
 use flagraft_tests::{
     audit,
     catalog::switch,
     cluster::Setup,
+    damage::{Damage, copy, data_files, put_back},
     load::{Readers, Writers},
     settings::{measured, rng, rounds},
 };
@@ -21,59 +18,17 @@ use tempfile::TempDir;
 mod common;
 use common::shop::Shop;
 
-/// Whatever of the folder holds data: not RocksDB's diary and settings, nor its lock.
-fn data_files(data: &Path) -> Vec<PathBuf> {
-    let mut files = vec![data.join("floor")];
-    for folder in ["db", "snapshots"] {
-        for file in fs::read_dir(data.join(folder)).expect("the folder is there") {
-            let path = file.expect("it can be listed").path();
-            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            let is_data = [".log", ".sst", ".snapshot"].iter().any(|end| name.ends_with(end));
-            if is_data || name.starts_with("MANIFEST") || name == "CURRENT" {
-                files.push(path);
-            }
-        }
-    }
-    files.retain(|path| fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0));
-    files.sort();
-    files
-}
-
-/// Copies a folder of files and folders of files.
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("it can be made");
-    for entry in fs::read_dir(from).expect("the folder is there") {
-        let path = entry.expect("it can be listed").path();
-        let target = to.join(path.file_name().expect("it has a name"));
-        if path.is_dir() {
-            copy(&path, &target);
-        } else {
-            fs::copy(&path, &target).expect("it can be copied");
-        }
-    }
-}
-
 /// Flips a bit, zeroes a page, or cuts the end off. Says what it did.
 fn damage(path: &Path, rng: &mut fastrand::Rng) -> String {
-    let mut bytes = fs::read(path).expect("it can be read");
-    let at = rng.usize(..bytes.len());
-    let what = match rng.u8(..4) {
-        0 | 1 => {
-            bytes[at] ^= 1 << rng.u8(..8);
-            "a flipped bit in byte"
-        }
-        2 => {
-            let end = bytes.len().min(at + 4_096);
-            bytes[at..end].fill(0);
-            "zeros from byte"
-        }
-        _ => {
-            bytes.truncate(at);
-            "cut at byte"
-        }
+    let length = fs::metadata(path).expect("it is there").len();
+    let at = rng.usize(..usize::try_from(length).expect("it is small"));
+    let damage = match rng.u8(..4) {
+        0 | 1 => Damage::Flip(rng.u8(..8)),
+        2 => Damage::Zeros,
+        _ => Damage::Cut,
     };
-    fs::write(path, bytes).expect("it can be written");
-    format!("{what} {at} of {}", path.display())
+    damage.to(path, at).expect("it can be written");
+    format!("{damage} {at} of {}", path.display())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,7 +45,7 @@ async fn a_node_with_a_damaged_disk_refuses_or_is_right_and_the_others_go_on() {
         shop.cluster.kill(id);
         let data = shop.cluster.data(id).to_owned();
         let sound = TempDir::new().expect("a temporary folder");
-        copy(&data, sound.path());
+        copy(&data, sound.path()).expect("it can be copied");
         let file = rng.choice(data_files(&data)).expect("there is data");
         let what = damage(&file, &mut rng);
         println!("turn {turn}, node {id}: {what}");
@@ -106,8 +61,7 @@ async fn a_node_with_a_damaged_disk_refuses_or_is_right_and_the_others_go_on() {
             assert!(said.contains("the data folder can't be used"), "turn {turn}, {what}: {said}");
             writers.beyond(writers.acknowledged(), Duration::from_secs(30)).await;
             // With the folder as it was before, it is trusted again.
-            fs::remove_dir_all(&data).expect("the node is gone");
-            copy(sound.path(), &data);
+            put_back(sound.path(), &data).expect("the node is gone");
             shop.cluster.restart(id).await;
         }
     }

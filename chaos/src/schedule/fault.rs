@@ -168,9 +168,11 @@ impl Kind {
         match self {
             Self::Kill | Self::Pause | Self::RollingRestart => &[Layer::Process],
             Self::Partition | Self::OneWay | Self::Bridge | Self::Loss | Self::Delay => &[Layer::Network],
-            // Without power, no process runs; nor does one whose disk fails.
-            Self::PowerLoss | Self::DiskFull | Self::SyncError => &[Layer::Disk, Layer::Process],
-            Self::FrozenDisk | Self::SlowDisk => &[Layer::Disk],
+            // Without power, no process runs; nor does one whose disk fails, and one whose disk is frozen can't be killed.
+            Self::PowerLoss | Self::DiskFull | Self::SyncError | Self::FrozenDisk => {
+                &[Layer::Disk, Layer::Process]
+            }
+            Self::SlowDisk => &[Layer::Disk],
             Self::BitFlip | Self::Truncate => &[Layer::Data, Layer::Process, Layer::Disk],
             Self::Wipe => &[Layer::Data, Layer::Process, Layer::Disk, Layer::Members],
             Self::ClockJump => &[Layer::Clock],

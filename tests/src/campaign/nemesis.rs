@@ -6,6 +6,8 @@
 
 mod cut;
 mod delay;
+mod disk_full;
+mod frozen_disk;
 mod ground;
 mod here;
 mod kill;
@@ -13,7 +15,14 @@ mod leaders;
 mod loss;
 mod network;
 mod pause;
+mod power_loss;
+mod question;
 mod rolling_restart;
+mod slow_disk;
+mod spoil;
+mod sync_error;
+mod trial;
+mod wipe;
 
 use std::{
     collections::VecDeque,
@@ -34,7 +43,7 @@ pub use self::{ground::Ground, here::done_here};
 use crate::wait;
 
 /// The faults that are done here. Whatever else a schedule may name can't be done yet.
-pub const KINDS: [Kind; 8] = [
+pub const KINDS: [Kind; 16] = [
     Kind::Kill,
     Kind::Pause,
     Kind::RollingRestart,
@@ -43,6 +52,14 @@ pub const KINDS: [Kind; 8] = [
     Kind::Bridge,
     Kind::Loss,
     Kind::Delay,
+    Kind::PowerLoss,
+    Kind::DiskFull,
+    Kind::SyncError,
+    Kind::FrozenDisk,
+    Kind::SlowDisk,
+    Kind::BitFlip,
+    Kind::Truncate,
+    Kind::Wipe,
 ];
 
 /// How often to look whether something is to be done, or has shown.
@@ -80,6 +97,15 @@ fn wrong(kind: Kind, nodes: Vec<u64>, ground: &Ground, mut dice: Dice) -> Option
         Kind::Bridge => Box::new(cut::Cut::but_for_one(ground, &mut dice)),
         Kind::Loss => Box::new(loss::Loss::around(&nodes, ground, dice)),
         Kind::Delay => Box::new(delay::Delay::around(&nodes, ground, &mut dice)),
+        Kind::PowerLoss => Box::new(power_loss::PowerLoss::of(nodes, &mut dice)),
+        // These are done to one node.
+        Kind::DiskFull => Box::new(disk_full::DiskFull::of(nodes[0], &mut dice)),
+        Kind::SyncError => Box::new(sync_error::SyncError::of(nodes[0], &mut dice)),
+        Kind::FrozenDisk => Box::new(frozen_disk::FrozenDisk::of(nodes[0])),
+        Kind::SlowDisk => Box::new(slow_disk::SlowDisk::of(nodes[0], &mut dice)),
+        Kind::BitFlip => Box::new(spoil::Spoil::flip(nodes[0], dice)),
+        Kind::Truncate => Box::new(spoil::Spoil::cut(nodes[0], dice)),
+        Kind::Wipe => Box::new(wipe::Wipe::of(nodes[0])),
         _ => return None,
     })
 }

@@ -95,11 +95,22 @@ impl Ground {
         pids
     }
 
+    /// Takes power from the disks of these nodes at the same moment. Their processes go on.
+    pub(super) fn cut_power(&mut self, nodes: &[u64]) {
+        nodes.iter().for_each(|node| self.falls(*node));
+        self.cluster.cut_power(nodes);
+    }
+
     /// Starts a dead node.
     pub(super) fn start(&mut self, node: u64) {
+        self.launch(node);
+        self.rises(node);
+    }
+
+    /// Starts a dead node of which nobody expects anything yet: not before [`Ground::rises`].
+    pub(super) fn launch(&mut self, node: u64) {
         self.starts.another(node);
         self.cluster.launch(node);
-        self.rises(node);
     }
 
     /// SIGSTOP; gives its process.

@@ -88,10 +88,6 @@ fn note(claims: &Mutex<Claims>, incidents: &Log, clock: &Recorder, node: u64, te
 }
 
 async fn term_if_it_leads(node: &Api) -> Option<u64> {
-    let answer = node.get("/metrics").within(SAID_WITHIN).send().await.ok()?;
-    if answer.status != 200 {
-        return None;
-    }
-    let metrics = Metrics::read(&answer);
+    let metrics = Metrics::said_by(node, SAID_WITHIN).await?;
     (metrics.get("flagraft_raft_role{role=\"leader\"}") == 1).then(|| metrics.get("flagraft_raft_term"))
 }

@@ -1,8 +1,7 @@
 //! SIGSTOP to some nodes, SIGCONT when it ends.
 
-use std::fs;
-
 use super::{Ground, Wrong};
+use crate::process::state;
 
 pub(super) struct Pause {
     nodes: Vec<u64>,
@@ -27,23 +26,5 @@ impl Wrong for Pause {
 
     fn end(&mut self, ground: &mut Ground) {
         self.nodes.iter().for_each(|node| ground.resume(*node));
-    }
-}
-
-/// The state of a process, as the system abbreviates it.
-fn state(pid: u32) -> Option<char> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // After the program's name, which is in brackets and may have some of its own.
-    stat.rsplit_once(") ")?.1.chars().next()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_process_that_runs_is_not_taken_for_a_stopped_one() {
-        assert!(state(std::process::id()).is_some_and(|state| state != 'T'));
-        assert_eq!(state(u32::MAX), None);
     }
 }

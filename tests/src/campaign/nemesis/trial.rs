@@ -1,0 +1,60 @@
+//! A node that was started although something is wrong with it: it gets ready, or it ends by itself. Nobody expects
+//! anything of it until it is known which.
+
+use std::process::ExitStatus;
+
+use super::{Ground, question, question::Question};
+
+pub(super) struct Trial {
+    node: u64,
+    /// How much it had logged before.
+    logged: usize,
+    ready: Question<()>,
+}
+
+/// What became of it.
+pub(super) enum Outcome {
+    Ready,
+    Ended {
+        status: ExitStatus,
+        /// What it logged.
+        said: String,
+    },
+}
+
+impl Trial {
+    /// Starts a dead node.
+    pub(super) fn start(node: u64, ground: &mut Ground) -> Self {
+        let logged = ground.cluster.log(node).len();
+        ground.launch(node);
+        let ready = Question::put(question::ready(ground.cluster.anonymous(node)));
+        Self { node, logged, ready }
+    }
+
+    /// What became of it, once that is known.
+    pub(super) fn outcome(&mut self, ground: &mut Ground) -> Option<Outcome> {
+        if let Some(status) = ground.ended(self.node) {
+            let log = ground.cluster.log(self.node);
+            let said = log.get(self.logged..).unwrap_or_default().to_owned();
+            return Some(Outcome::Ended { status, said });
+        }
+        self.ready.answer().map(|()| Outcome::Ready)
+    }
+}
+
+/// The line of what a node has logged that has these words, without what comes before them.
+pub(super) fn line_with<'a>(said: &'a str, words: &str) -> Option<&'a str> {
+    said.lines().find_map(|line| line.find(words).map(|at| &line[at..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_found_by_its_words() {
+        let said = "one\n12:00 ERROR the data folder can't be used: it is damaged\nthree";
+        assert_eq!(line_with(said, "can't be used"), Some("can't be used: it is damaged"));
+        assert_eq!(line_with(said, "four"), None);
+    }
+}
