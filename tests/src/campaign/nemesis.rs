@@ -4,6 +4,7 @@
 //! until one that would get in its way is over, until somebody leads if it is done to the leader, and it lasts until
 //! something has shown that it is there. All that comes after it is late by as much then.
 
+mod asked;
 mod cut;
 mod delay;
 mod disk_full;

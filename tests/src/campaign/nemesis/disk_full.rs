@@ -3,10 +3,7 @@
 
 use flagraft_chaos::dice::Dice;
 
-use super::{
-    Ground, Wrong,
-    question::{Question, metrics_until},
-};
+use super::{Ground, Wrong, asked::Asked, question::metrics_until};
 use crate::{campaign::stage::DISK_RESERVE, metrics::Metrics};
 
 /// What a node counts its disk's level as.
@@ -41,7 +38,7 @@ impl Left {
 pub(super) struct DiskFull {
     node: u64,
     left: Left,
-    said: Option<Question<u64>>,
+    said: Option<Asked<u64>>,
 }
 
 impl DiskFull {
@@ -56,11 +53,11 @@ impl Wrong for DiskFull {
         ground.cluster.disk(self.node).fill(self.left.bytes());
         let (node, wanted) = (ground.cluster.admin(self.node), self.left.level());
         let is_said = move |metrics: &Metrics| Some(metrics.get(LEVEL)).filter(|level| *level == wanted);
-        self.said = Some(Question::put(async move { metrics_until(&[node], is_said).await }));
+        self.said = Some(Asked::of(async move { metrics_until(&[node], is_said).await }));
     }
 
     fn look(&mut self, _: &mut Ground) -> Option<String> {
-        let level = self.said.as_mut()?.answer()?;
+        let level = self.said.as_ref()?.answer()?;
         Some(format!("with {} bytes free, node {} says {LEVEL} {level}", self.left.bytes(), self.node))
     }
 

@@ -2,10 +2,7 @@
 
 use flagraft_chaos::dice::Dice;
 
-use super::{
-    Ground, Wrong,
-    question::{Question, metrics_until},
-};
+use super::{Ground, Wrong, asked::Asked, question::metrics_until};
 use crate::{api::Api, cgroup::Cgroup, metrics::Metrics};
 
 /// The controller that can do it.
@@ -26,7 +23,7 @@ pub(super) struct SlowDisk {
     group: Option<Cgroup>,
     /// The process that is in the group: it may be killed and started meanwhile.
     pid: Option<u32>,
-    slow: Option<Question<Syncs>>,
+    slow: Option<Asked<Syncs>>,
 }
 
 /// Syncs of a node's log, and how long all of them took.
@@ -70,7 +67,7 @@ impl SlowDisk {
             // One that ends at this moment is not moved; the next one will be.
             if group.add(pid).is_ok() {
                 self.pid = Some(pid);
-                self.slow = Some(Question::put(slow_syncs(ground.cluster.admin(self.node), self.per_second)));
+                self.slow = Some(Asked::of(slow_syncs(ground.cluster.admin(self.node), self.per_second)));
             }
         }
     }
@@ -89,7 +86,7 @@ impl Wrong for SlowDisk {
 
     fn look(&mut self, ground: &mut Ground) -> Option<String> {
         self.follow(ground);
-        let Syncs { count, seconds } = self.slow.as_mut()?.answer()?;
+        let Syncs { count, seconds } = self.slow.as_ref()?.answer()?;
         let device = ground.cluster.disk(self.node).device();
         let taken =
             writes_taken(&self.group.as_ref()?.read(TAKEN).ok()?, &device).filter(|taken| *taken > 0)?;

@@ -11,7 +11,8 @@ use flagraft_chaos::dice::Dice;
 
 use super::{
     Ground, Wrong,
-    question::{Question, metrics_until},
+    asked::Asked,
+    question::metrics_until,
     trial::{Outcome, Trial, line_with},
 };
 use crate::{
@@ -36,7 +37,7 @@ pub(super) struct Spoil {
 enum Step {
     Before,
     /// Until the others have committed something without it: the entry's index.
-    Waiting(Question<u64>),
+    Waiting(Asked<u64>),
     /// It was started, after what was done to its folder.
     Started(Trial, String),
     Over(Option<String>),
@@ -108,11 +109,11 @@ impl Wrong for Spoil {
         ground.kill(&[self.node]);
         let others = ground.ids().into_iter().filter(|id| *id != self.node);
         let others = others.map(|id| ground.cluster.admin(id)).collect();
-        self.step = Step::Waiting(Question::put(committed_without(others)));
+        self.step = Step::Waiting(Asked::of(committed_without(others)));
     }
 
     fn look(&mut self, ground: &mut Ground) -> Option<String> {
-        match &mut self.step {
+        match &self.step {
             Step::Waiting(committed) => {
                 if let Some(index) = committed.answer().copied() {
                     let done = self.damage(ground);
@@ -123,7 +124,7 @@ impl Wrong for Spoil {
             }
             Step::Started(trial, done) => {
                 let outcome = trial.outcome(ground)?;
-                let done = std::mem::take(done);
+                let done = done.clone();
                 let proof = self.judge(outcome, &done, ground);
                 self.step = Step::Over(proof.clone());
                 proof
@@ -134,6 +135,8 @@ impl Wrong for Spoil {
     }
 
     fn end(&mut self, ground: &mut Ground) {
+        // It may have ended a moment ago.
+        let _ = self.look(ground);
         match std::mem::replace(&mut self.step, Step::Over(None)) {
             // Nothing was done to its folder.
             Step::Waiting(_) => ground.start(self.node),

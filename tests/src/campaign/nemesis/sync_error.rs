@@ -38,7 +38,7 @@ impl Wrong for SyncError {
 
     fn look(&mut self, ground: &mut Ground) -> Option<String> {
         // That it is ready means nothing here: it is to end all the same.
-        if let Some(Outcome::Ended { status, said }) = self.trial.as_mut().and_then(|it| it.outcome(ground)) {
+        if let Some(Outcome::Ended { status, said }) = self.trial.as_ref().and_then(|it| it.outcome(ground)) {
             self.trial = None;
             let (node, after) = (self.node, self.after);
             match line_with(&said, WORDS).filter(|_| status.code() == Some(FATAL_EXIT_CODE)) {

@@ -3,13 +3,13 @@
 
 use std::process::ExitStatus;
 
-use super::{Ground, question, question::Question};
+use super::{Ground, asked::Asked, question};
 
 pub(super) struct Trial {
     node: u64,
     /// How much it had logged before.
     logged: usize,
-    ready: Question<()>,
+    ready: Asked<()>,
 }
 
 /// What became of it.
@@ -27,12 +27,12 @@ impl Trial {
     pub(super) fn start(node: u64, ground: &mut Ground) -> Self {
         let logged = ground.cluster.log(node).len();
         ground.launch(node);
-        let ready = Question::put(question::ready(ground.cluster.anonymous(node)));
+        let ready = Asked::of(question::ready(ground.cluster.anonymous(node)));
         Self { node, logged, ready }
     }
 
     /// What became of it, once that is known.
-    pub(super) fn outcome(&mut self, ground: &mut Ground) -> Option<Outcome> {
+    pub(super) fn outcome(&self, ground: &mut Ground) -> Option<Outcome> {
         if let Some(status) = ground.ended(self.node) {
             let log = ground.cluster.log(self.node);
             let said = log.get(self.logged..).unwrap_or_default().to_owned();

@@ -55,7 +55,7 @@ impl Wrong for Wipe {
     }
 
     fn look(&mut self, ground: &mut Ground) -> Option<String> {
-        if let Some(outcome) = self.trial.as_mut().and_then(|trial| trial.outcome(ground)) {
+        if let Some(outcome) = self.trial.as_ref().and_then(|trial| trial.outcome(ground)) {
             self.trial = None;
             self.judge(outcome, ground);
         }
