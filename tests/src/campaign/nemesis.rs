@@ -83,6 +83,11 @@ trait Wrong: Send {
         false
     }
 
+    /// How much longer than planned it may take until it shows.
+    fn patience(&self) -> Duration {
+        SHOWN_WITHIN
+    }
+
     /// Takes it away. Called once.
     fn end(&mut self, ground: &mut Ground);
 }
@@ -187,7 +192,7 @@ impl UnderWay<'_> {
 
     fn is_over(&self, now: Instant) -> bool {
         let is_complete = self.has_shown && !self.wrong.goes_on();
-        now >= self.until && (is_complete || now >= self.until + SHOWN_WITHIN)
+        now >= self.until && (is_complete || now >= self.until + self.wrong.patience())
     }
 
     fn end(mut self, ground: &mut Ground) {

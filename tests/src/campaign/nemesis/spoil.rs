@@ -5,7 +5,7 @@
 //! a power cut, which takes what was not yet synced. So it waits until the others have committed an entry that this
 //! node can't have, and with it everything before.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, time::Duration};
 
 use flagraft_chaos::dice::Dice;
 
@@ -13,7 +13,7 @@ use super::{
     Ground, Wrong,
     asked::Asked,
     question::metrics_until,
-    trial::{Outcome, Trial, line_with},
+    trial::{Outcome, PATIENCE, Trial, line_with},
 };
 use crate::{
     api::Api,
@@ -132,6 +132,10 @@ impl Wrong for Spoil {
             Step::Over(proof) => proof.clone(),
             Step::Before => None,
         }
+    }
+
+    fn patience(&self) -> Duration {
+        PATIENCE
     }
 
     fn end(&mut self, ground: &mut Ground) {

@@ -1,11 +1,13 @@
 //! A node is started so that its disk fails a sync, and each one after it. It has to end by itself, and to acknowledge
 //! nothing that it could not sync.
 
+use std::time::Duration;
+
 use flagraft_chaos::dice::Dice;
 
 use super::{
     Ground, Wrong,
-    trial::{Outcome, Trial, line_with},
+    trial::{Outcome, PATIENCE, Trial, line_with},
 };
 use crate::process::FATAL_EXIT_CODE;
 
@@ -49,6 +51,10 @@ impl Wrong for SyncError {
             }
         }
         self.proof.clone()
+    }
+
+    fn patience(&self) -> Duration {
+        PATIENCE
     }
 
     fn end(&mut self, ground: &mut Ground) {

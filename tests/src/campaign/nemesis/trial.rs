@@ -1,9 +1,13 @@
 //! A node that was started although something is wrong with it: it gets ready, or it ends by itself. Nobody expects
 //! anything of it until it is known which.
 
-use std::process::ExitStatus;
+use std::{process::ExitStatus, time::Duration};
 
 use super::{Ground, asked::Asked, question};
+
+/// How much longer than planned that may take: it can wait for others, to which something is done as well, and who may be
+/// dead or cut off for long.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) struct Trial {
     node: u64,

@@ -1,11 +1,11 @@
 //! A node loses its data folder, and comes back under its old id with an empty one: it has to be refused. When it ends, the
 //! folder is put back.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, time::Duration};
 
 use super::{
     Ground, Wrong,
-    trial::{Outcome, Trial, line_with},
+    trial::{Outcome, PATIENCE, Trial, line_with},
 };
 
 /// The exit code of a node that is refused.
@@ -60,6 +60,10 @@ impl Wrong for Wipe {
             self.judge(outcome, ground);
         }
         self.proof.clone()
+    }
+
+    fn patience(&self) -> Duration {
+        PATIENCE
     }
 
     fn end(&mut self, ground: &mut Ground) {
