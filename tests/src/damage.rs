@@ -2,6 +2,7 @@
 
 use std::{
     fmt, fs, io,
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
 };
 
@@ -69,6 +70,23 @@ impl fmt::Display for Damage {
     }
 }
 
+/// Whether nothing is written to this file any more once it is there.
+pub fn is_written_once(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end == "sst" || end == "snapshot")
+}
+
+/// Turns a bit of a file back in its place.
+///
+/// # Errors
+/// The file can't be read or written, or has no such byte.
+pub fn turn_back(path: &Path, at: usize, bit: u8) -> io::Result<()> {
+    let file = fs::File::options().read(true).write(true).open(path)?;
+    let (mut byte, at) = ([0], at as u64);
+    file.read_exact_at(&mut byte, at)?;
+    byte[0] ^= 1 << (bit % 8);
+    file.write_all_at(&byte, at)
+}
+
 /// Copies a folder of files and folders of files.
 ///
 /// # Errors
@@ -114,6 +132,9 @@ mod tests {
         };
         let flipped = after(Damage::Flip(3), 4).expect("done");
         assert_eq!(flipped, [0xff, 0xff, 0xff, 0xff, 0xf7, 0xff, 0xff, 0xff, 0xff, 0xff]);
+        turn_back(&path, 4, 3).expect("it can be written");
+        assert_eq!(fs::read(&path).expect("it is there"), [0xff; 10]);
+        assert!(turn_back(&path, 10, 3).is_err(), "there is no such byte");
         assert_eq!(after(Damage::Cut, 7).expect("done"), [0xff; 7]);
         assert!(after(Damage::Cut, 0).expect("done").is_empty());
         assert_eq!(after(Damage::Zeros, 8).expect("done")[7..], [0xff, 0, 0]);

@@ -46,6 +46,12 @@ impl StorageError {
         Self::Corrupt(what.into())
     }
 
+    /// What was found, in a text that quotes a [`StorageError::Corrupt`]: whatever passes through Raft is text by then.
+    pub(super) fn corruption_in(text: &str) -> Option<&str> {
+        let (_, found) = text.split_once("the data is corrupt: ")?;
+        Some(found.split_once(". A node never runs on data").map_or(found, |(found, _)| found))
+    }
+
     /// A [`StorageError::File`] for this path, as `map_err` wants it.
     pub(crate) fn file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();

@@ -9,6 +9,7 @@
 mod audit;
 mod audit_index;
 mod batch;
+mod distrust;
 mod error;
 mod fatal;
 mod floor;
@@ -143,12 +144,14 @@ impl Storage {
         for folder in [dir.clone(), dir.join("db"), dir.join("snapshots"), dir.join("incoming")] {
             fs::create_dir_all(&folder).map_err(StorageError::file(&folder))?;
         }
+        distrust::require_none(&dir)?;
         let failed = Arc::new(OnceLock::new());
         let hook: FatalHook = {
-            let (failed, fatal) = (Arc::clone(&failed), Arc::clone(&fatal));
+            let (failed, fatal, dir) = (Arc::clone(&failed), Arc::clone(&fatal), dir.clone());
             Arc::new(move |why| {
                 // Only the first failure is of interest.
                 _ = failed.set(why.to_owned());
+                distrust::note(&dir, why);
                 fatal(why);
             })
         };

@@ -4,6 +4,9 @@
 //! What the node had acknowledged has to be with the others before: damage to the last moment of a log can't be told from
 //! a power cut, which takes what was not yet synced. So it waits until the others have committed an entry that this
 //! node can't have, and with it everything before.
+//!
+//! A node that gets ready may have damage where it has not read yet: it may find it as long as it runs, and end. When
+//! the fault ends, such a bit is turned back in its place, for a node that has run can't be given an older folder.
 
 use std::{fs, path::PathBuf, time::Duration};
 
@@ -17,14 +20,19 @@ use super::{
 };
 use crate::{
     api::Api,
-    damage::{Damage, copy, data_files, put_back},
+    damage::{Damage, copy, data_files, is_written_once, put_back, turn_back},
     metrics::Metrics,
+    process::FATAL_EXIT_CODE,
 };
 
 /// The exit code of a node that refuses its folder.
 const REFUSED: i32 = 1;
 /// What it says then.
 const WORDS: &str = "the data folder can't be used";
+/// What it says when it finds damage while it runs, and ends with [`FATAL_EXIT_CODE`].
+const FOUND: &str = "the data is corrupt";
+/// What it leaves in its folder then, so that no node is started on it again.
+const MARK: &str = "damaged";
 
 /// Damage to one file of a node.
 pub(super) struct Spoil {
@@ -32,6 +40,8 @@ pub(super) struct Spoil {
     is_cut: bool,
     dice: Dice,
     step: Step,
+    /// A bit in a file that is written once: turned over again, the file is what it was.
+    flipped: Option<(PathBuf, usize, u8)>,
 }
 
 enum Step {
@@ -40,18 +50,21 @@ enum Step {
     Waiting(Asked<u64>),
     /// It was started, after what was done to its folder.
     Started(Trial, String),
+    /// It got ready.
+    Runs(String),
+    /// It ended, and was started without the damage. What showed it; `None`: it did what it may not.
     Over(Option<String>),
 }
 
 impl Spoil {
     /// A bit flipped in a file of it.
     pub(super) fn flip(node: u64, dice: Dice) -> Self {
-        Self { node, is_cut: false, dice, step: Step::Before }
+        Self { node, is_cut: false, dice, step: Step::Before, flipped: None }
     }
 
     /// A file of it cut short.
     pub(super) fn cut(node: u64, dice: Dice) -> Self {
-        Self { node, is_cut: true, dice, step: Step::Before }
+        Self { node, is_cut: true, dice, step: Step::Before, flipped: None }
     }
 
     /// Where its folder is kept as it was.
@@ -70,6 +83,11 @@ impl Spoil {
         let damage = if self.is_cut { Damage::Cut } else { Damage::Flip(bit) };
         damage.to(&file, at).expect("a dead node's file can be written");
         ground.cluster.disk(self.node).sync();
+        if let Damage::Flip(bit) = damage
+            && is_written_once(&file)
+        {
+            self.flipped = Some((file.clone(), at, bit));
+        }
         let file = file.strip_prefix(data).unwrap_or(&file);
         format!("{damage} {at} of {length} of {}", file.display())
     }
@@ -82,25 +100,61 @@ impl Spoil {
         ground.start(self.node);
     }
 
-    /// What the node made of it, if that is what it may.
-    fn judge(&self, outcome: Outcome, done: &str, ground: &mut Ground) -> Option<String> {
-        let node = self.node;
-        match outcome {
-            Outcome::Ready => {
-                ground.rises(node);
-                Some(format!("{done}; node {node} got ready"))
-            }
-            Outcome::Ended { status, said } => {
-                self.restore(ground);
-                let line = line_with(&said, WORDS).filter(|_| status.code() == Some(REFUSED));
-                if line.is_none() {
-                    ground.misdeeds.push(format!(
-                        "{done}; node {node} ended with {status}, and does not say why: {said}"
-                    ));
-                }
-                line.map(|line| format!("{done}; node {node} refused: {line}"))
+    /// Starts a node that ended after it had run with the damage without it: with all else that it has by now.
+    fn mend(&self, ground: &mut Ground) {
+        let data = ground.cluster.data(self.node);
+        if let Some((file, at, bit)) = &self.flipped
+            && file.exists()
+        {
+            turn_back(file, *at, *bit).expect("a dead node's file can be written");
+        }
+        let _ = fs::remove_file(data.join(MARK));
+        ground.cluster.disk(self.node).sync();
+        ground.start(self.node);
+    }
+
+    /// Ends a node that runs with the damage, and starts it without.
+    fn stop(&self, ground: &mut Ground) {
+        match ground.ended(self.node) {
+            None => drop(ground.kill(&[self.node])),
+            Some(status) if status.code() == Some(FATAL_EXIT_CODE) && self.flipped.is_some() => {}
+            Some(status) => {
+                ground.misdeeds.push(format!("node {} ran with damage, and ended with {status}", self.node));
             }
         }
+        self.mend(ground);
+    }
+
+    fn proof(&self) -> Option<String> {
+        match &self.step {
+            Step::Runs(proof) => Some(proof.clone()),
+            Step::Over(proof) => proof.clone(),
+            Step::Before | Step::Waiting(_) | Step::Started(..) => None,
+        }
+    }
+
+    /// What the node made of it.
+    fn judge(&self, outcome: Outcome, done: &str, ground: &mut Ground) -> Step {
+        let node = self.node;
+        let Outcome::Ended { status, said } = outcome else {
+            return Step::Runs(format!("{done}; node {node} got ready"));
+        };
+        let line = match status.code() {
+            Some(REFUSED) => {
+                self.restore(ground);
+                line_with(&said, WORDS)
+            }
+            code => {
+                self.mend(ground);
+                line_with(&said, FOUND).filter(|_| code == Some(FATAL_EXIT_CODE) && self.flipped.is_some())
+            }
+        };
+        if line.is_none() {
+            ground
+                .misdeeds
+                .push(format!("{done}; node {node} ended with {status}, and does not say why: {said}"));
+        }
+        Step::Over(line.map(|line| format!("{done}; node {node} ended with {status}: {line}")))
     }
 }
 
@@ -125,11 +179,10 @@ impl Wrong for Spoil {
             Step::Started(trial, done) => {
                 let outcome = trial.outcome(ground)?;
                 let done = done.clone();
-                let proof = self.judge(outcome, &done, ground);
-                self.step = Step::Over(proof.clone());
-                proof
+                self.step = self.judge(outcome, &done, ground);
+                self.proof()
             }
-            Step::Over(proof) => proof.clone(),
+            Step::Runs(_) | Step::Over(_) => self.proof(),
             Step::Before => None,
         }
     }
@@ -144,8 +197,8 @@ impl Wrong for Spoil {
         match std::mem::replace(&mut self.step, Step::Over(None)) {
             // Nothing was done to its folder.
             Step::Waiting(_) => ground.start(self.node),
-            // Others keep it from getting ready, so far: whether it does is looked at in the end.
-            Step::Started(..) => ground.rises(self.node),
+            // Others keep it from getting ready, so far, or it is.
+            Step::Started(..) | Step::Runs(_) => self.stop(ground),
             Step::Before | Step::Over(_) => {}
         }
         let _ = fs::remove_dir_all(self.kept(ground));
