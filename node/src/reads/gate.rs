@@ -1,14 +1,16 @@
-//! The gate of confirmed reads: many reads, one round at a time.
+//! The gate of confirmed reads: many reads, one round at a time, or a few where a round takes long.
 //!
 //! Invariant: a read never joins a round that is under way. A round proves that the cluster was at some index
 //! *after the round began*; a read that arrives later could follow a write that the round knows nothing of. So
-//! there are two slots: the reads of the round under way, and those that wait for the next one. Here the second
-//! slot is a channel, and only its drain, before a round begins, moves reads to the first.
+//! there are two slots: the reads of rounds under way, each with the first that began after it came, and those that
+//! wait for the next one. Here the second slot is a channel, and only its drain, before a round begins, moves reads
+//! to the first.
 //!
 //! The gate knows nothing of Raft: a round is whatever [`Rounds`] says it is.
 
 use std::{
     future::Future,
+    ops::ControlFlow,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -16,14 +18,17 @@ use std::{
     time::Duration,
 };
 
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     task::{AbortHandle, JoinSet},
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, sleep_until, timeout, timeout_at},
 };
 
 use crate::{clock::BootTime, config::ReadConfig};
+
+/// Rounds under way at once, at most: more than begin, one each [`ReadConfig::try_timeout`], within the longest deadline.
+const UNDER_WAY_MAX: usize = 16;
 
 /// What the gate does rounds with.
 pub(crate) trait Rounds: Send + Sync + 'static {
@@ -114,6 +119,8 @@ impl Gate {
             waiting,
             try_timeout: config.try_timeout,
             retry_pause: config.retry_pause,
+            answer_timeout: config.deadline_max,
+            last: 0,
             lagging: JoinSet::new(),
         };
         Self {
@@ -215,56 +222,101 @@ struct Keeper<R> {
     waiting: mpsc::Receiver<Waiter>,
     try_timeout: Duration,
     retry_pause: Duration,
+    answer_timeout: Duration,
+    /// The number of the last round that began.
+    last: u64,
     /// Rounds that are confirmed and wait until this node has caught up with them.
     lagging: JoinSet<()>,
+}
+
+/// A read in the first slot: any round from `since` on began after it came.
+struct Joined {
+    since: u64,
+    waiter: Waiter,
+}
+
+/// What came of a round.
+struct Ended {
+    number: u64,
+    confirmed: Option<Confirmed>,
 }
 
 impl<R: Rounds> Keeper<R> {
     async fn run(mut self) {
         // The first slot.
-        let mut joined: Vec<Waiter> = Vec::new();
+        let mut joined: Vec<Joined> = Vec::new();
         loop {
             if joined.is_empty() {
                 match self.waiting.recv().await {
-                    Some(waiter) => joined.push(waiter),
+                    Some(waiter) => joined.push(Joined { since: self.last + 1, waiter }),
                     None => return,
                 }
             }
-            // Let every read that is ready to run enter first: they share the round instead of each having the next.
-            tokio::task::yield_now().await;
-            while let Ok(waiter) = self.waiting.try_recv() {
-                joined.push(waiter);
-            }
-            let now = Instant::now();
-            joined.retain(|waiter| waiter.deadline > now && !waiter.tell.is_closed());
-            if joined.is_empty() {
-                continue;
-            }
-            while self.lagging.try_join_next().is_some() {}
-
-            // Both before the round: what arrives from here on waits for the next one.
-            let fresh_as_of = BootTime::now();
-            self.shared.rounds.fetch_add(1, Ordering::Relaxed);
-            match self.round().await {
-                Some(read_index) => {
-                    let confirmed = Confirmed { read_index, fresh_as_of };
-                    self.complete(confirmed, std::mem::take(&mut joined));
-                }
-                None => {
-                    tokio::select! {
-                        () = tokio::time::sleep(self.retry_pause) => {}
-                        () = self.rounds.leader_change() => {}
-                    }
+            if self.confirm(&mut joined).await.is_break() {
+                tokio::select! {
+                    () = tokio::time::sleep(self.retry_pause) => {}
+                    () = self.rounds.leader_change() => {}
                 }
             }
         }
     }
 
-    async fn round(&self) -> Option<u64> {
-        tokio::select! {
-            answer = timeout(self.try_timeout, self.rounds.read_index()) => answer.ok().flatten(),
-            // A new leader makes the answer of the old one moot, and that may take its time to come.
-            () = self.rounds.leader_change() => None,
+    /// Runs rounds until nobody waits for one any more, or a change of leader makes them all moot. One that is long
+    /// without an answer, because that is lost or because the others are far away, is joined by another: the first answer
+    /// is for all who came before its round began.
+    async fn confirm(&mut self, joined: &mut Vec<Joined>) -> ControlFlow<()> {
+        let rounds = Arc::clone(&self.rounds);
+        let leader_change = rounds.leader_change();
+        tokio::pin!(leader_change);
+        let mut under_way = FuturesUnordered::new();
+        loop {
+            // Let every read that is ready to run enter first: they share the round instead of each having the next.
+            tokio::task::yield_now().await;
+            while let Ok(waiter) = self.waiting.try_recv() {
+                joined.push(Joined { since: self.last + 1, waiter });
+            }
+            let now = Instant::now();
+            joined.retain(|Joined { waiter, .. }| waiter.deadline > now && !waiter.tell.is_closed());
+            if joined.is_empty() {
+                return ControlFlow::Continue(());
+            }
+            while self.lagging.try_join_next().is_some() {}
+
+            // What arrives from here on waits for the next one.
+            if under_way.len() < UNDER_WAY_MAX {
+                under_way.push(self.begin());
+            }
+            let mut next_at = now + self.try_timeout;
+            while !joined.is_empty() {
+                tokio::select! {
+                    Some(Ended { number, confirmed }) = under_way.next() => match confirmed {
+                        Some(confirmed) => self.complete(confirmed, extract_before(joined, number)),
+                        None if under_way.is_empty() => return ControlFlow::Break(()),
+                        None => next_at = next_at.min(Instant::now() + self.retry_pause),
+                    },
+                    () = sleep_until(next_at) => break,
+                    // A new leader makes the answers of the old one moot, and those may take their time to come.
+                    () = &mut leader_change => return ControlFlow::Break(()),
+                }
+            }
+            if joined.is_empty() {
+                // Whoever comes now could not join them.
+                under_way.clear();
+            }
+        }
+    }
+
+    /// Begins a round.
+    fn begin(&mut self) -> impl Future<Output = Ended> + use<R> {
+        self.last += 1;
+        let number = self.last;
+        // Before the round.
+        let fresh_as_of = BootTime::now();
+        self.shared.rounds.fetch_add(1, Ordering::Relaxed);
+        let (rounds, patience) = (Arc::clone(&self.rounds), self.answer_timeout);
+        async move {
+            let index = timeout(patience, rounds.read_index()).await.ok().flatten();
+            Ended { number, confirmed: index.map(|read_index| Confirmed { read_index, fresh_as_of }) }
         }
     }
 
@@ -281,6 +333,11 @@ impl<R: Rounds> Keeper<R> {
             }
         });
     }
+}
+
+/// The waiters for whom a round with this number began late enough.
+fn extract_before(joined: &mut Vec<Joined>, number: u64) -> Vec<Waiter> {
+    joined.extract_if(.., |read| read.since <= number).map(|read| read.waiter).collect()
 }
 
 fn tell(shared: &Shared, confirmed: Confirmed, waiters: Vec<Waiter>) {
