@@ -56,7 +56,7 @@ async fn office(shop: &Shop, id: u64) -> (Option<u64>, Option<u64>) {
 
 /// Writes and critical reads through all nodes while the leader is this far from the others.
 async fn goes_on(delay: Duration, write_within: Duration, read_within: Duration) {
-    let turns = u64::from(rounds(9, 60));
+    let turns = u64::from(rounds(6, 60));
     let shop = Shop::open(Setup::of(3).with_links(), &[counter(FLAG, 0, true)]).await;
     let leader = shop.cluster.leader().await;
     let before = office(&shop, leader).await;

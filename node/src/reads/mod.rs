@@ -5,6 +5,7 @@
 //! revision ([`Reads::await_revision`]).
 
 mod gate;
+mod keeper;
 mod readiness;
 mod rounds;
 
