@@ -326,8 +326,8 @@ pub struct ReadConfig {
     pub deadline: Duration,
     /// The longest wait a request may ask for. `--read-deadline-max-ms`, default 5 s.
     pub deadline_max: Duration,
-    /// How long one attempt at a read index may take before the leader is looked up anew. `--read-try-timeout-ms`,
-    /// default 400 ms. A change of leader ends an attempt earlier.
+    /// How long one attempt at a read index may be without an answer before another is made beside it, for which the
+    /// leader is looked up anew. `--read-try-timeout-ms`, default 400 ms. A change of leader ends all attempts.
     pub try_timeout: Duration,
     /// The pause after an attempt that failed. A change of leader ends it earlier. Default 20 ms.
     pub retry_pause: Duration,

@@ -204,7 +204,7 @@ impl Node {
             joins: join.is_some(),
             clock: config.clock,
             restores: staged.is_some(),
-            read_timeout: config.reads.try_timeout,
+            read_timeout: config.reads.deadline_max,
             await_published_max: config.waits.await_published_max,
             checkpoint_timeout: config.checkpoints.timeout,
         });

@@ -123,7 +123,7 @@ async fn a_recovered_folder_is_in_its_new_history_before_it_answers_anybody() {
     tokio::time::timeout(std::time::Duration::from_secs(20), leads).await.expect("it elects itself");
     let status = replica.status();
     assert_eq!((status.role, status.voters().collect::<Vec<_>>()), (RaftRole::Leader, vec![1]));
-    let reply = replica.propose(proposal(99)).await.expect("it takes writes alone");
+    let reply = replica.propose(&proposal(99)).await.expect("it takes writes alone");
     assert_eq!(reply.outcome.rejection(), None);
     replica.shutdown().await;
 }

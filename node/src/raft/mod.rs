@@ -36,6 +36,7 @@ mod removal;
 mod removed_ahead;
 mod restore;
 mod revisions;
+mod runtime;
 mod snapshot;
 #[cfg(test)]
 mod snapshot_tests;
@@ -66,7 +67,7 @@ use flagraft_core::{
     reply::Reply,
 };
 use openraft::{
-    Raft, ReadPolicy,
+    LinearizerOption, Raft,
     async_runtime::watch::WatchReceiver,
     errors::{
         ClientWriteError, InitializeError as OpenraftInitializeError, LinearizableReadError, RaftError,
@@ -83,6 +84,7 @@ use self::{
     publish::Publisher,
     snapshot::blocking,
     state_machine::StateMachine,
+    status::Watched,
     types::{Command, TypeConfig, Vote},
 };
 pub use self::{
@@ -100,12 +102,16 @@ pub use self::{
     wire::NodeMetaV1,
 };
 use crate::{
+    clock::BootTime,
     peer::PeerClient,
     storage::{Storage, StorageError},
 };
 
 /// How long a handover of leadership is waited for, in election timeouts.
 const TRANSFER_ELECTION_TIMEOUTS: u32 = 2;
+
+/// How long a read index is waited for at most.
+const READ_INDEX_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// How to open a [`Replica`].
 pub struct ReplicaOptions {
@@ -155,7 +161,7 @@ pub enum InitializeError {
 /// Why a proposal has no reply.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProposeError {
-    /// It was not proposed: this node does not lead.
+    /// It was not proposed: this node does not lead, or has not heard for so long from a quorum that it can't be sure.
     #[error("this node is not the leader")]
     NotLeader {
         /// Who might be.
@@ -229,7 +235,7 @@ struct Inner {
     raft: Raft<TypeConfig, StateMachine>,
     publisher: Publisher,
     incoming: Arc<Incoming>,
-    leader: watch::Receiver<Option<u64>>,
+    watched: Watched,
     transfer_timeout: Duration,
     stopping: Arc<AtomicBool>,
 }
@@ -253,17 +259,19 @@ impl Replica {
             peers: peers.clone(),
             storage: Arc::clone(&storage),
             transfers: transfers.clone(),
+            append_timeout: Duration::from_millis(tuning.append_timeout_ms),
         };
         let raft = Raft::new(node_id, Arc::new(config), network, log.clone(), state_machine)
             .await
             .map_err(|error| StartError::Raft(error.to_string()))?;
 
         let stopping = Arc::new(AtomicBool::new(false));
-        let leader = status::watch(raft.clone(), log, peers, Arc::clone(&storage), Arc::clone(&stopping));
+        let watched = status::watch(raft.clone(), log, peers, Arc::clone(&storage), Arc::clone(&stopping));
         let transfer_timeout =
             Duration::from_millis(tuning.election_timeout_max_ms) * TRANSFER_ELECTION_TIMEOUTS;
         let incoming = Arc::new(Incoming::new(Arc::clone(&storage), publisher.clone(), transfers));
-        let inner = Inner { node_id, storage, raft, publisher, incoming, leader, transfer_timeout, stopping };
+        let inner =
+            Inner { node_id, storage, raft, publisher, incoming, watched, transfer_timeout, stopping };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -293,7 +301,7 @@ impl Replica {
     ///
     /// # Errors
     /// See [`ProposeError`]: all but one mean that the change surely has no effect.
-    pub async fn propose(&self, proposal: Proposal) -> Result<Reply, ProposeError> {
+    pub async fn propose(&self, proposal: &Proposal) -> Result<Reply, ProposeError> {
         if !self.is_running() {
             return Err(ProposeError::Stopped);
         }
@@ -314,7 +322,10 @@ impl Replica {
     /// # Errors
     /// When it does not lead, or can't be sure.
     pub async fn read_index(&self) -> Result<u64, ReadIndexError> {
-        match self.inner.raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
+        // No acknowledgement of anything that was sent before this call will do. The wait is openraft's own bound, beyond
+        // that of any caller's: it is what a read costs memory that nobody waits for any more.
+        let anew = LinearizerOption::new(Some(Duration::ZERO), true).with_wait_timeout(READ_INDEX_WAIT_MAX);
+        match self.inner.raft.get_read_linearizer(anew).await {
             Ok(linearizer) => Ok(linearizer.read_log_id().index()),
             Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
                 Err(ReadIndexError::NotLeader { leader: forward.leader_id })
@@ -382,7 +393,15 @@ impl Replica {
 
     /// Follows whom this node takes for the leader.
     pub fn watch_leader(&self) -> watch::Receiver<Option<u64>> {
-        self.inner.leader.clone()
+        self.inner.watched.leader.clone()
+    }
+
+    /// Follows when this node last heard, as the leader, that a quorum follows it. `None` while it does not lead. What it
+    /// hears from now on is a change.
+    pub(crate) fn watch_quorum(&self) -> watch::Receiver<Option<BootTime>> {
+        let mut heard = self.inner.watched.heard.clone();
+        heard.mark_unchanged();
+        heard
     }
 
     /// Whether Raft runs.

@@ -3,7 +3,7 @@
 use std::{future::Future, io, sync::Arc, time::Duration};
 
 use openraft::{
-    OptionalSend, RPCTypes, RaftNetworkFactory, RaftNetworkV2, StorageError,
+    EntryPayload, OptionalSend, RPCTypes, RaftNetworkFactory, RaftNetworkV2, StorageError,
     alias::{SnapshotOf, VoteOf},
     errors::{ErrorSource, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable},
     impls::BoxedErrorSource,
@@ -17,6 +17,7 @@ use openraft::{
 use super::{
     message::{RaftMessage, RaftReply},
     outgoing::{Outgoing, PIECE_BYTES, SendError, Wire},
+    runtime::ANSWER_PATIENCE,
     snapshot::SnapshotData,
     transfer_metrics::TransferMetrics,
     types::{NodeMeta, TypeConfig},
@@ -26,12 +27,17 @@ use crate::{
     storage::Storage,
 };
 
+/// What a link carries at least: 1 MB/s.
+const APPEND_BYTES_PER_MICROSECOND: u64 = 1;
+
 /// Makes the connections that openraft asks for.
 pub(crate) struct NetworkFactory {
     pub(super) node_id: u64,
     pub(super) peers: PeerClient,
     pub(super) storage: Arc<Storage>,
     pub(super) transfers: TransferMetrics,
+    /// See [`super::RaftTuning::append_timeout_ms`].
+    pub(super) append_timeout: Duration,
 }
 
 /// The connection to one member.
@@ -41,6 +47,7 @@ pub(crate) struct Network {
     peers: PeerClient,
     storage: Arc<Storage>,
     transfers: TransferMetrics,
+    append_timeout: Duration,
 }
 
 impl RaftNetworkFactory<TypeConfig> for NetworkFactory {
@@ -55,6 +62,7 @@ impl RaftNetworkFactory<TypeConfig> for NetworkFactory {
             peers: self.peers.clone(),
             storage: Arc::clone(&self.storage),
             transfers: self.transfers.clone(),
+            append_timeout: self.append_timeout,
         }
     }
 }
@@ -128,13 +136,13 @@ impl RaftNetworkV2<TypeConfig> for Network {
     async fn append_entries(
         &mut self,
         rpc: AppendEntriesRequest<TypeConfig>,
-        option: RPCOption,
+        // openraft grants the time until the next heartbeat: on a slow link no append would ever be answered.
+        _option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-        self.call(RPCTypes::AppendEntries, RaftMessage::Append(rpc.into()), option.hard_ttl(), |reply| {
-            match reply {
-                RaftReply::Append(reply) => Some(reply.into()),
-                _ => None,
-            }
+        let deadline = self.append_timeout + transfer_time(&rpc);
+        self.call(RPCTypes::AppendEntries, RaftMessage::Append(rpc.into()), deadline, |reply| match reply {
+            RaftReply::Append(reply) => Some(reply.into()),
+            _ => None,
         })
         .await
     }
@@ -144,7 +152,7 @@ impl RaftNetworkV2<TypeConfig> for Network {
         rpc: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        self.call(RPCTypes::Vote, RaftMessage::Vote(rpc.into()), option.hard_ttl(), vote_reply).await
+        self.call(RPCTypes::Vote, RaftMessage::Vote(rpc.into()), patience(&option), vote_reply).await
     }
 
     async fn pre_vote(
@@ -152,7 +160,7 @@ impl RaftNetworkV2<TypeConfig> for Network {
         rpc: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        self.call(RPCTypes::Vote, RaftMessage::PreVote(rpc.into()), option.hard_ttl(), vote_reply).await
+        self.call(RPCTypes::Vote, RaftMessage::PreVote(rpc.into()), patience(&option), vote_reply).await
     }
 
     async fn transfer_leader(
@@ -161,7 +169,7 @@ impl RaftNetworkV2<TypeConfig> for Network {
         option: RPCOption,
     ) -> Result<TransferLeaderResponse<TypeConfig>, RPCError<TypeConfig>> {
         let message = RaftMessage::Transfer(request.into());
-        self.call(RPCTypes::TransferLeader, message, option.hard_ttl(), |reply| match reply {
+        self.call(RPCTypes::TransferLeader, message, patience(&option), |reply| match reply {
             RaftReply::Transfer(reply) => Some(reply.into()),
             _ => None,
         })
@@ -180,6 +188,22 @@ impl RaftNetworkV2<TypeConfig> for Network {
             sent = self.send_snapshot(vote, snapshot, option.hard_ttl()) => sent,
         }
     }
+}
+
+/// How long an answer that is not an append's is waited for: as long as openraft does on [`super::runtime`].
+fn patience(option: &RPCOption) -> Duration {
+    option.hard_ttl().max(ANSWER_PATIENCE)
+}
+
+/// The time that the bytes of an append are granted.
+fn transfer_time(append: &AppendEntriesRequest<TypeConfig>) -> Duration {
+    let bytes = append.entries.iter().map(|entry| match &entry.payload {
+        EntryPayload::Normal(command) => command.0.len(),
+        EntryPayload::Blank | EntryPayload::Membership(_) => 0,
+    });
+    Duration::from_micros(
+        u64::try_from(bytes.sum::<usize>()).unwrap_or(u64::MAX) / APPEND_BYTES_PER_MICROSECOND,
+    )
 }
 
 fn vote_reply(reply: RaftReply) -> Option<VoteResponse<TypeConfig>> {

@@ -13,7 +13,7 @@ use super::{
     state_machine::StateMachine,
     types::{MemberStatus, RaftRole, RaftStatus, TypeConfig},
 };
-use crate::{peer::PeerClient, storage::Storage};
+use crate::{clock::BootTime, peer::PeerClient, storage::Storage};
 
 /// Translates openraft's metrics.
 pub(super) fn of(metrics: &RaftMetrics<TypeConfig>, published: Option<u64>) -> RaftStatus {
@@ -49,7 +49,15 @@ pub(super) fn of(metrics: &RaftMetrics<TypeConfig>, published: Option<u64>) -> R
     }
 }
 
-/// Follows openraft's metrics for as long as it runs: tells who leads, keeps the peers' address book up to date and
+/// What a node follows of its own Raft.
+pub(super) struct Watched {
+    /// Whom it takes for the leader.
+    pub(super) leader: watch::Receiver<Option<u64>>,
+    /// When it last heard, as the leader, that a quorum follows it. `None` while it does not lead.
+    pub(super) heard: watch::Receiver<Option<BootTime>>,
+}
+
+/// Follows openraft's metrics for as long as it runs: tells who leads and when that was last heard of, keeps the peers' address book up to date and
 /// the log within its bytes, and ends the process when Raft stopped without being asked to; unless that was because
 /// the disk refused a write: then what is published goes on being read.
 pub(super) fn watch(
@@ -58,22 +66,24 @@ pub(super) fn watch(
     peers: PeerClient,
     storage: Arc<Storage>,
     stopping: Arc<AtomicBool>,
-) -> watch::Receiver<Option<u64>> {
+) -> Watched {
     let mut metrics = raft.metrics();
     let (tell, leader) = watch::channel(None);
+    let (hear, heard) = watch::channel(None);
     tokio::spawn(async move {
         let mut known = None;
+        let mut acknowledged = None;
         let mut compaction = Compaction::default();
         loop {
             // Copied, because a borrow held across an await can block Raft's core; and only what is needed, because
             // this runs whenever Raft's core has done anything.
-            let (membership, current_leader, progress) = {
+            let (membership, current_leader, acknowledged_now, progress) = {
                 let now = metrics.borrow_watched();
                 let progress = Progress {
                     snapshot: now.snapshot.map(|id| id.index),
                     applied: now.last_applied.map(|id| id.index),
                 };
-                (Arc::clone(&now.membership_config), now.current_leader, progress)
+                (Arc::clone(&now.membership_config), now.current_leader, now.last_quorum_acked, progress)
             };
             if known.as_ref().is_none_or(|known| !Arc::ptr_eq(known, &membership)) {
                 for (id, meta) in membership.membership().nodes() {
@@ -87,6 +97,11 @@ pub(super) fn watch(
                 *leader = current_leader;
                 changed
             });
+            // It is the time at which was sent what a quorum has acknowledged; this is when it is heard of.
+            if acknowledged != acknowledged_now {
+                acknowledged = acknowledged_now;
+                hear.send_replace(acknowledged.map(|_| BootTime::now()));
+            }
             compaction.step(&raft, &log, progress).await;
             let gone = metrics.changed().await.is_err();
             let failure = metrics.borrow_watched().running_state.as_ref().err().map(ToString::to_string);
@@ -103,7 +118,7 @@ pub(super) fn watch(
             }
         }
     });
-    leader
+    Watched { leader, heard }
 }
 
 /// The last entries of the newest snapshot and of the state.

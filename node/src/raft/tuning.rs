@@ -6,9 +6,14 @@ use openraft::{Config, ConfigError, SnapshotPolicy};
 /// leader about two seconds after it lost the old one. All members of a cluster should have the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RaftTuning {
-    /// How often a leader lets its followers know that it lives, in milliseconds. It is also how long an append may
-    /// take, network and remote disk included. Default: 150.
+    /// How often a leader lets its followers know that it lives, in milliseconds. Over a link that takes longer than
+    /// that, the next time it does so is once the last one is answered. Default: 150.
     pub heartbeat_interval_ms: u64,
+    /// How long an append may take, network and remote disk included, beside the time that its bytes are granted; then
+    /// it is sent again over another connection. Each one that arrives makes its receiver wait for this leader, so this
+    /// has to be longer than a follower waits, which is twice `election_timeout_max_ms`: a leader that hears no answer
+    /// must not keep others from being elected. Milliseconds. Default: 3,000.
+    pub append_timeout_ms: u64,
     /// How long a follower waits for its leader before it stands for election, at least, in milliseconds.
     /// Default: 600.
     pub election_timeout_min_ms: u64,
@@ -46,6 +51,7 @@ impl Default for RaftTuning {
     fn default() -> Self {
         Self {
             heartbeat_interval_ms: 150,
+            append_timeout_ms: 3_000,
             election_timeout_min_ms: 600,
             election_timeout_max_ms: 1_200,
             quorum_loss_probe_interval_ms: 2_400,
@@ -91,12 +97,21 @@ impl RaftTuning {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
+
+    use super::{super::runtime::ANSWER_PATIENCE, *};
 
     #[test]
     fn the_defaults_are_valid() {
         let config = RaftTuning::default().config().expect("valid");
         assert_eq!(config.enable_pre_vote, Some(true));
         assert_eq!(config.enable_leader_restore, Some(false));
+    }
+
+    #[test]
+    fn a_leader_that_hears_no_answer_is_silent_for_longer_than_its_followers_wait() {
+        let tuning = RaftTuning::default();
+        assert!(tuning.append_timeout_ms > 2 * tuning.election_timeout_max_ms);
+        assert!(ANSWER_PATIENCE <= Duration::from_millis(tuning.election_timeout_max_ms));
     }
 }

@@ -6,7 +6,7 @@ use flagraft_core::{compiled::CompiledCatalog, identity::LogPosition, reply::Rep
 use openraft::alias;
 use serde::{Deserialize, Serialize};
 
-use super::tiles::OpenTiles;
+use super::{runtime::PatientRuntime, tiles::OpenTiles};
 
 openraft::declare_raft_types!(
     /// openraft's type parameters.
@@ -15,6 +15,7 @@ openraft::declare_raft_types!(
         R = Answer,
         NodeId = u64,
         Node = NodeMeta,
+        AsyncRuntime = PatientRuntime,
 );
 
 pub(super) type Entry = alias::EntryOf<TypeConfig>;

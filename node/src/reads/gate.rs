@@ -1,9 +1,10 @@
-//! The gate of confirmed reads: many reads, one round at a time.
+//! The gate of confirmed reads: many reads, one round at a time, or a few where a round takes long.
 //!
 //! Invariant: a read never joins a round that is under way. A round proves that the cluster was at some index
 //! *after the round began*; a read that arrives later could follow a write that the round knows nothing of. So
-//! there are two slots: the reads of the round under way, and those that wait for the next one. Here the second
-//! slot is a channel, and only its drain, before a round begins, moves reads to the first.
+//! there are two slots: the reads of rounds under way, each with the first that began after it came, and those that
+//! wait for the next one. Here the second slot is a channel, and only its drain, before a round begins, moves reads
+//! to the first.
 //!
 //! The gate knows nothing of Raft: a round is whatever [`Rounds`] says it is.
 
@@ -16,13 +17,13 @@ use std::{
     time::Duration,
 };
 
-use futures_util::FutureExt as _;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
-    task::{AbortHandle, JoinSet},
-    time::{Instant, timeout, timeout_at},
+    task::AbortHandle,
+    time::{Instant, timeout_at},
 };
 
+use super::keeper::Keeper;
 use crate::{clock::BootTime, config::ReadConfig};
 
 /// What the gate does rounds with.
@@ -64,26 +65,27 @@ pub enum Unconfirmed {
     Stopped,
 }
 
-struct Waiter {
-    deadline: Instant,
-    tell: oneshot::Sender<Confirmed>,
+/// A read that waits.
+pub(super) struct Waiter {
+    pub(super) deadline: Instant,
+    pub(super) tell: oneshot::Sender<Confirmed>,
     /// Given back when the waiter is gone, so that there are never more waiters than permits.
     _permit: OwnedSemaphorePermit,
 }
 
 /// What the gate, its task and its readers share.
 #[derive(Debug, Default)]
-struct Shared {
+pub(super) struct Shared {
     /// [`BootTime`] in nanoseconds; 0: never.
     fresh_as_of: AtomicU64,
     suspect: AtomicBool,
     /// How often that has changed.
     turns: AtomicU64,
-    rounds: AtomicU64,
+    pub(super) rounds: AtomicU64,
 }
 
 impl Shared {
-    fn succeeded(&self, confirmed: Confirmed) {
+    pub(super) fn succeeded(&self, confirmed: Confirmed) {
         self.fresh_as_of.fetch_max(confirmed.fresh_as_of.to_nanos(), Ordering::AcqRel);
         if self.suspect.swap(false, Ordering::AcqRel) {
             self.turns.fetch_add(1, Ordering::AcqRel);
@@ -108,14 +110,7 @@ impl Gate {
     pub(crate) fn start<R: Rounds>(rounds: Arc<R>, config: &ReadConfig) -> Self {
         let shared = Arc::new(Shared::default());
         let (entrance, waiting) = mpsc::channel(config.waiting_max.max(1));
-        let keeper = Keeper {
-            rounds,
-            shared: Arc::clone(&shared),
-            waiting,
-            try_timeout: config.try_timeout,
-            retry_pause: config.retry_pause,
-            lagging: JoinSet::new(),
-        };
+        let keeper = Keeper::new(rounds, Arc::clone(&shared), waiting, config);
         Self {
             entrance,
             permits: Arc::new(Semaphore::new(config.waiting_max.max(1))),
@@ -204,90 +199,6 @@ impl Gate {
 impl Drop for Gate {
     fn drop(&mut self) {
         self.task.abort();
-    }
-}
-
-/// The task behind a gate.
-struct Keeper<R> {
-    rounds: Arc<R>,
-    shared: Arc<Shared>,
-    /// The second slot.
-    waiting: mpsc::Receiver<Waiter>,
-    try_timeout: Duration,
-    retry_pause: Duration,
-    /// Rounds that are confirmed and wait until this node has caught up with them.
-    lagging: JoinSet<()>,
-}
-
-impl<R: Rounds> Keeper<R> {
-    async fn run(mut self) {
-        // The first slot.
-        let mut joined: Vec<Waiter> = Vec::new();
-        loop {
-            if joined.is_empty() {
-                match self.waiting.recv().await {
-                    Some(waiter) => joined.push(waiter),
-                    None => return,
-                }
-            }
-            // Let every read that is ready to run enter first: they share the round instead of each having the next.
-            tokio::task::yield_now().await;
-            while let Ok(waiter) = self.waiting.try_recv() {
-                joined.push(waiter);
-            }
-            let now = Instant::now();
-            joined.retain(|waiter| waiter.deadline > now && !waiter.tell.is_closed());
-            if joined.is_empty() {
-                continue;
-            }
-            while self.lagging.try_join_next().is_some() {}
-
-            // Both before the round: what arrives from here on waits for the next one.
-            let fresh_as_of = BootTime::now();
-            self.shared.rounds.fetch_add(1, Ordering::Relaxed);
-            match self.round().await {
-                Some(read_index) => {
-                    let confirmed = Confirmed { read_index, fresh_as_of };
-                    self.complete(confirmed, std::mem::take(&mut joined));
-                }
-                None => {
-                    tokio::select! {
-                        () = tokio::time::sleep(self.retry_pause) => {}
-                        () = self.rounds.leader_change() => {}
-                    }
-                }
-            }
-        }
-    }
-
-    async fn round(&self) -> Option<u64> {
-        tokio::select! {
-            answer = timeout(self.try_timeout, self.rounds.read_index()) => answer.ok().flatten(),
-            // A new leader makes the answer of the old one moot, and that may take its time to come.
-            () = self.rounds.leader_change() => None,
-        }
-    }
-
-    /// Tells the waiters once the index is published here, without holding up the next round.
-    fn complete(&mut self, confirmed: Confirmed, waiters: Vec<Waiter>) {
-        if self.rounds.published(confirmed.read_index).now_or_never().is_some() {
-            return tell(&self.shared, confirmed, waiters);
-        }
-        let Some(last) = waiters.iter().map(|waiter| waiter.deadline).max() else { return };
-        let (rounds, shared) = (Arc::clone(&self.rounds), Arc::clone(&self.shared));
-        self.lagging.spawn(async move {
-            if timeout_at(last, rounds.published(confirmed.read_index)).await.is_ok() {
-                tell(&shared, confirmed, waiters);
-            }
-        });
-    }
-}
-
-fn tell(shared: &Shared, confirmed: Confirmed, waiters: Vec<Waiter>) {
-    shared.succeeded(confirmed);
-    for waiter in waiters {
-        // A reader that went away needs no answer.
-        _ = waiter.tell.send(confirmed);
     }
 }
 

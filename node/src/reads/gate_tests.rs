@@ -194,6 +194,66 @@ async fn a_change_of_leader_ends_an_attempt_and_the_reads_go_on_to_the_next() {
     assert_eq!(read.await.expect("no panic").expect("confirmed").read_index, 0);
 }
 
+/// A link may be slower than an attempt is given, or have lost the answer: nobody can tell which.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_takes_long_is_waited_for_beside_another_attempt() {
+    let config = ReadConfig { try_timeout: Duration::from_millis(400), ..patient() };
+    let bench = Bench::new(&config);
+    let early = bench.read();
+    let slow = bench.next_round().await;
+    let lost = bench.next_round().await;
+    let third = bench.next_round().await;
+    assert_eq!(bench.rounds.abandoned.load(Ordering::Relaxed), 0, "none is given up for being slow");
+    slow.send(Some(0)).expect("it is still waited for");
+    assert_eq!(early.await.expect("no panic").expect("confirmed").read_index, 0);
+
+    let next = bench.read();
+    let fourth = bench.next_round().await;
+    assert!(lost.is_closed() && third.is_closed(), "nobody waits for the others any more");
+    fourth.send(Some(0)).expect("the round waits");
+    next.await.expect("no panic").expect("confirmed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_rounds_side_by_side_a_read_is_still_not_completed_by_one_that_began_before_it() {
+    let config = ReadConfig { try_timeout: Duration::from_millis(400), ..patient() };
+    let bench = Bench::new(&config);
+    bench.rounds.published.send_replace(100);
+    let early = bench.read();
+    let first = bench.next_round().await;
+    let late = bench.read();
+    bench.until_waiting(&config, 2).await;
+    let second = bench.next_round().await;
+    first.send(Some(10)).expect("the round waits");
+    assert_eq!(early.await.expect("no panic").expect("confirmed").read_index, 10);
+    assert!(!late.is_finished());
+    second.send(Some(20)).expect("the round waits");
+    assert_eq!(late.await.expect("no panic").expect("confirmed").read_index, 20);
+
+    // And the other way round: what a later one confirms is good for those who wait for an earlier one.
+    let early = bench.read();
+    let slow = bench.next_round().await;
+    bench.next_round().await.send(Some(40)).expect("the round waits");
+    assert_eq!(early.await.expect("no panic").expect("confirmed").read_index, 40);
+    drop(slow);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_fails_beside_a_slow_one_is_followed_by_another_soon() {
+    let config = ReadConfig { try_timeout: Duration::from_secs(4), ..patient() };
+    let bench = Bench::new(&config);
+    let read = bench.read();
+    let slow = bench.next_round().await;
+    let failing = bench.next_round().await;
+    let begun = Instant::now();
+    failing.send(None).expect("the round waits");
+    let next = bench.next_round().await;
+    assert!(begun.elapsed() < config.try_timeout / 10, "{:?}", begun.elapsed());
+    next.send(Some(0)).expect("the round waits");
+    read.await.expect("no panic").expect("confirmed");
+    drop(slow);
+}
+
 #[tokio::test]
 async fn waiting_reads_are_bounded_and_end_with_the_gate() {
     let config = ReadConfig { waiting_max: 2, ..patient() };

@@ -5,6 +5,7 @@
 //! revision ([`Reads::await_revision`]).
 
 mod gate;
+mod keeper;
 mod readiness;
 mod rounds;
 
@@ -83,7 +84,7 @@ impl Reads {
         disk: Arc<Disk>,
         config: ReadConfig,
     ) -> Self {
-        let rounds = ReplicaRounds::new(node_id, replica.clone(), peers, config.try_timeout);
+        let rounds = ReplicaRounds::new(node_id, replica.clone(), peers, config.deadline_max);
         let gate = Arc::new(Gate::start(Arc::new(rounds), &config));
         let refresher = tokio::spawn(refresh(Arc::clone(&gate), config.clone())).abort_handle();
         Self { replica, gate, disk, config, stopping: AtomicBool::new(false), refresher }

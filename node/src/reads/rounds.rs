@@ -13,12 +13,12 @@ pub(super) struct ReplicaRounds {
     node_id: u64,
     replica: Replica,
     peers: PeerClient,
-    try_timeout: Duration,
+    answer_timeout: Duration,
 }
 
 impl ReplicaRounds {
-    pub(super) fn new(node_id: u64, replica: Replica, peers: PeerClient, try_timeout: Duration) -> Self {
-        Self { node_id, replica, peers, try_timeout }
+    pub(super) fn new(node_id: u64, replica: Replica, peers: PeerClient, answer_timeout: Duration) -> Self {
+        Self { node_id, replica, peers, answer_timeout }
     }
 }
 
@@ -27,7 +27,7 @@ impl Rounds for ReplicaRounds {
         // Whoever is taken for the leader proves it by this very round, or fails.
         match known_leader(&self.replica)? {
             leader if leader == self.node_id => self.replica.read_index().await.ok(),
-            leader => match self.peers.read_index(leader, self.try_timeout).await {
+            leader => match self.peers.read_index(leader, self.answer_timeout).await {
                 Ok(ReadIndexReply::Confirmed { index }) => Some(index),
                 Ok(ReadIndexReply::NotLeader { .. } | ReadIndexReply::Unavailable { .. }) | Err(_) => None,
             },

@@ -13,7 +13,7 @@ use flagraft_core::{
     token::{Secret, TokenFault},
 };
 use tokio::{
-    sync::Semaphore,
+    sync::{Semaphore, watch},
     time::{Instant, timeout_at},
 };
 
@@ -25,7 +25,7 @@ use super::{
     yields,
 };
 use crate::{
-    clock::{WallClock, wall_ms},
+    clock::{BootTime, WallClock, wall_ms},
     config::WriteConfig,
     leadership::{known_leader, leader_other_than},
     node::room::Room,
@@ -133,12 +133,21 @@ impl Lead {
         {
             return LeaderAnswer::TooManyRejections;
         }
-        let proposed = tokio::select! {
-            proposed = timeout_at(deadline, self.replica.propose(proposal)) => proposed,
-            // What was proposed in an office that is lost is for the next leader to keep or discard. A request that
-            // may be repeated asks that one; any other waits for what becomes of it.
-            () = leader_other_than(&self.replica, Some(self.node_id)), if may_be_repeated => {
-                return LeaderAnswer::OutcomeUnknown;
+        let proposed = loop {
+            let mut heard = self.replica.watch_quorum();
+            let proposed = tokio::select! {
+                proposed = timeout_at(deadline, self.replica.propose(&proposal)) => proposed,
+                // What was proposed in an office that is lost is for the next leader to keep or discard. A request that
+                // may be repeated asks that one; any other waits for what becomes of it.
+                () = leader_other_than(&self.replica, Some(self.node_id)), if may_be_repeated => {
+                    return LeaderAnswer::OutcomeUnknown;
+                }
+            };
+            // Over a slow link a leader is not sure of its office all the time, but is again with the next answer: that is
+            // nearer than another attempt of the node that took the write.
+            let is_unsure = matches!(proposed, Ok(Err(ProposeError::NotLeader { leader: None })));
+            if !is_unsure || !self.hears(&mut heard, deadline).await {
+                break proposed;
             }
         };
         let reply = match proposed {
@@ -157,6 +166,17 @@ impl Lead {
         LeaderAnswer::Done { reply, not_yet_on }
     }
 
+    /// Waits until a quorum answers this node as its leader: `false` when none does.
+    async fn hears(&self, heard: &mut watch::Receiver<Option<BootTime>>, deadline: Instant) -> bool {
+        let until = deadline.min(Instant::now() + self.config.quorum_check_timeout);
+        tokio::select! {
+            answered = timeout_at(until, heard.changed()) => {
+                matches!(answered, Ok(Ok(()))) && heard.borrow().is_some()
+            }
+            () = leader_other_than(&self.replica, Some(self.node_id)) => false,
+        }
+    }
+
     /// Asked only of a token whose rejections have used up their room. Judging a large change takes a while, and more
     /// important work waits for this thread.
     async fn would_be_recorded_as_rejected(&self, proposal: &Proposal) -> bool {
@@ -168,12 +188,19 @@ impl Lead {
     /// Whether a quorum followed this node a moment ago. What a leader proposes without one would hang until there
     /// is one again, with an outcome unknown to the caller.
     async fn has_quorum(&self, deadline: Instant) -> bool {
-        if self.reads.age().is_some_and(|age| age <= self.config.quorum_fresh) {
+        let is_fresh = |age: Duration| age <= self.config.quorum_fresh;
+        let mut heard = self.replica.watch_quorum();
+        let heard_now = |at: &Option<BootTime>| at.is_some_and(|at| is_fresh(at.elapsed()));
+        if self.reads.age().is_some_and(is_fresh) || heard_now(&heard.borrow()) {
             return true;
         }
         let patience =
             self.config.quorum_check_timeout.min(deadline.saturating_duration_since(Instant::now()));
-        self.reads.confirm_patiently(patience).await.is_ok()
+        // Over a slow link, what comes first is often the answer to what was sent before.
+        tokio::select! {
+            confirmed = self.reads.confirm_patiently(patience) => confirmed.is_ok(),
+            Ok(_) = heard.wait_for(heard_now) => true,
+        }
     }
 
     async fn authenticate(&self, submission: &Submission, deadline: Instant) -> Result<Actor, LeaderAnswer> {
