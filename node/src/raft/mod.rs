@@ -100,6 +100,7 @@ pub use self::{
     wire::NodeMetaV1,
 };
 use crate::{
+    canary::lease,
     peer::PeerClient,
     storage::{Storage, StorageError},
 };
@@ -314,8 +315,14 @@ impl Replica {
     /// # Errors
     /// When it does not lead, or can't be sure.
     pub async fn read_index(&self) -> Result<u64, ReadIndexError> {
+        if lease::holds() && self.status().role == RaftRole::Leader {
+            return Ok(self.published().position.map_or(0, |position| position.index));
+        }
         match self.inner.raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
-            Ok(linearizer) => Ok(linearizer.read_log_id().index()),
+            Ok(linearizer) => {
+                lease::renew();
+                Ok(linearizer.read_log_id().index())
+            }
             Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
                 Err(ReadIndexError::NotLeader { leader: forward.leader_id })
             }
