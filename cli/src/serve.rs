@@ -4,7 +4,9 @@
 mod logging;
 mod settings;
 
-use std::{env, future::Future, io, os::unix::process::CommandExt as _, process::Command};
+use std::{
+    env, future::Future, io, num::NonZero, os::unix::process::CommandExt as _, process::Command, thread,
+};
 
 use flagraft_node::{
     node::StartError,
@@ -21,10 +23,15 @@ use crate::{
 /// This program, also when an upgrade has put another one in its place: what is started anew is what ran.
 const THIS_PROGRAM: &str = "/proc/self/exe";
 
+/// Threads of the runtime that may wait for the disk, in a write of Raft's core and one of the state machine. Those beside them,
+/// one for each processor, go on answering for as long as a disk does nothing.
+const WAITING_FOR_THE_DISK: usize = 2;
+
 /// Runs a node until it is told to stop.
 pub fn run(args: ServeArgs) -> Result<(), Failure> {
     logging::start(args.observing.log_format, args.dev)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let threads = thread::available_parallelism().map_or(1, NonZero::get) + WAITING_FOR_THE_DISK;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
     let runtime = runtime.map_err(|e| Failure::new(Exit::Other, format!("could not start: {e}")))?;
     if args.dev {
         return runtime.block_on(dev::run(&args));

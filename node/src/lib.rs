@@ -6,6 +6,7 @@
 pub mod accounts;
 mod audit;
 pub mod backup;
+mod canary;
 pub mod clock;
 pub mod config;
 mod connections;

@@ -35,20 +35,12 @@ const THREE_DAYS_AGO: &str = "-259200000";
 async fn three_days_ago() -> Shop {
     let setup = Setup::of(3)
         .with_checkpoints()
+        .with_env(CLOCK, THREE_DAYS_AGO)
         .with_arg("--audit-retention-interval-ms", 300)
         .with_arg("--accounts-interval-ms", 200)
         .with_arg("--snapshot-after-entries", 40)
         .with_arg("--keep-entries", 10);
-    let mut cluster = setup.prepare();
-    for id in cluster.ids() {
-        cluster.set_env(id, CLOCK, Some(THREE_DAYS_AGO));
-    }
-    cluster.launch_all();
-    for id in cluster.ids() {
-        cluster.ready(id).await;
-    }
-    cluster.learn_admin();
-    Shop::of(cluster, &[counter("probe", 7, false)]).await
+    Shop::open(setup, &[counter("probe", 7, false)]).await
 }
 
 /// Ends all nodes. They start again at this time.

@@ -12,6 +12,7 @@ use super::{
     Place, Shared, Snapshot,
     line::{Line, Taken},
 };
+use crate::canary::{self, Canary};
 
 /// Changes that are taken at once, at most, and their bytes, beyond the first: what is taken is kept for its receiver
 /// alone, however little that reads.
@@ -44,6 +45,8 @@ impl Follower {
     /// A follower from the revision `from` on, as far as all that came after it is remembered.
     pub(super) fn new(shared: Arc<Shared>, line: Arc<Line>, history: History, from: Option<u64>) -> Self {
         let wake = line.subscribe();
+        // As if the receiver had seen what came next too.
+        let from = from.map(|from| from.saturating_add(canary::is_planted(Canary::LoseOnResume).into()));
         let (epoch, touched) = line.stands(from.unwrap_or(0));
         let stands =
             from.zip(touched).map(|(seen, environment_revision)| Stands { seen, environment_revision });

@@ -21,6 +21,7 @@ use flagraft_core::{
 
 use super::{App, error::ApiError, terms::Freshness};
 use crate::{
+    canary::{self, Canary},
     clock::ceil_ms,
     raft::Published,
     reads::{Confirmation, RevisionUnavailable, Unconfirmed},
@@ -104,6 +105,9 @@ pub(super) async fn await_revision(
     wanted: RevisionToken,
     within: Duration,
 ) -> Result<(), ApiError> {
+    if canary::is_planted(Canary::IgnoreMinRevision) {
+        return Ok(());
+    }
     match app.node.reads().await_revision(wanted, within).await {
         Ok(_) => Ok(()),
         Err(error @ RevisionUnavailable::OtherHistory) => Err(ApiError::revision_mismatch(format!(

@@ -32,6 +32,7 @@ use crate::{
     accounts::{AccountMetrics, Accounts},
     audit::Indexer,
     backup::Staged,
+    canary,
     config::{ConfigError, NodeConfig},
     disk::Disk,
     feed::{Feed, FeedMetrics},
@@ -67,6 +68,7 @@ impl Node {
     /// See [`StartError`].
     pub async fn start_on(mut config: NodeConfig, listener: TcpListener) -> Result<Arc<Self>, StartError> {
         config.validate()?;
+        canary::announce();
         let address = config.peers.listen;
         let (peer_address, listener) = listener::adopt(listener).map_err(|source| StartError::Listen {
             setting: "--peer-listen",

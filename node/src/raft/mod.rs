@@ -102,6 +102,7 @@ pub use self::{
     wire::NodeMetaV1,
 };
 use crate::{
+    canary::lease,
     clock::BootTime,
     peer::PeerClient,
     storage::{Storage, StorageError},
@@ -322,11 +323,17 @@ impl Replica {
     /// # Errors
     /// When it does not lead, or can't be sure.
     pub async fn read_index(&self) -> Result<u64, ReadIndexError> {
+        if lease::holds() && self.status().role == RaftRole::Leader {
+            return Ok(self.published().position.map_or(0, |position| position.index));
+        }
         // No acknowledgement of anything that was sent before this call will do. The wait is openraft's own bound, beyond
         // that of any caller's: it is what a read costs memory that nobody waits for any more.
         let anew = LinearizerOption::new(Some(Duration::ZERO), true).with_wait_timeout(READ_INDEX_WAIT_MAX);
         match self.inner.raft.get_read_linearizer(anew).await {
-            Ok(linearizer) => Ok(linearizer.read_log_id().index()),
+            Ok(linearizer) => {
+                lease::renew();
+                Ok(linearizer.read_log_id().index())
+            }
             Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
                 Err(ReadIndexError::NotLeader { leader: forward.leader_id })
             }

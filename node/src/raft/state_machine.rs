@@ -22,7 +22,10 @@ use super::{
     types::{Answer, LogId, Published, SnapshotMeta, StoredMembership, TypeConfig, position},
     wire::encode_membership,
 };
-use crate::storage::{MetaKey, Storage, StorageError};
+use crate::{
+    canary,
+    storage::{MetaKey, Storage, StorageError},
+};
 
 /// Entries written in one batch, at most: those that are ready, so a single one never waits for others.
 const BATCH_ENTRIES: usize = 128;
@@ -72,7 +75,8 @@ impl StateMachine {
                 }
                 EntryPayload::Normal(command) => {
                     // An unknown kind ends here, and with it the node: its state would no longer be its peers'.
-                    let proposal = Proposal::decode(&command.0).map_err(io::Error::other)?;
+                    let mut proposal = Proposal::decode(&command.0).map_err(io::Error::other)?;
+                    canary::apply::misread(&mut proposal, &state, entry.log_id.index);
                     let applied = apply(&state, &proposal, position(&entry.log_id));
                     for row in &applied.writes {
                         batch.row(&row.key, row.value.as_deref());
@@ -86,7 +90,7 @@ impl StateMachine {
                             ))
                             .into());
                         }
-                        batch.record(record.sequence, &record.bytes);
+                        batch.record(record.sequence, &canary::apply::stored(record));
                         for (tile, bytes) in Arc::make_mut(&mut tiles).push(record.leaf) {
                             batch.tile(tile, &bytes);
                             completed.insert(tile, bytes);

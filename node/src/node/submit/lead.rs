@@ -25,6 +25,7 @@ use super::{
     yields,
 };
 use crate::{
+    canary::{self, Canary},
     clock::{BootTime, WallClock, wall_ms},
     config::WriteConfig,
     leadership::{known_leader, leader_other_than},
@@ -119,7 +120,16 @@ impl Lead {
             let reply = foresee(&self.replica.published(), &proposal);
             return LeaderAnswer::Done { reply, not_yet_on: Vec::new() };
         }
-        self.propose(proposal, deadline).await
+        let planted = canary::is_planted(Canary::AcknowledgeUnknown).then(|| proposal.clone());
+        let answer = self.propose(proposal, deadline).await;
+        match planted.filter(|_| answer == LeaderAnswer::OutcomeUnknown) {
+            // As if it were the next entry, which it may be or not.
+            Some(proposal) => {
+                let reply = foresee(&self.replica.published(), &proposal);
+                LeaderAnswer::Done { reply, not_yet_on: Vec::new() }
+            }
+            None => answer,
+        }
     }
 
     async fn propose(&self, proposal: Proposal, deadline: Instant) -> LeaderAnswer {

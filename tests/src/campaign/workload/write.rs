@@ -15,6 +15,9 @@ use crate::{
 /// How long a node may take to say what became of a write. Above its own deadline.
 const ATTEMPT: Duration = Duration::from_secs(3);
 
+/// Of how many acknowledged writes one is sent again, as by a client that the answer did not reach.
+const REPEATED_ONE_IN: u64 = 8;
+
 /// The reason that the audit log has for the write of a value: no other write has it.
 pub fn reason(value: u64) -> String {
     format!("client {} writes its {}", value >> 32, value & 0xffff_ffff)
@@ -57,6 +60,21 @@ impl Actor {
         }
         recorder.end(begun, outcome, revision, did).expect("noted");
         self.seen = self.seen.max(revision.unwrap_or_default());
+        if let Some(at) = revision.filter(|_| value.is_multiple_of(REPEATED_ONE_IN)) {
+            self.repeat(first % nodes + 1, value, &body, at).await;
+        }
+    }
+
+    /// Sends a write again that was done at this revision: that is what it has to be answered with, whoever is asked.
+    async fn repeat(&self, node: u64, value: u64, body: &serde_json::Value, at: u64) {
+        let again = self.attempt(&self.shared.writers[index(node)], value, body).await;
+        if let Attempt::Done(revision) = again
+            && revision != at
+        {
+            let reason = reason(value);
+            let odd = format!("{reason:?} was done at revision {at}, and sent again at {revision}");
+            self.shared.odd.lock().expect("no holder panics").push(odd);
+        }
     }
 
     async fn attempt(&self, node: &Api, value: u64, body: &serde_json::Value) -> Attempt {
