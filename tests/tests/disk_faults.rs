@@ -406,6 +406,39 @@ async fn until_synced(cluster: &Cluster, id: u64) {
     .await;
 }
 
+/// Raft's core and the state machine each wait in a write to such a disk, on a thread of the runtime, and on a machine with two
+/// processors the runtime had no other: the node answered nothing, not even whether it lived, until its disk went on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_whose_disk_does_nothing_goes_on_reading() {
+    if !Disk::here("a follower's frozen disk") {
+        return;
+    }
+    let shop = shop(with_reserve(RESERVE)).await;
+    let follower = shop.cluster.follower().await;
+    let writers = Writers::start(&shop.cluster, 3, None).await;
+    writers.beyond(50, HEALED_WITHIN).await;
+    let revision = shop.cluster.fingerprint(follower).await.revision;
+    let frozen = shop.cluster.disk(follower).freeze();
+    let begun = Instant::now();
+    let readers = Readers::start(&shop.cluster, &shop.token, "banner", &json!(true));
+    // Until it has waited for some time for a write that the others have had long since.
+    writers.beyond(writers.acknowledged() + 300, HEALED_WITHIN).await;
+    until_too_old(&shop, follower).await;
+    let behind = shop.cluster.fingerprint(follower).await.revision;
+    let lasted = begun.elapsed();
+    drop(frozen);
+    let failures = readers.finish().await;
+    assert!(failures.is_empty(), "ordinary reads failed: {failures:#?}");
+    assert!(behind < revision + 300, "invalid run: it was not held up, from {revision} to {behind}");
+    let written = writers.finish().await;
+    let print = shop.cluster.agreed().await;
+    assert_eq!(audit::each_once(&shop.cluster.admin(follower), &written).await, print.audit_size);
+    measured(
+        "a follower's disk frozen: for (ms), ordinary reads that failed",
+        format!("{}, 0", lasted.as_millis()),
+    );
+}
+
 /// As the system does it when it finds the file system damaged. Only unmounting ends that, so a person has to.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_whose_disk_turns_read_only_reads_on_until_it_is_stopped() {
