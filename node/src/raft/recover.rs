@@ -61,6 +61,16 @@ pub(super) fn recover(storage: &Storage, log_bytes_max: u64) -> Result<Recovered
     let (state, tiles) = check_state(storage)?;
     applied::check(storage, last_applied, &state)?;
     check_snapshots(storage, last_applied)?;
+    if let Some(last) = last_entry(storage)?.max(last_applied) {
+        // What a person compares with the others, and the tests with what was synced.
+        tracing::info!(
+            entry = last.index,
+            term = vote.map(|vote| vote.leader_id.term),
+            revision = state.revision(),
+            records = state.sequence(),
+            "the data folder holds together"
+        );
+    }
     Ok(Recovered { state, last_applied, membership: membership.unwrap_or_default(), log_size, tiles })
 }
 

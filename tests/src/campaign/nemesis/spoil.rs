@@ -23,6 +23,7 @@ use crate::{
     damage::{Damage, copy, data_files, is_written_once, put_back, turn_back},
     metrics::Metrics,
     process::FATAL_EXIT_CODE,
+    wait,
 };
 
 /// The exit code of a node that refuses its folder.
@@ -33,6 +34,8 @@ const WORDS: &str = "the data folder can't be used";
 const FOUND: &str = "the data is corrupt";
 /// What it leaves in its folder then, so that no node is started on it again.
 const MARK: &str = "damaged";
+/// Within this a node notes beside its database what was synced.
+const FLOOR_WITHIN: Duration = Duration::from_millis(2_500);
 
 /// Damage to one file of a node.
 pub(super) struct Spoil {
@@ -42,10 +45,14 @@ pub(super) struct Spoil {
     step: Step,
     /// A bit in a file that is written once: turned over again, the file is what it was.
     flipped: Option<(PathBuf, usize, u8)>,
+    /// The entry up to which its log was surely on its disk when it was killed.
+    synced: u64,
 }
 
 enum Step {
     Before,
+    /// Until it is known up to which entry its log is surely on its disk.
+    Noting(Asked<u64>),
     /// Until the others have committed something without it: the entry's index.
     Waiting(Asked<u64>),
     /// It was started, after what was done to its folder.
@@ -59,12 +66,12 @@ enum Step {
 impl Spoil {
     /// A bit flipped in a file of it.
     pub(super) fn flip(node: u64, dice: Dice) -> Self {
-        Self { node, is_cut: false, dice, step: Step::Before, flipped: None }
+        Self { node, is_cut: false, dice, step: Step::Before, flipped: None, synced: 0 }
     }
 
     /// A file of it cut short.
     pub(super) fn cut(node: u64, dice: Dice) -> Self {
-        Self { node, is_cut: true, dice, step: Step::Before, flipped: None }
+        Self { node, is_cut: true, dice, step: Step::Before, flipped: None, synced: 0 }
     }
 
     /// Where its folder is kept as it was.
@@ -129,15 +136,25 @@ impl Spoil {
         match &self.step {
             Step::Runs(proof) => Some(proof.clone()),
             Step::Over(proof) => proof.clone(),
-            Step::Before | Step::Waiting(_) | Step::Started(..) => None,
+            Step::Before | Step::Noting(_) | Step::Waiting(_) | Step::Started(..) => None,
         }
     }
 
     /// What the node made of it.
     fn judge(&self, outcome: Outcome, done: &str, ground: &mut Ground) -> Step {
         let node = self.node;
-        let Outcome::Ended { status, said } = outcome else {
-            return Step::Runs(format!("{done}; node {node} got ready"));
+        let (status, said) = match outcome {
+            Outcome::Ended { status, said } => (status, said),
+            Outcome::Ready { said } => {
+                let recovered = recovered(&said);
+                if recovered.is_none_or(|entry| entry < self.synced) {
+                    let synced = self.synced;
+                    ground.misdeeds.push(format!(
+                        "{done}; node {node} got ready with {recovered:?} as its last entry, and had synced entry {synced}"
+                    ));
+                }
+                return Step::Runs(format!("{done}; node {node} got ready"));
+            }
         };
         let line = match status.code() {
             Some(REFUSED) => {
@@ -160,14 +177,19 @@ impl Spoil {
 
 impl Wrong for Spoil {
     fn begin(&mut self, ground: &mut Ground) {
-        ground.kill(&[self.node]);
-        let others = ground.ids().into_iter().filter(|id| *id != self.node);
-        let others = others.map(|id| ground.cluster.admin(id)).collect();
-        self.step = Step::Waiting(Asked::of(committed_without(others)));
+        self.step = Step::Noting(Asked::of(surely_synced(ground.cluster.admin(self.node))));
     }
 
     fn look(&mut self, ground: &mut Ground) -> Option<String> {
         match &self.step {
+            Step::Noting(synced) => {
+                self.synced = *synced.answer()?;
+                ground.kill(&[self.node]);
+                let others = ground.ids().into_iter().filter(|id| *id != self.node);
+                let others = others.map(|id| ground.cluster.admin(id)).collect();
+                self.step = Step::Waiting(Asked::of(committed_without(others)));
+                None
+            }
             Step::Waiting(committed) => {
                 if let Some(index) = committed.answer().copied() {
                     let done = self.damage(ground);
@@ -187,6 +209,10 @@ impl Wrong for Spoil {
         }
     }
 
+    fn goes_on(&self) -> bool {
+        matches!(self.step, Step::Noting(_))
+    }
+
     fn patience(&self) -> Duration {
         PATIENCE
     }
@@ -199,10 +225,25 @@ impl Wrong for Spoil {
             Step::Waiting(_) => ground.start(self.node),
             // Others keep it from getting ready, so far, or it is.
             Step::Started(..) | Step::Runs(_) => self.stop(ground),
-            Step::Before | Step::Over(_) => {}
+            Step::Before | Step::Noting(_) | Step::Over(_) => {}
         }
         let _ = fs::remove_dir_all(self.kept(ground));
     }
+}
+
+/// Asks a node how far its log goes, and waits until that is below the floor that it keeps beside its database, which says
+/// what was synced a second ago: from then on it may not start with less.
+async fn surely_synced(node: Api) -> u64 {
+    let last = metrics_until(&[node], |metrics| Some(index(metrics, "last_log"))).await;
+    wait::pace(FLOOR_WITHIN).await;
+    last
+}
+
+/// The last entry of the log that a node says it has as it starts.
+fn recovered(said: &str) -> Option<u64> {
+    let line = line_with(said, "the data folder holds together")?;
+    let (_, entry) = line.split_once("entry=")?;
+    entry.split_whitespace().next()?.parse().ok()
 }
 
 /// Asks these nodes until one has committed an entry that was written after all of them said how far their logs went: a
@@ -220,4 +261,16 @@ async fn committed_without(others: Vec<Api>) -> u64 {
 
 fn index(metrics: &Metrics, which: &str) -> u64 {
     metrics.get(&format!("flagraft_raft_index{{which=\"{which}\"}}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_node_has_is_what_it_says_as_it_starts() {
+        let said = "x\n12:00  INFO node: the data folder holds together entry=37 term=Some(2) revision=9 records=12\ny";
+        assert_eq!(recovered(said), Some(37));
+        assert_eq!(recovered("this node has started"), None);
+    }
 }

@@ -18,7 +18,10 @@ pub(super) struct Trial {
 
 /// What became of it.
 pub(super) enum Outcome {
-    Ready,
+    Ready {
+        /// What it logged.
+        said: String,
+    },
     Ended {
         status: ExitStatus,
         /// What it logged.
@@ -37,12 +40,16 @@ impl Trial {
 
     /// What became of it, once that is known.
     pub(super) fn outcome(&self, ground: &mut Ground) -> Option<Outcome> {
-        if let Some(status) = ground.ended(self.node) {
-            let log = ground.cluster.log(self.node);
-            let said = log.get(self.logged..).unwrap_or_default().to_owned();
-            return Some(Outcome::Ended { status, said });
+        let ended = ground.ended(self.node);
+        if ended.is_none() && self.ready.answer().is_none() {
+            return None;
         }
-        self.ready.answer().map(|()| Outcome::Ready)
+        let log = ground.cluster.log(self.node);
+        let said = log.get(self.logged..).unwrap_or_default().to_owned();
+        Some(match ended {
+            Some(status) => Outcome::Ended { status, said },
+            None => Outcome::Ready { said },
+        })
     }
 }
 

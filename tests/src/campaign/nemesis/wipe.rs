@@ -32,7 +32,7 @@ impl Wipe {
     fn judge(&mut self, outcome: Outcome, ground: &mut Ground) {
         let node = self.node;
         match outcome {
-            Outcome::Ready => ground.misdeeds.push(format!("node {node} got ready without its data")),
+            Outcome::Ready { .. } => ground.misdeeds.push(format!("node {node} got ready without its data")),
             Outcome::Ended { status, said } => {
                 let words = format!("flagraft cluster replace {node} --with ");
                 match line_with(&said, &words).filter(|_| status.code() == Some(REFUSED)) {
