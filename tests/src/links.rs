@@ -38,6 +38,8 @@ pub enum Flow {
     Delayed(Duration),
     /// They are lost, and the connections with them; new ones end at once.
     Broken,
+    /// They are lost, and nobody is told: the connections stay, and what is sent after that is torn.
+    Swallowed,
 }
 
 /// What is sent over a connection: by the member that opened it, or by the other in answer.
@@ -243,6 +245,7 @@ async fn one_way(
                 match flow {
                     Flow::Open => break,
                     Flow::Broken => break 'carry,
+                    Flow::Swallowed => continue 'carry,
                     Flow::Held => {
                         if flows.changed().await.is_err() {
                             return;
@@ -345,6 +348,20 @@ mod tests {
         assert!(links.is_broken(1, 2) && links.is_broken(2, 1));
         links.open_between(1, 2);
         assert!(!links.is_broken(1, 2));
+    }
+
+    #[tokio::test]
+    async fn what_is_swallowed_never_comes_and_the_connection_stays() {
+        let (links, mut asker, mut asked) = pair().await;
+        links.set(1, 2, Flow::Swallowed);
+        asker.write_all(b"a").await.expect("open");
+        assert!(!arrives(&mut asked).await);
+        assert_eq!(links.affected_from(1, 2), 1);
+        links.heal();
+        asker.write_all(b"b").await.expect("still open");
+        let mut byte = [0];
+        asked.read_exact(&mut byte).await.expect("still open");
+        assert_eq!(&byte, b"b");
     }
 
     #[tokio::test]

@@ -123,6 +123,38 @@ async fn a_leader_300_ms_away_goes_on() {
     goes_on(Duration::from_millis(300), Duration::from_secs(3), Duration::from_secs(3)).await;
 }
 
+/// The price of patience: what is lost without the connection breaking, as by a router that forgot it, is sent again
+/// over another one once it has had its time, and not only when the network says so, which it never does.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_vanished_on_the_way_is_sent_again() {
+    let mut shop = Shop::open(Setup::of(3).with_links(), &[counter(FLAG, 0, true)]).await;
+    let leader = shop.cluster.leader().await;
+    let followers: Vec<u64> = shop.cluster.ids().into_iter().filter(|id| *id != leader).collect();
+    // Nobody else makes a quorum with the leader.
+    shop.cluster.kill(followers[1]);
+    let links = shop.cluster.links();
+    links.set(leader, followers[0], Flow::Swallowed);
+    let before = links.affected_from(leader, followers[0]);
+    let began = Instant::now();
+    let written = async {
+        let answer = write(&shop, leader, 1).await;
+        assert!(answer.is_success(), "{answer:?}");
+        began.elapsed()
+    };
+    // Shorter than the follower waits for its leader, and longer than it takes to send the append.
+    let swallows = async {
+        wait::until_true("something to vanish", Duration::from_secs(5), || async {
+            links.affected_from(leader, followers[0]) > before && began.elapsed() > Duration::from_millis(700)
+        })
+        .await;
+        links.heal();
+    };
+    let (took, ()) = tokio::join!(written, swallows);
+    measured("an append that vanished on the way, of 700 ms: acknowledged after (ms)", took.as_millis());
+    assert!(took < Duration::from_millis(4_500), "it was sent again only after {took:?}");
+    assert_eq!(shop.cluster.leader().await, leader, "it led all the while");
+}
+
 /// A round trip longer than a leader's lease: nothing that it hears says that it still leads, so it confirms nothing, and
 /// the others elect one of themselves. Nothing that was acknowledged is lost or read late, by whichever node.
 #[tokio::test(flavor = "multi_thread")]

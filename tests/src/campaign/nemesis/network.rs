@@ -90,7 +90,8 @@ fn badness(flow: Flow) -> u128 {
     match flow {
         Flow::Open => 0,
         Flow::Delayed(by) => by.as_millis() + 1,
-        Flow::Held => u128::MAX - 1,
+        Flow::Held => u128::MAX - 2,
+        Flow::Swallowed => u128::MAX - 1,
         Flow::Broken => u128::MAX,
     }
 }
