@@ -7,6 +7,11 @@
 pub(crate) mod apply;
 pub(crate) mod lease;
 
+use std::time::Duration;
+
+/// How long a leader waits for its quorum with [`Canary::AcknowledgeUnknown`]: it has often not answered by then.
+pub(crate) const PATIENCE: Duration = Duration::from_millis(10);
+
 /// Names the planted bug.
 #[cfg(feature = "canary")]
 const VARIABLE: &str = "FLAGRAFT_CANARY";
@@ -31,7 +36,7 @@ macro_rules! canaries {
 canaries! {
     /// What was appended to the Raft log, and every vote, is acknowledged without a sync.
     "skip-sync" => SkipSync,
-    /// A write of which the leader does not know what becomes of it is answered as done.
+    /// A write of which the leader does not know within [`PATIENCE`] what becomes of it is answered as done.
     "acknowledge-unknown" => AcknowledgeUnknown,
     /// A read that is to be confirmed is answered from what the node has.
     "confirm-locally" => ConfirmLocally,

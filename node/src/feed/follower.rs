@@ -45,8 +45,10 @@ impl Follower {
     /// A follower from the revision `from` on, as far as all that came after it is remembered.
     pub(super) fn new(shared: Arc<Shared>, line: Arc<Line>, history: History, from: Option<u64>) -> Self {
         let wake = line.subscribe();
-        // As if the receiver had seen what came next too.
-        let from = from.map(|from| from.saturating_add(canary::is_planted(Canary::LoseOnResume).into()));
+        let from = match canary::is_planted(Canary::LoseOnResume) {
+            true => from.map(|from| next_after(&line, from)),
+            false => from,
+        };
         let (epoch, touched) = line.stands(from.unwrap_or(0));
         let stands =
             from.zip(touched).map(|(seen, environment_revision)| Stands { seen, environment_revision });
@@ -117,5 +119,13 @@ impl Follower {
             // The line lives as long as `self` does.
             std::future::pending::<()>().await;
         }
+    }
+}
+
+/// With a planted bug: the revision of the first change after this one, as if its receiver had been given that too.
+fn next_after(line: &Line, from: u64) -> u64 {
+    match line.after(line.stands(from).0, from, 1, usize::MAX) {
+        Taken::Changes { changes, .. } => changes.first().map_or(from, |change| change.revision),
+        Taken::Anew | Taken::Lost | Taken::Deleted => from,
     }
 }

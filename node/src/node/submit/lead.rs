@@ -120,15 +120,21 @@ impl Lead {
             let reply = foresee(&self.replica.published(), &proposal);
             return LeaderAnswer::Done { reply, not_yet_on: Vec::new() };
         }
-        let planted = canary::is_planted(Canary::AcknowledgeUnknown).then(|| proposal.clone());
-        let answer = self.propose(proposal, deadline).await;
-        match planted.filter(|_| answer == LeaderAnswer::OutcomeUnknown) {
-            // As if it were the next entry, which it may be or not.
-            Some(proposal) => {
+        if canary::is_planted(Canary::AcknowledgeUnknown) {
+            return self.propose_impatiently(proposal).await;
+        }
+        self.propose(proposal, deadline).await
+    }
+
+    /// With a planted bug: what becomes of the proposal is taken for granted if it is not known at once.
+    async fn propose_impatiently(&self, proposal: Proposal) -> LeaderAnswer {
+        let patience = Instant::now() + canary::PATIENCE;
+        match self.propose(proposal.clone(), patience).await {
+            LeaderAnswer::OutcomeUnknown => {
                 let reply = foresee(&self.replica.published(), &proposal);
                 LeaderAnswer::Done { reply, not_yet_on: Vec::new() }
             }
-            None => answer,
+            answer => answer,
         }
     }
 
