@@ -27,7 +27,7 @@ async fn writes_reach_every_member_and_survive_all_of_them() {
 
     let leader = cluster.leader().await;
     let other = cluster.members.keys().copied().find(|id| *id != leader).expect("three");
-    let refused = cluster.members[&other].replica.propose(proposal(1_000)).await;
+    let refused = cluster.members[&other].replica.propose(&proposal(1_000)).await;
     assert_eq!(refused.expect_err("not the leader"), ProposeError::NotLeader { leader: Some(leader) });
     let refused = cluster.members[&other].replica.read_index().await;
     assert_eq!(refused.expect_err("not the leader"), ReadIndexError::NotLeader { leader: Some(leader) });
@@ -47,8 +47,8 @@ async fn writes_reach_every_member_and_survive_all_of_them() {
 async fn a_retry_is_not_a_second_record() {
     let cluster = Cluster::found(1, tuning()).await;
     let replica = &cluster.members[&1].replica;
-    let first = replica.propose(proposal(5)).await.expect("accepted");
-    let again = replica.propose(proposal(5)).await.expect("accepted");
+    let first = replica.propose(&proposal(5)).await.expect("accepted");
+    let again = replica.propose(&proposal(5)).await.expect("accepted");
     assert!(!first.replayed && again.replayed);
     assert_eq!(first.outcome, again.outcome);
     assert_eq!(replica.published().state.sequence(), 1);
@@ -161,7 +161,7 @@ async fn without_a_quorum_nothing_is_confirmed() {
         }
     }
     let alone = &cluster.members[&leader].replica;
-    let write = tokio::time::timeout(Duration::from_secs(2), alone.propose(proposal(100))).await;
+    let write = tokio::time::timeout(Duration::from_secs(2), alone.propose(&proposal(100))).await;
     assert!(!matches!(write, Ok(Ok(_))), "acknowledged without a quorum: {write:?}");
     let read = tokio::time::timeout(Duration::from_secs(2), alone.read_index()).await;
     assert!(!matches!(read, Ok(Ok(_))), "confirmed without a quorum: {read:?}");
@@ -188,7 +188,7 @@ async fn a_failing_disk_ends_the_node_and_loses_nothing_acknowledged() {
     let mut acknowledged = 10;
     let failure = async {
         for number in 10_u64.. {
-            match member.replica.propose(proposal(number)).await {
+            match member.replica.propose(&proposal(number)).await {
                 Ok(_) => acknowledged += 1,
                 Err(ProposeError::NotLeader { .. }) => tokio::time::sleep(Duration::from_millis(20)).await,
                 Err(error) => return error,
@@ -202,7 +202,7 @@ async fn a_failing_disk_ends_the_node_and_loses_nothing_acknowledged() {
     let told = |_: &Cluster| !member.fatal.lock().expect("unpoisoned").is_empty();
     cluster.until("the fatal hook is called", told).await;
     for number in 5_000..5_010 {
-        assert!(member.replica.propose(proposal(number)).await.is_err(), "nothing is acknowledged after");
+        assert!(member.replica.propose(&proposal(number)).await.is_err(), "nothing is acknowledged after");
     }
 
     cluster.stop(1).await;
@@ -309,7 +309,7 @@ async fn one_sync_serves_many_writers() {
         let replica = Arc::clone(&replica);
         tokio::spawn(async move {
             for number in 0..20 {
-                replica.propose(proposal(writer * 100 + number)).await.expect("accepted");
+                replica.propose(&proposal(writer * 100 + number)).await.expect("accepted");
             }
         })
     });

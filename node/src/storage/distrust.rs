@@ -86,7 +86,7 @@ mod tests {
         let storage = Storage::open(options.clone()).expect("a new folder");
         storage.fatal(&format!("Raft has stopped: {}", StorageError::corrupt("block 7 differs")));
         drop(storage);
-        let refused = Storage::open(options).err().expect("it is refused");
+        let Err(refused) = Storage::open(options) else { panic!("it is used again") };
         assert!(matches!(refused, StorageError::Corrupt(_)), "{refused}");
     }
 }

@@ -216,7 +216,7 @@ impl Cluster {
         let write = async |number| {
             loop {
                 let replica = &self.members[&self.leader().await].replica;
-                match replica.propose(proposal(number)).await {
+                match replica.propose(&proposal(number)).await {
                     Err(ProposeError::NotLeader { .. } | ProposeError::OutcomeUnknown) => {
                         tokio::time::sleep(POLL).await;
                     }
