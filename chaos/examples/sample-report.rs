@@ -50,6 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         verdicts: &[("by revision", &by_revision), ("by zones", &by_zones)],
         offences: &offences,
         misdeeds: &[],
+        healed_ms: Some(1_200),
         without_proof: &[],
         not_run: &["nothing was: this cluster is only arithmetic, and its faults are names".to_owned()],
     };

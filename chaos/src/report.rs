@@ -144,6 +144,8 @@ pub struct Report<'a> {
     pub offences: &'a [Offence],
     /// What else must not have happened: nodes that did not heal or do not agree, an audit log that lacks something.
     pub misdeeds: &'a [String],
+    /// How long it took after the last fault until every node served in full, in milliseconds. `None`: they did not.
+    pub healed_ms: Option<u64>,
     /// Why the run could not have shown that a promise is broken. Empty: it could.
     pub without_proof: &'a [String],
     /// What could not be done on this machine, and why.

@@ -119,10 +119,12 @@ fn the_page_and_the_summary_tell_it() {
         verdicts: &[("none", &good)],
         offences: &[],
         misdeeds: &[],
+        healed_ms: Some(2_500),
         without_proof: &[],
         not_run: &not_run,
     };
     assert!(quiet.is_good() && quiet.text().contains("No rule was broken."));
+    assert!(quiet.text().contains("healed within 2.50 s") && quiet.page().contains("healed within 2.50 s"));
     assert!(quiet.text().contains("not run here: clock-jump"));
     is_well_formed(&quiet.page()).expect("HTML");
     let unproved = ["nothing showed that <kill> took effect".to_owned()];

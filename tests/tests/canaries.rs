@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 /// How many clusters run at a time: each leaves the machine half idle.
 const AT_ONCE: usize = 3;
 /// How often a bug is tried to be found.
-const TRIES: u64 = 3;
+const TRIES: u64 = 6;
 /// How long faults are done to it in each try.
 const SECONDS: u64 = 25;
 

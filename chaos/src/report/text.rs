@@ -82,8 +82,12 @@ pub(super) fn headline(report: &Report<'_>) -> String {
 /// What a run was, in one line.
 pub(super) fn outline(report: &Report<'_>) -> String {
     let figures = report.figures;
+    let healed = match report.healed_ms {
+        Some(ms) => format!("healed within {}", time(ms * 1_000_000)),
+        None => "not healed".to_owned(),
+    };
     format!(
-        "seed {}, {}, {} operations ({:.0} a second), {} faults, the lead passed on {} times",
+        "seed {}, {}, {} operations ({:.0} a second), {} faults, the lead passed on {} times, {healed}",
         figures.seed,
         time(figures.end_ns),
         figures.operations().all(),

@@ -135,6 +135,7 @@ pub(super) async fn judge(done: Done<'_>) -> Outcome {
         verdicts: &verdicts,
         offences: &offences,
         misdeeds: &misdeeds,
+        healed_ms: healed.as_ref().ok().map(|healed| u64::try_from(healed.as_millis()).unwrap_or(u64::MAX)),
         without_proof: &invalid,
         not_run: &not_run,
     };

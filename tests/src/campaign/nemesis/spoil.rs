@@ -79,11 +79,19 @@ impl Spoil {
         ground.cluster.folder().join(format!("node-{}-as-it-was", self.node))
     }
 
+    /// A file to damage. It is as often a write-ahead log as all others, for there damage can pass for the end.
+    fn file_of(&mut self, files: &[PathBuf]) -> PathBuf {
+        let is_log = |file: &&PathBuf| file.extension().is_some_and(|end| end == "log");
+        let logs: Vec<PathBuf> = files.iter().filter(is_log).cloned().collect();
+        let some = if self.dice.percent(50) && !logs.is_empty() { &logs } else { files };
+        self.dice.pick(some).expect("there is data").clone()
+    }
+
     /// Keeps the folder, and damages a file of it. Gives what it did.
     fn damage(&mut self, ground: &Ground) -> String {
         let data = ground.cluster.data(self.node);
         copy(data, &self.kept(ground)).expect("a dead node's folder can be copied");
-        let file = self.dice.pick(&data_files(data)).expect("there is data").clone();
+        let file = self.file_of(&data_files(data));
         let length = fs::metadata(&file).expect("it is there").len();
         let at = usize::try_from(self.dice.below(length)).expect("a file fits into memory");
         let bit = u8::try_from(self.dice.below(8)).expect("a byte has eight");
