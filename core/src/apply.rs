@@ -26,7 +26,7 @@ use crate::{
     account::{Access, Evaluations},
     canonical::Canonical,
     identity::{History, LogPosition},
-    limits::{REQUESTS_MINTED_REMEMBERED_MAX, REQUESTS_REMEMBERED_MAX, REQUESTS_REMEMBERED_MS},
+    limits::{REQUESTS_MINTED_REMEMBERED_MAX, REQUESTS_REMEMBERED_MAX},
     operation::Operation,
     proposal::{Body, BodyTexts, Change, Denials, Proposal},
     record::{
@@ -74,7 +74,6 @@ pub fn apply(state: &State, proposal: &Proposal, at: LogPosition) -> Applied {
     let scoped_id = proposal.scoped_request_id();
     let BodyTexts { sha256, operations: texts } = proposal.body.texts();
     let body_sha256 = proposal.asks_sha256.unwrap_or(sha256);
-    let forgotten_before_ms = now_ms.saturating_sub(REQUESTS_REMEMBERED_MS);
 
     if let Some(first) = state.remembered(&scoped_id, now_ms) {
         return if first.body_sha256 == body_sha256 {
@@ -86,7 +85,7 @@ pub fn apply(state: &State, proposal: &Proposal, at: LogPosition) -> Applied {
 
     let mut next = state.clone();
     let mut rows = BTreeSet::new();
-    forget_requests(&mut next, &mut rows, forgotten_before_ms);
+    forget_requests(state, &mut next, &mut rows, now_ms);
     // What reports are told from each other by is kept of their reporters.
     let is_report = proposal.body.is_report();
     let room = if is_report {
@@ -251,10 +250,10 @@ fn without_record(state: &State, reply: Reply) -> Applied {
     Applied { state: state.clone(), writes: Vec::new(), record: None, removed: Vec::new(), reply }
 }
 
-fn forget_requests(state: &mut State, rows: &mut BTreeSet<RowId>, before_ms: i64) {
+fn forget_requests(state: &State, next: &mut State, rows: &mut BTreeSet<RowId>, now_ms: i64) {
     for _ in 0..FORGOTTEN_PER_ENTRY {
-        let Some(id) = state.requests.oldest_before(before_ms) else { break };
-        state.requests.remove(&id);
+        let Some(id) = next.requests.oldest_over(|request| state.is_over(request, now_ms)) else { break };
+        next.requests.remove(&id);
         rows.insert(RowId::Request(id));
     }
 }

@@ -131,8 +131,11 @@ pub const SEGMENTS_MAX: usize = 10_000;
 pub const TOKENS_MAX: usize = 100_000;
 /// Signing keys of one group, revoked ones included: they stay, so that what they signed can be checked.
 pub const SIGNING_KEYS_MAX: usize = 10_000;
-/// How long a request id is remembered, in milliseconds of record time.
+/// How long a request id is remembered at least, in milliseconds of record time.
 pub const REQUESTS_REMEMBERED_MS: i64 = 15 * 60 * 1_000;
+/// For how many further records a request id is remembered, whatever their times are: what record time says follows the wall
+/// clock of whoever leads, and that may jump.
+pub const REQUESTS_REMEMBERED_RECORDS: u64 = 4_096;
 /// Request ids remembered at once.
 pub const REQUESTS_REMEMBERED_MAX: usize = 262_144;
 /// Of those, the ones that no client gave: they leave room for the ones that clients gave.

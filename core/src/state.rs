@@ -14,7 +14,7 @@ use crate::{
     digest::Digest,
     identity::{ClusterId, History},
     key::{HoldId, ProjectKey},
-    limits::REQUESTS_REMEMBERED_MS,
+    limits::{REQUESTS_REMEMBERED_MS, REQUESTS_REMEMBERED_RECORDS},
     merkle::{Frontier, Hash},
     operation::Member,
     project::Project,
@@ -131,10 +131,10 @@ impl RememberedRequests {
         self.by_id.insert(id, request);
     }
 
-    /// The oldest request, if it came before this time.
-    pub fn oldest_before(&self, at_ms: i64) -> Option<Arc<str>> {
+    /// The oldest request, if it is over.
+    pub fn oldest_over(&self, is_over: impl Fn(&RememberedRequest) -> bool) -> Option<Arc<str>> {
         let (_, id) = self.by_sequence.get_min()?;
-        self.by_id.get(id).filter(|request| request.at_ms < at_ms).map(|_| id.clone())
+        self.by_id.get(id).filter(|request| is_over(request)).map(|_| id.clone())
     }
 
     pub fn remove(&mut self, id: &str) {
@@ -243,8 +243,15 @@ impl State {
     /// What became of a request, by its scoped id, as far as it counts at `now_ms` (wall clock, since 1970 UTC): a row
     /// may linger past the time for which the request is remembered.
     pub fn remembered(&self, scoped_id: &str, now_ms: i64) -> Option<&Arc<RememberedRequest>> {
+        self.request(scoped_id).filter(|first| !self.is_over(first, now_ms))
+    }
+
+    /// Whether a request is remembered no longer at `now_ms`: it is old in time, and in records, for a leader's clock that
+    /// jumps makes all of them old in time at once.
+    pub(crate) fn is_over(&self, request: &RememberedRequest, now_ms: i64) -> bool {
         let since_ms = now_ms.max(self.last_at_ms()).saturating_sub(REQUESTS_REMEMBERED_MS);
-        self.request(scoped_id).filter(|first| first.at_ms >= since_ms)
+        let records_since = self.sequence().saturating_sub(request.sequence);
+        request.at_ms < since_ms && records_since > REQUESTS_REMEMBERED_RECORDS
     }
 
     /// What became of a request, by its scoped id.

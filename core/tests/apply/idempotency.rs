@@ -117,17 +117,30 @@ fn a_request_is_remembered_for_fifteen_minutes_of_record_time() {
     let mut world = stocked();
     world.must(ask(switch("flag.disable")).key("k"));
     let at_ms = world.state.last_at_ms();
+    world.many_records(|| ask(switch("flag.enable")));
     // To the millisecond: `proposal` moves the clock by one.
     world.clock_ms = at_ms + REQUESTS_REMEMBERED_MS - 1;
     assert!(world.ask(ask(switch("flag.disable")).key("k")).reply.replayed);
     world.clock_ms = at_ms + REQUESTS_REMEMBERED_MS;
     let late = world.ask(ask(switch("flag.disable")).key("k"));
-    assert!(!late.reply.replayed);
-    assert!(matches!(late.reply.outcome, Outcome::Unchanged { .. }), "it is judged anew");
+    assert!(!late.reply.replayed, "it is judged anew");
     assert_eq!(world.state.request("tok_owner000/k").map(|request| request.at_ms), Some(world.clock_ms));
-    // All others that were remembered are over too, and their rows went with this entry or go with the next ones.
+}
+
+/// The wall clock of a leader jumped by an hour. All requests were old in time at once, and a write that was sent again
+/// a moment later was made again, over what others had written in between.
+#[test]
+fn a_clock_that_jumps_ahead_forgets_no_request_that_came_a_moment_ago() {
+    let mut world = stocked();
+    let first = world.must(ask(switch("flag.disable")).key("k"));
     world.must(ask(switch("flag.enable")));
-    assert_eq!(world.stored.keys().filter(|key| key[0] == 0x21).count(), 2);
+    world.clock_ms += 4 * REQUESTS_REMEMBERED_MS;
+    let again = world.ask(ask(switch("flag.disable")).key("k"));
+    assert!(again.reply.replayed && again.reply.outcome == first.reply.outcome, "{:?}", again.reply);
+    assert!(again.record.is_none());
+    // It is over once as many records came as it is remembered for.
+    world.many_records(|| ask(switch("flag.enable")));
+    assert!(!world.ask(ask(switch("flag.disable")).key("k")).reply.replayed);
 }
 
 /// One entry forgets no more than 64, so that none pays for many: a key may come again while its row lingers.
@@ -137,15 +150,20 @@ fn a_key_that_comes_again_before_its_row_is_gone_is_a_new_one() {
     for n in 0..100 {
         world.ask(ask(switch("flag.enable")).key(&format!("k{n}")));
     }
+    world.many_records(|| ask(switch("flag.enable")));
+    let kept = |world: &World| world.stored.keys().filter(|key| key[0] == 0x21).count();
+    let before = kept(&world);
     world.clock_ms += REQUESTS_REMEMBERED_MS + 1;
     let again = world.ask(ask(switch("flag.disable")).key("k99"));
     assert!(!again.reply.replayed, "another body, and no longer refused");
+    // Its own row is replaced.
+    assert_eq!(kept(&world), before - 64);
     for _ in 0..3 {
         world.ask(ask(switch("flag.enable")));
     }
     // All others went; this one, which the old row's time must not take with it, stays.
+    assert!(world.state.request("tok_owner000/k98").is_none());
     assert!(world.state.request("tok_owner000/k99").is_some());
-    assert_eq!(world.stored.keys().filter(|key| key[0] == 0x21).count(), 4);
 }
 
 /// Record time, not the clock of whoever leads: a clock that falls behind forgets nothing early and nothing late.
@@ -179,6 +197,7 @@ fn crowded(world: &World, client_given: bool, to: usize) -> State {
 #[test]
 fn a_full_table_takes_no_more_keys_and_loses_none() {
     let mut world = stocked();
+    world.many_records(|| ask(switch("flag.enable")));
     let at = LogPosition { term: 1, index: 1_000_000 };
     let with_key = world.proposal(ask(switch("flag.disable")).key("k"));
     let known = world.proposal(ask(switch("flag.disable")).key("filler-0"));

@@ -211,18 +211,20 @@ fn a_signed_change_is_made_once_whenever_it_is_sent_again() {
         let proposal = world.proposal(disable().signed_at(OWNER, ahead_ms));
         assert!(matches!(world.apply(&proposal).reply.outcome, Outcome::Accepted { .. }));
         world.must(ask(json!([switch("flag.enable", "dev")])));
+        world.many_records(|| ask(json!([switch("flag.enable", "dev")])));
         let revision = world.state.revision();
         let mut outcomes = Vec::new();
         for second in 0..25 * 60 {
             let again =
                 Proposal { proposed_at_ms: proposal.proposed_at_ms + second * 1_000, ..proposal.clone() };
-            let reply = world.apply(&again).reply;
+            let reply = world.step(&again).reply;
             outcomes.push(match (&reply.outcome, reply.replayed) {
                 (Outcome::Accepted { .. }, true) => "replayed",
                 (Outcome::Rejected { rejection: Rejection::BadSignature { .. }, .. }, _) => "refused",
                 other => panic!("{other:?} after {second} s"),
             });
         }
+        world.settle();
         assert_eq!(world.state.revision(), revision);
         outcomes.dedup();
         assert_eq!(outcomes, ["replayed", "refused"]);

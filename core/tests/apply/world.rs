@@ -7,6 +7,7 @@ use flagraft_core::{
     apply::{Applied, apply},
     canonical::Canonical,
     identity::LogPosition,
+    limits::REQUESTS_REMEMBERED_RECORDS,
     merkle::Frontier,
     operation::Operation,
     project::{Flag, Project},
@@ -408,6 +409,34 @@ impl World {
         assert_eq!(record.version, if is_of_version_2 { 2 } else { 1 });
         self.keys.observe(&record);
         self.records.push(record);
+    }
+
+    /// Applies one of many entries. What must hold is checked after the last of them: [`World::settle`].
+    pub fn step(&mut self, proposal: &Proposal) -> Applied {
+        self.index += 1;
+        let applied = apply(&self.state, proposal, LogPosition { term: 1, index: self.index });
+        if let Some(record) = &applied.record {
+            self.audit.push(&record.bytes);
+            self.travelled.step(&record.bytes).expect("what was done can be done once more");
+        }
+        self.state = applied.state.clone();
+        applied
+    }
+
+    /// Checks what must hold after many entries.
+    pub fn settle(&mut self) {
+        self.stored = self.state.rows().collect();
+        assert_eq!(self.state.audit_root(), self.audit.root());
+        assert_eq!(self.state.digest(), self.state.recompute_digest());
+    }
+
+    /// Asks for a change again and again, as many times as a request is remembered for, whatever the time.
+    pub fn many_records(&mut self, ask: impl Fn() -> Ask) {
+        for _ in 0..REQUESTS_REMEMBERED_RECORDS {
+            let proposal = self.proposal(ask());
+            self.step(&proposal);
+        }
+        self.settle();
     }
 
     /// Asks for a change and applies it.
