@@ -7,7 +7,7 @@ use crate::{api::Api, metrics::Metrics, wait};
 /// How often a node is asked.
 const PAUSE: Duration = Duration::from_millis(50);
 /// How long a node may take to answer, before it is asked again.
-const SAID_WITHIN: Duration = Duration::from_millis(800);
+pub(super) const SAID_WITHIN: Duration = Duration::from_millis(800);
 
 /// Asks these nodes in turn what they count, until `wanted` finds what it looks for.
 pub(super) async fn metrics_until<T>(nodes: &[Api], wanted: impl Fn(&Metrics) -> Option<T>) -> T {
@@ -31,4 +31,9 @@ pub(super) async fn ready(node: Api) {
     while !is_ready().await {
         wait::pace(PAUSE).await;
     }
+}
+
+/// An entry of a node's log, by what it is to the node: `last_log`, `committed` and so on.
+pub(super) fn raft_index(metrics: &Metrics, which: &str) -> u64 {
+    metrics.get(&format!("flagraft_raft_index{{which=\"{which}\"}}"))
 }

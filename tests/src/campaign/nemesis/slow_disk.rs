@@ -2,8 +2,8 @@
 
 use flagraft_chaos::dice::Dice;
 
-use super::{Ground, Wrong, asked::Asked, question::metrics_until};
-use crate::{api::Api, cgroup::Cgroup, metrics::Metrics};
+use super::{Ground, Wrong, asked::Asked, question::metrics_until, share::Share};
+use crate::{api::Api, metrics::Metrics};
 
 /// The controller that can do it.
 pub(super) const CONTROLLER: &str = "blkio";
@@ -20,9 +20,7 @@ pub(super) struct SlowDisk {
     node: u64,
     per_second: u64,
     /// Dropped, the process has its share of the disk again.
-    group: Option<Cgroup>,
-    /// The process that is in the group: it may be killed and started meanwhile.
-    pid: Option<u32>,
+    share: Option<Share>,
     slow: Option<Asked<Syncs>>,
 }
 
@@ -54,21 +52,13 @@ impl Syncs {
 impl SlowDisk {
     pub(super) fn of(node: u64, dice: &mut Dice) -> Self {
         let per_second = dice.from_to(WRITES_PER_SECOND.0, WRITES_PER_SECOND.1);
-        Self { node, per_second, group: None, pid: None, slow: None }
+        Self { node, per_second, share: None, slow: None }
     }
 
-    /// Puts the process that the node is now into the group, if it is another one.
+    /// Takes in the process that the node is now: another one counts its syncs anew.
     fn follow(&mut self, ground: &mut Ground) {
-        let Some(group) = &self.group else { return };
-        let pid = ground.cluster.runs(self.node).then(|| ground.cluster.pid(self.node));
-        if let Some(pid) = pid
-            && self.pid != Some(pid)
-        {
-            // One that ends at this moment is not moved; the next one will be.
-            if group.add(pid).is_ok() {
-                self.pid = Some(pid);
-                self.slow = Some(Asked::of(slow_syncs(ground.cluster.admin(self.node), self.per_second)));
-            }
+        if self.share.as_mut().is_some_and(|share| share.take_in(ground)) {
+            self.slow = Some(Asked::of(slow_syncs(ground.cluster.admin(self.node), self.per_second)));
         }
     }
 }
@@ -76,11 +66,8 @@ impl SlowDisk {
 impl Wrong for SlowDisk {
     fn begin(&mut self, ground: &mut Ground) {
         let device = ground.cluster.disk(self.node).device();
-        let group = Cgroup::new(CONTROLLER, "slow-disk").expect("groups can be made here: why_not_here");
-        group
-            .set(LIMIT, format!("{device} {}", self.per_second))
-            .expect("a limit for a device that is there");
-        self.group = Some(group);
+        let limit = format!("{device} {}", self.per_second);
+        self.share = Some(Share::of(&[self.node], CONTROLLER, (LIMIT, limit)));
         self.follow(ground);
     }
 
@@ -88,8 +75,7 @@ impl Wrong for SlowDisk {
         self.follow(ground);
         let Syncs { count, seconds } = self.slow.as_ref()?.answer()?;
         let device = ground.cluster.disk(self.node).device();
-        let taken =
-            writes_taken(&self.group.as_ref()?.read(TAKEN).ok()?, &device).filter(|taken| *taken > 0)?;
+        let taken = writes_taken(&self.share.as_ref()?.read(TAKEN)?, &device).filter(|taken| *taken > 0)?;
         let ms = seconds / count * 1000.0;
         Some(format!(
             "its device took {taken} writes, {} a second at most; {count} syncs took {ms:.1} ms each",
@@ -99,7 +85,7 @@ impl Wrong for SlowDisk {
 
     fn end(&mut self, _: &mut Ground) {
         self.slow = None;
-        self.group = None;
+        self.share = None;
     }
 }
 

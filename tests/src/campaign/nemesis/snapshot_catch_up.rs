@@ -7,7 +7,13 @@ use flagraft_chaos::dice::Dice;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use super::{Ground, Wrong, asked::Asked, network::Link};
+use super::{
+    Ground, Wrong,
+    asked::Asked,
+    network::Link,
+    question::{SAID_WITHIN, raft_index},
+    trial::line_with,
+};
 use crate::{api::Api, catalog::PROJECT, links::Flow, metrics::Metrics, wait};
 
 /// A snapshot is made after so many entries, in a run in which this is done.
@@ -22,8 +28,6 @@ const BEHIND: u64 = SNAPSHOT_AFTER + KEEP + 256 + 50;
 const INSTALLED: &str = "a snapshot is installed";
 /// How long a node that was let go may take for that. Then it was not far enough behind, and is held back again.
 const INSTALLED_WITHIN: Duration = Duration::from_secs(8);
-/// How long a node may take to say how far it is.
-const SAID_WITHIN: Duration = Duration::from_millis(800);
 /// Between two questions.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How many make entries that change nothing, and what each waits after one.
@@ -150,9 +154,8 @@ async fn fill(node: Api) {
 async fn committed(nodes: &[Api]) -> Option<u64> {
     let mut last = None;
     for node in nodes {
-        let answer = node.get("/metrics").within(SAID_WITHIN).send().await;
-        if let Some(answer) = answer.ok().filter(|answer| answer.status == 200) {
-            last = last.max(Some(Metrics::read(&answer).get("flagraft_raft_index{which=\"committed\"}")));
+        if let Some(metrics) = Metrics::said_by(node, SAID_WITHIN).await {
+            last = last.max(Some(raft_index(&metrics, "committed")));
         }
     }
     last
@@ -160,8 +163,7 @@ async fn committed(nodes: &[Api]) -> Option<u64> {
 
 /// What a log says of a snapshot after so many bytes.
 fn installed(log: &str, after: usize) -> Option<&str> {
-    let line = log.get(after..)?.lines().find(|line| line.contains(INSTALLED))?;
-    Some(&line[line.find(INSTALLED)?..])
+    line_with(log.get(after..)?, INSTALLED)
 }
 
 #[cfg(test)]

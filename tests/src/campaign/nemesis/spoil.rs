@@ -15,7 +15,7 @@ use flagraft_chaos::dice::Dice;
 use super::{
     Ground, Wrong,
     asked::Asked,
-    question::metrics_until,
+    question::{metrics_until, raft_index},
     trial::{Outcome, PATIENCE, Trial, line_with},
 };
 use crate::{
@@ -242,7 +242,7 @@ impl Wrong for Spoil {
 /// Asks a node how far its log goes, and waits until that is below the floor that it keeps beside its database, which says
 /// what was synced a second ago: from then on it may not start with less.
 async fn surely_synced(node: Api) -> u64 {
-    let last = metrics_until(&[node], |metrics| Some(index(metrics, "last_log"))).await;
+    let last = metrics_until(&[node], |metrics| Some(raft_index(metrics, "last_log"))).await;
     wait::pace(FLOOR_WITHIN).await;
     last
 }
@@ -260,15 +260,12 @@ async fn committed_without(others: Vec<Api>) -> u64 {
     let mut last = 0;
     for node in &others {
         // Each is to say so: one that is down may have what nobody else has.
-        let own = metrics_until(std::slice::from_ref(node), |metrics| Some(index(metrics, "last_log"))).await;
+        let own =
+            metrics_until(std::slice::from_ref(node), |metrics| Some(raft_index(metrics, "last_log"))).await;
         last = last.max(own);
     }
-    let later = |metrics: &Metrics| Some(index(metrics, "committed")).filter(|index| *index > last);
+    let later = |metrics: &Metrics| Some(raft_index(metrics, "committed")).filter(|index| *index > last);
     metrics_until(&others, later).await
-}
-
-fn index(metrics: &Metrics, which: &str) -> u64 {
-    metrics.get(&format!("flagraft_raft_index{{which=\"{which}\"}}"))
 }
 
 #[cfg(test)]
