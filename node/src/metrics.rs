@@ -17,6 +17,8 @@ pub struct Snapshot {
     pub role: &'static str,
     /// Raft's term.
     pub term: u64,
+    /// The last log index that was purged here: it and those before it are in a snapshot only. 0: none was.
+    pub purged_index: u64,
     /// The last log index of this node.
     pub last_log_index: u64,
     /// The index that is committed as far as this node knows.
@@ -138,7 +140,7 @@ impl Metrics {
             role: make.gauges("flagraft_raft_role", "1 for the role this node has in Raft.", &["role"])?,
             indexes: make.gauges(
                 "flagraft_raft_index",
-                "Log indexes: the last one, committed, applied and published ones.",
+                "Log indexes: the last one that was purged, the last one, committed, applied and published ones.",
                 &["which"],
             )?,
             lag: make.gauge(
@@ -252,6 +254,7 @@ impl Metrics {
             self.role.with_label_values(&[role]).set(i64::from(role == now.role));
         }
         for (which, index) in [
+            ("purged", now.purged_index),
             ("last_log", now.last_log_index),
             ("committed", now.committed_index),
             ("applied", now.applied_index),

@@ -74,6 +74,7 @@ fn snapshot(app: &App) -> Snapshot {
             RaftRole::Stopped => "stopped",
         },
         term: status.term,
+        purged_index: status.purged.unwrap_or(0),
         last_log_index: status.last_log.unwrap_or(0),
         committed_index: status.committed.unwrap_or(0),
         applied_index: status.applied.unwrap_or(0),

@@ -20,9 +20,8 @@ use crate::{api::Api, catalog::PROJECT, links::Flow, metrics::Metrics, wait};
 pub(in crate::campaign) const SNAPSHOT_AFTER: u64 = 150;
 /// So many entries are kept although a snapshot covers them.
 pub(in crate::campaign) const KEEP: u64 = 20;
-/// A node that lacks so many entries lacks some that were purged: until the next snapshot is made there may be as many as
-/// that takes, and nothing is purged until so many can be.
-const BEHIND: u64 = SNAPSHOT_AFTER + KEEP + 256 + 50;
+/// So many entries may lie on a link that is held, as one message, and arrive when it is let go.
+const ON_THE_WAY: u64 = 256;
 
 /// What the log of a node says once it has taken over a snapshot.
 const INSTALLED: &str = "a snapshot is installed";
@@ -117,23 +116,25 @@ impl Wrong for SnapshotCatchUp {
     }
 }
 
-/// Waits until the others have committed so many entries that some of them are purged; gives how many. Clients that also
-/// ask a node which is cut off wait for it most of the time, so entries are made for it that change nothing.
+/// Waits until each of the others has purged what the held one lacks; gives how many entries were committed meanwhile.
+/// Clients that also ask a node which is cut off wait for it most of the time, so entries are made for it that change
+/// nothing.
 async fn far_behind(others: Vec<Api>) -> u64 {
     let mut fillers = JoinSet::new();
     for filler in 0..FILLERS {
         fillers.spawn(fill(others[filler % others.len()].clone()));
     }
     let first = loop {
-        if let Some(first) = committed(&others).await {
-            break first;
+        if let Some(logs) = logs(&others).await {
+            break logs.committed;
         }
         wait::pace(PAUSE).await;
     };
     loop {
-        let entries = committed(&others).await.unwrap_or_default().saturating_sub(first);
-        if entries >= BEHIND {
-            return entries;
+        if let Some(logs) = logs(&others).await
+            && logs.purged > first + ON_THE_WAY
+        {
+            return logs.committed - first;
         }
         wait::pace(PAUSE).await;
     }
@@ -150,15 +151,23 @@ async fn fill(node: Api) {
     }
 }
 
-/// The last entry that one of these knows to be committed.
-async fn committed(nodes: &[Api]) -> Option<u64> {
-    let mut last = None;
+/// What all of some nodes have in their logs.
+struct Logs {
+    /// The last entry that one of them knows to be committed.
+    committed: u64,
+    /// The last entry that each of them has purged.
+    purged: u64,
+}
+
+/// Asks all of them; nothing if one does not answer.
+async fn logs(nodes: &[Api]) -> Option<Logs> {
+    let mut all = Logs { committed: 0, purged: u64::MAX };
     for node in nodes {
-        if let Some(metrics) = Metrics::said_by(node, SAID_WITHIN).await {
-            last = last.max(Some(raft_index(&metrics, "committed")));
-        }
+        let metrics = Metrics::said_by(node, SAID_WITHIN).await?;
+        all.committed = all.committed.max(raft_index(&metrics, "committed"));
+        all.purged = all.purged.min(raft_index(&metrics, "purged"));
     }
-    last
+    Some(all)
 }
 
 /// What a log says of a snapshot after so many bytes.
