@@ -1,6 +1,6 @@
 //! `scripts/chaos`: breaks a real cluster while clients use it, and judges what they saw.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 use flagraft_chaos::{
@@ -78,21 +78,27 @@ async fn main() -> ExitCode {
     let (mut total, mut worst) = (Total::default(), CameTo::Passed);
     for seed in first..first.saturating_add(args.runs) {
         let order = args.order(seed);
-        println!("{}", args.outline(&order));
+        say(&args.outline(&order));
         if args.dry_run {
             continue;
         }
         let outcome = campaign::run(&order).await;
         let came_to = CameTo::of(&outcome);
-        println!("{}\n{}", outcome.summary, came_to.said(&outcome, &order.again));
+        say(&outcome.summary);
+        say(&came_to.said(&outcome, &order.again));
         let healed_ms = outcome.healed.map(|healed| u64::try_from(healed.as_millis()).unwrap_or(u64::MAX));
         total.add(&outcome.figures, healed_ms, came_to.name());
         worst = worst.max(came_to);
     }
     if args.runs > 1 && !args.dry_run {
-        println!("{}", total.text());
+        say(&total.text());
     }
     ExitCode::from(worst.code())
+}
+
+/// Prints a line, or more, to whoever still reads: `| head` may have seen enough, and a run goes on without it.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 impl Args {
