@@ -76,11 +76,6 @@ pub enum Did {
         /// What happened.
         event: Event,
     },
-    /// A change of who belongs to the cluster.
-    Membership {
-        /// In words.
-        change: String,
-    },
 }
 
 /// What a read asked for.
@@ -147,7 +142,7 @@ impl Operation {
         match &self.did {
             Did::Write { .. } => true,
             Did::Read { consistency, .. } => *consistency == Some(Consistency::Linearizable),
-            Did::Stream { .. } | Did::Membership { .. } => false,
+            Did::Stream { .. } => false,
         }
     }
 }

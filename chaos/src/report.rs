@@ -218,7 +218,6 @@ impl Collector {
             Did::Read { asked: Asked::Ordinary, .. } => "ordinary read",
             Did::Read { asked: Asked::MinRevision(_), .. } => "read of a minimum revision",
             Did::Read { asked: Asked::MaxAgeMs(_), .. } => "read of a maximum age",
-            Did::Membership { .. } => "membership change",
             Did::Stream { .. } => "stream event",
         };
         let tally = self.kinds.entry(kind).or_insert_with(Tally::new);

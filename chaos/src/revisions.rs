@@ -105,7 +105,7 @@ impl<'a> Checker<'a> {
             Did::Read { asked, saw, consistency, age_ms } if operation.outcome == Outcome::Ok => {
                 match (operation.revision, consistency) {
                     (Some(revision), Some(consistency)) => {
-                        self.terms(operation, *asked, revision, *consistency, *age_ms);
+                        self.terms(operation, *asked, revision, *consistency, *age_ms, !saw.is_empty());
                         for (flag, value) in saw {
                             self.see(flag, revision, *value, end);
                         }
@@ -116,8 +116,10 @@ impl<'a> Checker<'a> {
             Did::Read { asked, .. } => {
                 self.verdict.judged("reads that failed", 1);
                 let (node, start_ns, end_ns) = (operation.node, operation.start_ns, operation.end_ns);
-                if *asked == Asked::Ordinary && self.lives.served(node, start_ns, end_ns) {
-                    let what = || format!("node {node} served, and an ordinary read through it failed");
+                // A critical flag has an answer where nobody can confirm it: its safe variant.
+                let is_owed = matches!(asked, Asked::Ordinary | Asked::Critical);
+                if is_owed && self.lives.served(node, start_ns, end_ns) {
+                    let what = || format!("node {node} served, and a read through it failed: {asked:?}");
                     self.verdict.accuse(Rule::Unavailable, [operation.op], what);
                 }
             }
@@ -138,7 +140,6 @@ impl<'a> Checker<'a> {
                     streams::Event::Asked { .. } | streams::Event::Progress { .. } => {}
                 }
             }
-            Did::Membership { .. } => {}
         }
     }
 
@@ -172,6 +173,7 @@ impl<'a> Checker<'a> {
         revision: u64,
         consistency: Consistency,
         age_ms: Option<u64>,
+        says_values: bool,
     ) {
         let op = operation.op;
         if operation.is_linearizable() {
@@ -196,14 +198,19 @@ impl<'a> Checker<'a> {
                 self.verdict.accuse(Rule::MinRevision, [op], what);
             }
         }
-        let asked_for = match asked {
-            Asked::MaxAgeMs(bound) if consistency != Consistency::SafeVariant => Some(bound),
-            _ => None,
-        };
-        if let Some(bound_ms) = age_ms.into_iter().chain(asked_for).min() {
+        // A safe variant alone is of no age.
+        if let Asked::MaxAgeMs(bound) = asked
+            && says_values
+            && consistency != Consistency::Linearizable
+            && age_ms.is_none_or(|age| age > bound)
+        {
+            let what = || format!("at most {bound} ms were asked for, and the answer says {age_ms:?}");
+            self.verdict.accuse(Rule::Age, [op], what);
+        }
+        if let Some(age_ms) = age_ms {
             self.verdict.judged("ages", 1);
-            // It was answered after it began, so what was current `bound` before the answer was so after this moment.
-            let at = operation.start_ns.saturating_sub(bound_ms.saturating_mul(1_000_000));
+            // It was answered after it began, so what was current `age_ms` before the answer was so after this moment.
+            let at = operation.start_ns.saturating_sub(age_ms.saturating_mul(1_000_000));
             let claim = &mut self.revisions.entry(revision).or_default().claim;
             let this = Moment { at, op };
             *claim = Some(claim.map_or(this, |claim| claim.max(this)));

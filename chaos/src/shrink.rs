@@ -1,7 +1,8 @@
 //! The shortest part of a history that still breaks a rule: what a person looks at first.
 //!
 //! A violation names the operations that can't all be true. With the writes of what these saw they are mostly enough; if
-//! they are not, the whole history is halved as long as it goes. Then each operation is left out that is not needed.
+//! they are not, a history in memory is halved as long as it goes, and of one in a file they are given as they are. Then
+//! each operation is left out that is not needed.
 
 use std::{collections::HashSet, io::BufRead};
 
@@ -13,7 +14,8 @@ use crate::{
     verdict::{Verdict, Violation},
 };
 
-/// A violation, and operations that show it by themselves: none of them can be left out.
+/// A violation, and operations that show it by themselves, so that none of them can be left out; or those that it names,
+/// if they do not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offence {
     /// What is wrong.
@@ -48,8 +50,8 @@ pub fn shrink(
     Offence { violation, operations: kept }
 }
 
-/// The same of a history in a file, of which only the operations that are named are read into memory. `None`: these
-/// are not enough to show it.
+/// The same of a history in a file, of which only the operations that are named, and the writes of what they saw, are read
+/// into memory. Where these are not enough to show it, for it needs what others saw, they are given as they are.
 ///
 /// # Errors
 /// The history can't be read.
@@ -57,7 +59,7 @@ pub fn shrink_file<R: BufRead>(
     violation: &Violation,
     mut open: impl FnMut() -> Result<Reader<R>, Unreadable>,
     check: impl Fn(&Header, &[Operation]) -> Verdict,
-) -> Result<Option<Offence>, Unreadable> {
+) -> Result<Offence, Unreadable> {
     let mut reader = open()?;
     let header = reader.header().clone();
     let mut accused = Vec::new();
@@ -75,9 +77,10 @@ pub fn shrink_file<R: BufRead>(
             kept.push(operation);
         }
     }
-    let offence = shrink(violation, &kept, |part| check(&header, part));
-    let shown = check(&header, &offence.operations).broken.contains_key(&violation.rule);
-    Ok(shown.then_some(offence))
+    if !check(&header, &kept).broken.contains_key(&violation.rule) {
+        return Ok(Offence { violation: violation.clone(), operations: kept });
+    }
+    Ok(shrink(violation, &kept, |part| check(&header, part)))
 }
 
 /// The operations that are named, and the writes of what they saw.

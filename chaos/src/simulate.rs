@@ -182,7 +182,7 @@ fn plans(dice: &Dice, size: Size, flags: &[String]) -> Vec<Plan> {
                 end_ns,
                 outcome: Outcome::Ok,
                 revision: None,
-                did: Did::Membership { change: String::new() },
+                did: Did::Write { set: Vec::new() },
             };
             let mut effect = Some(effect);
             if session || dice.percent(60) {
@@ -299,7 +299,7 @@ fn answer(
         }
         Asked::MaxAgeMs(bound) => {
             // It asks a quorum then, or refuses.
-            if effect - as_of > *bound * MS {
+            if answered - as_of > *bound * MS {
                 (says, as_of) = (Consistency::Linearizable, effect);
                 if dice.percent(30) {
                     operation.outcome = Outcome::Failed;
@@ -314,7 +314,8 @@ fn answer(
     let revision = truth.revision_at(as_of);
     operation.revision = Some(revision);
     *consistency = Some(says);
-    *age_ms = dice.percent(95).then(|| (answered - as_of).div_ceil(MS));
+    let states_age = dice.percent(95) || matches!(asked, Asked::MaxAgeMs(_));
+    *age_ms = states_age.then(|| (answered - as_of).div_ceil(MS));
     if says == Consistency::SafeVariant {
         saw.clear();
     }

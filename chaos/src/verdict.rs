@@ -43,7 +43,7 @@ pub enum Rule {
     StreamUnique,
     /// A stream leaves no change out, unless a snapshot covers it.
     StreamReliable,
-    /// A stream goes on where it was.
+    /// A stream goes on where it was: its follower asks for what is after the last event that is noted.
     StreamResumable,
     /// A stream sends what was written, whole.
     StreamAtomic,

@@ -120,7 +120,7 @@ impl Checker {
                         Some(cluster.last_read_start.map_or(start, |last| last.max(start)));
                 }
             }
-            Did::Read { .. } | Did::Stream { .. } | Did::Membership { .. } => {}
+            Did::Read { .. } | Did::Stream { .. } => {}
         }
     }
 

@@ -8,7 +8,7 @@ use flagraft_chaos::{
     revisions,
     shrink::{shrink, shrink_file},
     simulate::{Simulation, Size, plant::Plant},
-    verdict::Violation,
+    verdict::{Rule, Violation},
     zones,
 };
 
@@ -64,14 +64,19 @@ fn the_same_from_a_file() {
     let open = || Reader::<BufReader<File>>::open(&path);
     let shrunk = |violation: &Violation| {
         let by_revision = shrink_file(violation, open, |header, part| revisions::check(header, &lives, part));
-        by_revision.expect("it can be read").expect("they are enough")
+        by_revision.expect("it can be read")
     };
     let violation = revisions::check(header, &lives, &simulation.operations).violations.swap_remove(0);
     assert!((2..=4).contains(&shrunk(&violation).operations.len()));
     // And what the zones found.
     let violation = zones::check(header, &simulation.operations).violations.swap_remove(0);
-    let offence = shrink_file(&violation, open, |header, part| zones::check(header, part))
-        .expect("it can be read")
-        .expect("they are enough");
+    let offence =
+        shrink_file(&violation, open, |header, part| zones::check(header, part)).expect("it can be read");
     assert!((2..=6).contains(&offence.operations.len()), "{offence:#?}");
+    // What they do not show by themselves is given as it is named.
+    let violation = Violation { rule: Rule::Foreseen, ..violation };
+    let offence =
+        shrink_file(&violation, open, |header, part| zones::check(header, part)).expect("it can be read");
+    assert_eq!(offence.violation, violation);
+    assert!(violation.ops.iter().all(|op| offence.operations.iter().any(|operation| operation.op == *op)));
 }

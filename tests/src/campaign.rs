@@ -14,7 +14,10 @@ mod stage;
 pub mod verdict;
 mod workload;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use flagraft_chaos::schedule::{Schedule, Settings};
 
@@ -26,7 +29,8 @@ use self::{
     workload::Workload,
 };
 
-/// How long a cluster may take, after the last fault, until every node serves reads and writes again and all of them agree.
+/// How long a cluster may take, after the last fault, until every node serves reads, writes and streams again and all of
+/// them agree.
 const HEALED_WITHIN: Duration = Duration::from_secs(30);
 
 /// What is to be run.
@@ -85,15 +89,16 @@ pub async fn run(order: &Order) -> Outcome {
     let progress = order.shows_progress.then(|| Progress::start(&stage, &schedule));
     let workload = Workload::start(&stage, schedule.clients());
     nemesis::run(&mut ground, &schedule).await;
+    let agree_until = Instant::now() + HEALED_WITHIN;
     let healed = heal(&mut ground, &workload).await;
-    let odd = workload.finish().await;
+    let odd = workload.finish(healed.is_ok()).await;
     drop(progress);
-    verdict::judge(Done { order, stage, ground, schedule, healed, odd, not_run }).await
+    verdict::judge(Done { order, stage, ground, schedule, healed, agree_until, odd, not_run }).await
 }
 
-/// Waits until every node is ready, and confirms reads and acknowledges writes again; gives how long that took.
+/// Waits until every node is ready, acknowledges writes, confirms reads and sends events again; gives how long that took.
 async fn heal(ground: &mut Ground, workload: &Workload) -> Result<Duration, String> {
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     ground.ready_within(HEALED_WITHIN).await?;
     workload.goes_on_within(HEALED_WITHIN.saturating_sub(begun.elapsed())).await?;
     Ok(begun.elapsed())

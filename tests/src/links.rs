@@ -62,8 +62,18 @@ pub struct Links {
     tasks: Arc<Mutex<JoinSet<()>>>,
 }
 
-/// How many pieces of what one member sends to another were not let pass as they came.
-type Affected = Arc<Mutex<HashMap<(u64, u64), u64>>>;
+/// How many pieces of what one member sent to another did not pass as they came, by what first happened to each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pieces {
+    /// They waited.
+    pub held: u64,
+    /// They arrived later.
+    pub delayed: u64,
+    /// They did not arrive.
+    pub lost: u64,
+}
+
+type Affected = Arc<Mutex<HashMap<(u64, u64), Pieces>>>;
 
 /// How many bytes of what one member sends to another still pass, where that is limited.
 type Budgets = Arc<Mutex<HashMap<(u64, u64), usize>>>;
@@ -157,22 +167,48 @@ impl Links {
         self.flows.send_modify(Flows::clear);
     }
 
+    /// Limits no more what passes from one member to another.
+    pub fn no_limit(&self, from: u64, to: u64) {
+        self.budgets.lock().expect("no holder panics").remove(&(from, to));
+    }
+
     /// Opens what is between two members, both ways, and limits it no more.
     pub fn open_between(&self, one: u64, other: u64) {
         for (from, to) in [(one, other), (other, one)] {
-            self.budgets.lock().expect("no holder panics").remove(&(from, to));
+            self.no_limit(from, to);
             self.set(from, to, Flow::Open);
         }
     }
 
-    /// How many pieces of traffic were held or delayed so far: the proof that a fault took effect.
+    /// How many pieces did not pass as they came so far: the proof that a fault took effect.
     pub fn affected(&self) -> u64 {
-        self.affected.lock().expect("no holder panics").values().sum()
+        self.affected.lock().expect("no holder panics").values().map(Pieces::all).sum()
     }
 
     /// The same of what one member sent to another.
     pub fn affected_from(&self, from: u64, to: u64) -> u64 {
+        self.pieces(from, to).all()
+    }
+
+    /// What happened to what one member sent to another so far.
+    pub fn pieces(&self, from: u64, to: u64) -> Pieces {
         self.affected.lock().expect("no holder panics").get(&(from, to)).copied().unwrap_or_default()
+    }
+}
+
+impl Pieces {
+    fn all(&self) -> u64 {
+        self.held + self.delayed + self.lost
+    }
+
+    /// Counts a piece to which this happened.
+    fn count(&mut self, flow: Flow) {
+        match flow {
+            Flow::Open => {}
+            Flow::Held => self.held += 1,
+            Flow::Delayed(_) => self.delayed += 1,
+            Flow::Broken | Flow::Swallowed => self.lost += 1,
+        }
     }
 }
 
@@ -239,7 +275,7 @@ async fn one_way(
             loop {
                 let flow = flows.borrow_and_update().get(&link).copied().unwrap_or_default();
                 if flow != Flow::Open && !counted {
-                    count(affected, (link.0, link.1));
+                    count(affected, (link.0, link.1), flow);
                     counted = true;
                 }
                 match flow {
@@ -264,7 +300,7 @@ async fn one_way(
                 return;
             }
             if passes < bytes.len() {
-                count(affected, (link.0, link.1));
+                count(affected, (link.0, link.1), Flow::Broken);
                 let (one, other) = (link.0, link.1);
                 all.send_modify(|flows| {
                     for part in [Part::Requests, Part::Answers] {
@@ -280,8 +316,8 @@ async fn one_way(
     tokio::join!(read, write);
 }
 
-fn count(affected: &Affected, link: (u64, u64)) {
-    *affected.lock().expect("no holder panics").entry(link).or_default() += 1;
+fn count(affected: &Affected, link: (u64, u64), flow: Flow) {
+    affected.lock().expect("no holder panics").entry(link).or_default().count(flow);
 }
 
 /// How many of these bytes still pass.
@@ -330,7 +366,8 @@ mod tests {
         asked.write_all(b"c").await.expect("open");
         assert!(!arrives(&mut asked).await, "asked is cut off from asker");
         assert!(arrives(&mut asker).await, "not asker from asked");
-        assert_eq!((links.affected(), links.affected_from(1, 2), links.affected_from(2, 1)), (1, 1, 0));
+        assert_eq!(links.pieces(1, 2), Pieces { held: 1, ..Pieces::default() });
+        assert_eq!((links.affected(), links.affected_from(2, 1)), (1, 0));
 
         links.heal();
         assert!(arrives(&mut asked).await, "what was held arrives");
@@ -356,7 +393,7 @@ mod tests {
         links.set(1, 2, Flow::Swallowed);
         asker.write_all(b"a").await.expect("open");
         assert!(!arrives(&mut asked).await);
-        assert_eq!(links.affected_from(1, 2), 1);
+        assert_eq!(links.pieces(1, 2), Pieces { lost: 1, ..Pieces::default() });
         links.heal();
         asker.write_all(b"b").await.expect("still open");
         let mut byte = [0];
@@ -373,5 +410,6 @@ mod tests {
         asked.write_all(b"d").await.expect("open");
         assert!(arrives(&mut asker).await);
         assert!(sent.elapsed() >= delay);
+        assert_eq!(links.pieces(2, 1), Pieces { delayed: 1, ..Pieces::default() });
     }
 }

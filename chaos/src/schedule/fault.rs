@@ -14,11 +14,11 @@ pub enum Kind {
     RollingRestart,
     /// Nothing passes between these nodes and the others, either way.
     Partition,
-    /// What these nodes send is lost; what is sent to them arrives.
+    /// What these nodes send does not arrive until it ends; what is sent to them does.
     OneWay,
     /// Two halves that reach each other only through one node.
     Bridge,
-    /// What is sent is lost now and then.
+    /// Connections break in the midst of what is sent, again and again.
     Loss,
     /// All that is sent arrives later.
     Delay,
@@ -26,13 +26,13 @@ pub enum Kind {
     PowerLoss,
     /// The disk has no room.
     DiskFull,
-    /// A sync fails once.
+    /// After some syncs that did well, each one fails.
     SyncError,
     /// The disk does nothing until it ends.
     FrozenDisk,
     /// The disk does a few operations a second.
     SlowDisk,
-    /// Some bits of the stopped node's files are turned over.
+    /// A bit of a file of the stopped node is turned over.
     BitFlip,
     /// A file of the stopped node is cut short.
     Truncate,

@@ -45,34 +45,6 @@ fn an_age_is_never_below_the_truth() {
     good(stated(Some(80)));
     good(stated(None));
     bad(Rule::Age, &[1, 2], stated(Some(79)));
-    let bounded = |bound| {
-        let did = Did::Read {
-            asked: Asked::MaxAgeMs(bound),
-            saw: saw(&[("f", 0)]),
-            consistency: Some(Consistency::Local),
-            age_ms: None,
-        };
-        vec![write(), operation(100, 101, Outcome::Ok, Some(10), did)]
-    };
-    good(bounded(80));
-    bad(Rule::Age, &[1, 2], bounded(79));
-    // Of what is asked for and what is stated, the lower one.
-    let both = |bound, age| {
-        let mut operations = bounded(bound);
-        if let Did::Read { age_ms, .. } = &mut operations[1].did {
-            *age_ms = Some(age);
-        }
-        operations
-    };
-    good(both(80, 90));
-    bad(Rule::Age, &[1, 2], both(79, 90));
-    bad(Rule::Age, &[1, 2], both(90, 79));
-    // Who says that he is not sure has not promised what was asked for.
-    let mut unsure = bounded(1);
-    if let Did::Read { consistency, .. } = &mut unsure[1].did {
-        *consistency = Some(Consistency::SafeVariant);
-    }
-    good(unsure);
     // Any later revision outdates it, not the next one alone.
     let writes = || vec![wrote(10, 20, 12, &[("f", 1)]), wrote(10, 50, 11, &[("g", 1)])];
     let stated = |age| writes().into_iter().chain([read_local(100, 101, 10, Some(age), &[])]).collect();
@@ -81,12 +53,30 @@ fn an_age_is_never_below_the_truth() {
 }
 
 #[test]
-fn a_node_that_lives_answers_ordinary_reads() {
+fn an_answer_says_that_it_is_as_young_as_was_asked_for() {
+    let answer = |bound, consistency, age_ms, flags: &[(&str, u64)]| {
+        let (asked, consistency) = (Asked::MaxAgeMs(bound), Some(consistency));
+        let did = Did::Read { asked, saw: saw(flags), consistency, age_ms };
+        vec![wrote(10, 20, 11, &[("f", 1)]), operation(100, 101, Outcome::Ok, Some(10), did)]
+    };
+    let local = |bound, age| answer(bound, Consistency::Local, age, &[("f", 0)]);
+    good(local(80, Some(80)));
+    bad(Rule::Age, &[1, 2], local(80, Some(79)));
+    bad(Rule::Age, &[2], local(80, Some(81)));
+    bad(Rule::Age, &[2], local(80, None));
+    // Who is not sure of some flags owes the age of the others.
+    bad(Rule::Age, &[2], answer(80, Consistency::SafeVariant, Some(90), &[("f", 0)]));
+    good(answer(80, Consistency::SafeVariant, Some(90), &[]));
+}
+
+#[test]
+fn a_node_that_lives_answers_ordinary_reads_and_critical_ones() {
     let failed = |asked, start, end| {
         let did = Did::Read { asked, saw: vec![], consistency: None, age_ms: None };
         vec![operation(start, end, Outcome::Failed, None, did)]
     };
     bad(Rule::Unavailable, &[1], failed(Asked::Ordinary, 100, 101));
+    bad(Rule::Unavailable, &[1], failed(Asked::Critical, 100, 101));
     // It fell meanwhile; or what was asked for could not be had.
     good(failed(Asked::Ordinary, 499, 501));
     good(failed(Asked::MaxAgeMs(1), 100, 101));

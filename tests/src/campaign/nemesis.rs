@@ -1,8 +1,8 @@
 //! Does the faults of a schedule, and shows of each that it took effect.
 //!
 //! A schedule says when each fault begins and how long it lasts. What the run makes of that may come later: a fault waits
-//! until one that would get in its way is over, until somebody leads if it is done to the leader, and it lasts until
-//! something has shown that it is there. All that comes after it is late by as much then.
+//! until one that would get in its way is over, until fewer than three others last, until somebody leads if it is done to
+//! the leader, and it lasts until something has shown that it is there. All that begin after one are late by as much as it.
 
 mod asked;
 mod clock_jump;
@@ -42,7 +42,7 @@ use flagraft_chaos::{
     schedule::{
         Schedule,
         fault::Kind,
-        nemesis::{Fault, Target},
+        nemesis::{AT_ONCE, Fault, Target},
     },
 };
 
@@ -131,6 +131,7 @@ pub(super) async fn run(ground: &mut Ground, schedule: &Schedule) {
         }
         if let Some(fault) = planned.front()
             && let Some(waited) = begun.elapsed().checked_sub(due(fault, late))
+            && under_way.len() < AT_ONCE
             && !under_way.iter().any(|this| fault.clashes(this.fault))
             && (!needs_leader(fault) || ground.leader().is_some() || waited > LED_WITHIN)
         {

@@ -39,8 +39,8 @@ pub(super) const DISK_RESERVE: u64 = 64 * 1024 * 1024;
 /// What the clients and the nemesis share. The cluster is the nemesis's alone.
 #[derive(Debug)]
 pub struct Stage {
-    /// Where all that is known of the run is written.
-    pub folder: TempDir,
+    /// Where all that is known of the run is written. It stays until the run is judged, also if that never happens.
+    pub folder: PathBuf,
     /// Notes what clients see, and has the time of the run.
     pub recorder: Arc<Recorder>,
     /// Notes what happens to the nodes.
@@ -66,7 +66,8 @@ impl Stage {
     /// It does not start, or the files can't be written.
     pub async fn set(settings: &Settings, order: &Order) -> (Self, Cluster) {
         let Settings { seed, nodes, profile, .. } = settings.clone();
-        let folder = TempDir::with_prefix_in("flagraft-chaos-", &order.folder).expect("a folder can be made");
+        let folder =
+            TempDir::with_prefix_in("flagraft-chaos-", &order.folder).expect("a folder can be made").keep();
         let cluster = setup(settings, order).start().await;
         cluster.create_project(PROJECT, &[ENVIRONMENT]).await;
         let (_, token) = cluster.create_token(&Caller::service(PROJECT, ENVIRONMENT)).await;
@@ -77,8 +78,8 @@ impl Stage {
         let history = answer.header("flagraft-history").expect("every answer names it").to_owned();
         let flags = profile.flags().map(|flag| (flag, 0)).collect();
         let header = Header { format: FORMAT, seed, revision, flags };
-        let recorder = Recorder::create(&history_file(folder.path()), &header).expect("the folder is new");
-        let incidents = Log::create(&incidents_file(folder.path())).expect("the folder is new");
+        let recorder = Recorder::create(&history_file(&folder), &header).expect("the folder is new");
+        let incidents = Log::create(&incidents_file(&folder)).expect("the folder is new");
         let readers = cluster.ids().into_iter().map(|id| cluster.with_token(id, &token)).collect();
         let stage = Self {
             folder,

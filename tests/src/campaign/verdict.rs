@@ -3,7 +3,12 @@
 
 mod evidence;
 
-use std::{fs::File, io::BufReader, path::PathBuf, time::Duration};
+use std::{
+    fs::{self, File},
+    io::BufReader,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use flagraft_chaos::{
     history::{Header, Reader, Unreadable},
@@ -19,15 +24,16 @@ use flagraft_chaos::{
 
 use self::evidence::Evidence;
 use super::{
-    HEALED_WITHIN, Order,
+    Order,
     nemesis::Ground,
     stage::{Stage, history_file, incidents_file},
     workload::reason,
 };
 use crate::{audit, load::Written};
 
-/// A run that judged less than this of something that it is there to judge has proved nothing.
-const JUDGED_AT_LEAST: u64 = 20;
+/// A run that judged less than this, in each second for which faults were done, of something that it is there to judge has
+/// proved nothing.
+const JUDGED_A_SECOND: u64 = 1;
 
 /// What a run has to have judged, as the checkers call it.
 const TO_BE_JUDGED: [&str; 7] = [
@@ -95,6 +101,8 @@ pub(super) struct Done<'a> {
     pub ground: Ground,
     pub schedule: Schedule,
     pub healed: Result<Duration, String>,
+    /// Until when all nodes have to say the same.
+    pub agree_until: Instant,
     /// Answers that no client should have got.
     pub odd: Vec<String>,
     /// Faults that were asked for and can't be done on this machine.
@@ -102,18 +110,19 @@ pub(super) struct Done<'a> {
 }
 
 pub(super) async fn judge(done: Done<'_>) -> Outcome {
-    let Done { order, stage, mut ground, schedule, healed, odd: mut misdeeds, not_run } = done;
+    let Done { order, stage, mut ground, schedule, healed, agree_until, odd: mut misdeeds, not_run } = done;
+    // Before the rest, which takes its time.
+    let agreed = ground.cluster.agreed_within(agree_until.saturating_duration_since(Instant::now())).await;
     misdeeds.append(&mut ground.misdeeds);
     misdeeds.extend(healed.as_ref().err().map(|why| format!("it did not heal: {why}")));
-    let folder = stage.folder.path();
-    let incidents = incidents::read(&incidents_file(folder)).expect("it was written a moment ago");
+    let incidents = incidents::read(&incidents_file(&stage.folder)).expect("it was written a moment ago");
     let lives = Lives::of(&incidents);
-    let history = history_file(folder);
+    let history = history_file(&stage.folder);
     let Judged { header, by_revision, by_zones, collector, written, refused } =
         read_through(|| Reader::open(&history), &lives).expect("it was written a moment ago");
     let figures = collector.finish(&incidents);
 
-    match ground.cluster.agreed_within(HEALED_WITHIN).await {
+    match agreed {
         Ok(_) => misdeeds.extend(audited(&ground, &written, &refused).await),
         Err(said) => misdeeds.push(format!("the nodes do not agree: {said}")),
     }
@@ -129,7 +138,7 @@ pub(super) async fn judge(done: Done<'_>) -> Outcome {
     let broken: Vec<String> = misdeeds.iter().cloned().chain(violations).collect();
     let offences =
         if broken.is_empty() { Vec::new() } else { offences(&header, &lives, &verdicts, &history) };
-    let invalid = without_proof(&figures, &by_revision);
+    let invalid = without_proof(&figures, &by_revision, order.settings.seconds);
     let report = Report {
         figures: &figures,
         verdicts: &verdicts,
@@ -141,11 +150,17 @@ pub(super) async fn judge(done: Done<'_>) -> Outcome {
     };
     let summary = report.text();
     let is_good = broken.is_empty() && invalid.is_empty();
-    let kept = order.keep.leaves(is_good).map(|is_whole| {
+    let folder = order.keep.leaves(is_good).map(|is_whole| {
         let evidence = Evidence { report: &report, schedule: &schedule, again: &order.again, is_whole };
-        evidence.leave(stage.folder, &ground.cluster, &header)
+        evidence.leave(&stage.folder, &ground.cluster, &header);
+        stage.folder.clone()
     });
-    Outcome { broken, invalid, not_run, healed: healed.ok(), summary, folder: kept, figures }
+    if folder.is_none()
+        && let Err(error) = fs::remove_dir_all(&stage.folder)
+    {
+        println!("{}: {error}", stage.folder.display());
+    }
+    Outcome { broken, invalid, not_run, healed: healed.ok(), summary, folder, figures }
 }
 
 /// Reads a history, for all who want to know something of it.
@@ -213,16 +228,23 @@ fn offences(
         verdict.broken.keys().filter_map(|rule| first(*rule)).take(SHOWN).collect()
     };
     let [(_, revisions), (_, zones)] = verdicts;
-    let shown = firsts(revisions).into_iter().filter_map(|v| shrink_file(&v, open, by_revision).ok()?);
-    shown.chain(firsts(zones).into_iter().filter_map(|v| shrink_file(&v, open, by_zones).ok()?)).collect()
+    let shown = firsts(revisions).into_iter().filter_map(|v| shrink_file(&v, open, by_revision).ok());
+    shown.chain(firsts(zones).into_iter().filter_map(|v| shrink_file(&v, open, by_zones).ok())).collect()
 }
 
 /// Why the run could not have shown a broken promise.
-fn without_proof(figures: &Figures, by_revision: &Verdict) -> Vec<String> {
+fn without_proof(figures: &Figures, by_revision: &Verdict, seconds: u64) -> Vec<String> {
+    let none = figures.faults.is_empty().then(|| "no fault was done".to_owned());
     let faults = figures.faults.iter().filter(|fault| fault.proof.is_none());
     let shown =
         faults.map(|fault| format!("nothing showed that fault {} ({}) took effect", fault.fault, fault.kind));
     let judged = |what: &&str| by_revision.judged.get(*what).copied().unwrap_or_default();
-    let little = TO_BE_JUDGED.iter().filter(|what| judged(what) < JUDGED_AT_LEAST);
-    shown.chain(little.map(|what| format!("only {} {what} were judged", judged(what)))).collect()
+    let served = figures.nodes.values().map(|node| node.local_reads).sum();
+    let little = TO_BE_JUDGED
+        .iter()
+        .map(|what| (*what, judged(what)))
+        .chain([("ordinary reads through nodes that served", served)])
+        .filter(|(_, count)| *count < seconds * JUDGED_A_SECOND)
+        .map(|(what, count)| format!("only {count} {what} were judged"));
+    none.into_iter().chain(shown).chain(little).collect()
 }

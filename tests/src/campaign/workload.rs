@@ -14,7 +14,7 @@ use std::{
 
 use flagraft_chaos::{
     recorder::Recorder,
-    schedule::workload::{Action, Client, Profile, Role, Step},
+    schedule::workload::{Action, Ask, Client, Profile, Role, Step},
 };
 use tokio::{sync::watch, task::JoinSet};
 
@@ -25,7 +25,7 @@ use crate::{
     wait,
 };
 
-/// How many writes and confirmed reads have to go through a node to show that it is back.
+/// How many writes, confirmed reads and events of a stream have to go through a node to show that it is back.
 const GOES_ON: u64 = 3;
 
 /// Clients that go on until they are told to stop.
@@ -33,7 +33,7 @@ const GOES_ON: u64 = 3;
 pub struct Workload {
     shared: Arc<Shared>,
     stop: watch::Sender<bool>,
-    clients: JoinSet<()>,
+    clients: JoinSet<Actor>,
 }
 
 /// What all clients have in common.
@@ -47,6 +47,8 @@ struct Shared {
     profile: Profile,
     /// What went well through each node.
     served: Vec<Served>,
+    /// The greatest revision of an acknowledged write.
+    acknowledged: AtomicU64,
     /// Answers that no request of these clients should get, whatever happens to the nodes.
     odd: Mutex<Vec<String>>,
 }
@@ -55,9 +57,11 @@ struct Shared {
 struct Served {
     writes: AtomicU64,
     confirmed: AtomicU64,
+    events: AtomicU64,
 }
 
 /// A client at work.
+#[derive(Debug)]
 struct Actor {
     client: Client,
     shared: Arc<Shared>,
@@ -80,6 +84,7 @@ impl Workload {
             history: stage.history.clone(),
             profile: stage.profile.clone(),
             served,
+            acknowledged: AtomicU64::new(stage.revision),
             odd: Mutex::default(),
         });
         let stop = watch::Sender::new(false);
@@ -94,7 +99,7 @@ impl Workload {
         Self { shared, stop, clients }
     }
 
-    /// Waits until some more writes were acknowledged and some more reads confirmed through every node.
+    /// Waits until some more writes were acknowledged, reads confirmed and events sent through every node.
     ///
     /// # Errors
     /// They are not within `limit`: through which nodes.
@@ -104,11 +109,14 @@ impl Workload {
         wait::tried(limit, || async {
             let behind: Vec<String> = (1..)
                 .zip(counts().zip(&before))
-                .filter(|(_, (now, before))| now.0 < before.0 + GOES_ON || now.1 < before.1 + GOES_ON)
                 .map(|(node, (now, before))| {
-                    let (writes, reads) = (now.0 - before.0, now.1 - before.1);
+                    let [writes, reads, events] = [0, 1, 2].map(|what| now[what] - before[what]);
+                    (node, writes, reads, events)
+                })
+                .filter(|(_, writes, reads, events)| *writes.min(reads).min(events) < GOES_ON)
+                .map(|(node, writes, reads, events)| {
                     format!(
-                        "{writes} writes were acknowledged and {reads} reads confirmed through node {node}"
+                        "{writes} writes were acknowledged, {reads} reads confirmed and {events} events sent through node {node}"
                     )
                 })
                 .collect();
@@ -117,23 +125,51 @@ impl Workload {
         .await
     }
 
-    /// Lets each client finish what it does, and gives the answers that none of them should have got.
-    pub async fn finish(mut self) -> Vec<String> {
+    /// Lets each client finish what it does, and gives the answers that none of them should have got. Then, of a cluster
+    /// that has healed, the last writes are read through every node, and every follower is to be sent all of them.
+    pub async fn finish(mut self, has_healed: bool) -> Vec<String> {
         self.stop.send_replace(true);
-        let mut odd = Vec::new();
+        let (mut odd, mut actors) = (Vec::new(), Vec::new());
         while let Some(ended) = self.clients.join_next().await {
-            if let Err(error) = ended {
-                odd.push(format!("a client could not go on: {error}"));
+            match ended {
+                Ok(actor) => actors.push(actor),
+                Err(error) => odd.push(format!("a client could not go on: {error}")),
             }
+        }
+        if has_healed {
+            odd.append(&mut last_things(actors, self.shared.served.len() as u64).await);
         }
         odd.append(&mut self.shared.odd.lock().expect("no holder panics"));
         odd
     }
 }
 
+/// What clients do when nothing is written any more: gives what went wrong.
+async fn last_things(actors: Vec<Actor>, nodes: u64) -> Vec<String> {
+    let (followers, mut others): (Vec<_>, Vec<_>) =
+        actors.into_iter().partition(|actor| matches!(actor.client.role(), Role::Follower));
+    if let Some(reader) = others.first_mut() {
+        for node in 1..=nodes {
+            reader.read(node, None, Ask::Linearizable).await;
+        }
+    }
+    // Each through another node.
+    let mut following: JoinSet<_> = (1..=nodes)
+        .cycle()
+        .zip(followers)
+        .map(|(node, mut follower)| async move { follower.catch_up(node).await })
+        .collect();
+    let mut odd = Vec::new();
+    while let Some(ended) = following.join_next().await {
+        odd.extend(ended.unwrap_or_else(|error| Err(format!("a follower could not go on: {error}"))).err());
+    }
+    odd
+}
+
 impl Served {
-    fn counts(&self) -> (u64, u64) {
-        (self.writes.load(Ordering::Relaxed), self.confirmed.load(Ordering::Relaxed))
+    /// Writes, confirmed reads and events.
+    fn counts(&self) -> [u64; 3] {
+        [&self.writes, &self.confirmed, &self.events].map(|count| count.load(Ordering::Relaxed))
     }
 }
 
@@ -148,7 +184,8 @@ impl Shared {
 }
 
 impl Actor {
-    async fn run(mut self) {
+    /// Until it is told to stop.
+    async fn run(mut self) -> Self {
         while !*self.stop.borrow() {
             let Step { think_us, node, action } = self.client.next_step();
             wait::pace(Duration::from_micros(think_us)).await;
@@ -159,6 +196,7 @@ impl Actor {
                 Action::Follow { events_max } => self.follow(node, events_max).await,
             }
         }
+        self
     }
 
     /// Reads through one node are a session until that is started again.

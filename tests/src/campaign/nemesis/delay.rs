@@ -26,13 +26,13 @@ impl Delay {
 
 impl Wrong for Delay {
     fn begin(&mut self, ground: &mut Ground) {
-        self.before = ground.network.affected(self.links.iter().copied());
+        self.before = ground.network.pieces(&self.links, |pieces| pieces.delayed);
         let flows = self.links.iter().map(|link| (*link, Flow::Delayed(self.by))).collect();
         self.fault = Some(ground.network.put(flows));
     }
 
     fn look(&mut self, ground: &mut Ground) -> Option<String> {
-        let late = ground.network.affected(self.links.iter().copied()) - self.before;
+        let late = ground.network.pieces(&self.links, |pieces| pieces.delayed) - self.before;
         (late > 0).then(|| format!("{late} pieces came {:?} later over {}", self.by, arrows(&self.links)))
     }
 

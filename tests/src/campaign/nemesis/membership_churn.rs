@@ -30,6 +30,8 @@ pub(super) struct MembershipChurn {
     newcomers: BTreeMap<u64, Started>,
     progress: Arc<Mutex<Progress>>,
     done: Option<Asked<String>>,
+    /// Which of them was killed.
+    killed: Option<u64>,
     /// Since when all members say that the newcomers are gone.
     gone_since: Option<Instant>,
 }
@@ -58,7 +60,14 @@ impl MembershipChurn {
         let kill_after = Duration::from_millis(dice.from_to(0, 3_000));
         let stay = Duration::from_millis(dice.from_to(0, 3_000));
         let plan = Plan { as_voters, kill_after: kill.then_some(kill_after), stay };
-        Self { plan, newcomers: BTreeMap::new(), progress: Arc::default(), done: None, gone_since: None }
+        Self {
+            plan,
+            newcomers: BTreeMap::new(),
+            progress: Arc::default(),
+            done: None,
+            killed: None,
+            gone_since: None,
+        }
     }
 
     /// Starts those that are to run, and looks how those ended that did.
@@ -91,6 +100,7 @@ impl MembershipChurn {
         {
             ground.cluster.kill(*node);
             self.plan.kill_after = None;
+            self.killed = Some(*node);
         }
     }
 }
@@ -131,7 +141,9 @@ impl Wrong for MembershipChurn {
             ground.misdeeds.push(format!("node {node} was removed, and did not end within {ENDS_WITHIN:?}"));
             ground.cluster.kill(node);
         }
-        Some(proof.clone())
+        let killed =
+            self.killed.map(|node| format!("; node {node} was killed in between")).unwrap_or_default();
+        Some(format!("{proof}{killed}"))
     }
 
     fn patience(&self) -> Duration {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::links::{Flow, Links};
+use crate::links::{Flow, Links, Pieces};
 
 /// From one member to another.
 pub(super) type Link = (u64, u64);
@@ -59,13 +59,14 @@ impl Network {
 
     /// Lets new connections between two members pass, as far as other faults allow.
     pub(super) fn mend(&self, (from, to): Link) {
-        self.links.open_between(from, to);
-        self.act_on(&[(from, to), (to, from)]);
+        let both = [(from, to), (to, from)];
+        both.iter().for_each(|(from, to)| self.links.no_limit(*from, *to));
+        self.act_on(&both);
     }
 
-    /// How many pieces of what was sent over these links did not pass as they came, since the cluster was founded.
-    pub(super) fn affected(&self, links: impl IntoIterator<Item = Link>) -> u64 {
-        links.into_iter().map(|(from, to)| self.links.affected_from(from, to)).sum()
+    /// To how many pieces of what was sent over these links `what` happened, since the cluster was founded.
+    pub(super) fn pieces(&self, links: &[Link], what: impl Fn(Pieces) -> u64) -> u64 {
+        links.iter().map(|(from, to)| what(self.links.pieces(*from, *to))).sum()
     }
 
     /// The links from these members to all others.
@@ -82,7 +83,7 @@ impl Network {
 }
 
 /// These links and those the other way.
-pub(super) fn both_ways(links: Vec<Link>) -> Vec<Link> {
+fn both_ways(links: Vec<Link>) -> Vec<Link> {
     links.into_iter().flat_map(|(from, to)| [(from, to), (to, from)]).collect()
 }
 

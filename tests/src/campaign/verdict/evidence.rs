@@ -1,12 +1,8 @@
 //! What is left of a run that did not pass: a folder with all that is known of it.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{fs, io, path::Path};
 
 use flagraft_chaos::{history::Header, report::Report, schedule::Schedule, shrink::Offence};
-use tempfile::TempDir;
 
 use crate::{campaign::stage::history_file, cluster::Cluster};
 
@@ -21,14 +17,12 @@ pub(super) struct Evidence<'a> {
 }
 
 impl Evidence<'_> {
-    /// Leaves the folder, with the history and the incidents that are in it, and adds the rest.
-    pub(super) fn leave(&self, folder: TempDir, cluster: &Cluster, header: &Header) -> PathBuf {
-        let folder = folder.keep();
+    /// Adds what is missing to the folder with the history and the incidents.
+    pub(super) fn leave(&self, folder: &Path, cluster: &Cluster, header: &Header) {
         // The verdict is worth more than this: whoever reads it is told what is missing.
-        if let Err(error) = self.fill(&folder, cluster, header) {
+        if let Err(error) = self.fill(folder, cluster, header) {
             println!("{}: {error}", folder.display());
         }
-        folder
     }
 
     fn fill(&self, folder: &Path, cluster: &Cluster, header: &Header) -> io::Result<()> {

@@ -9,7 +9,10 @@ use flagraft_chaos::{
 use serde_json::{Value, json};
 
 use super::{Actor, Shared, index};
-use crate::api::{self, Answer};
+use crate::{
+    api::{self, Answer},
+    catalog::SAFE_COUNT,
+};
 
 /// How long a node may take to answer. Above every deadline of its own, also on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -79,20 +82,29 @@ impl Shared {
                 return None;
             }
         };
-        // What a safe variant stands for was not read.
-        let is_safe = |flag: &str| consistency == Consistency::SafeVariant && self.profile.is_critical(flag);
-        let values: Vec<(String, Option<u64>)> = match flag {
+        let values: Vec<(String, &Value)> = match flag {
             // 404: there is no such flag.
-            Some(flag) => vec![(flag.to_owned(), answer.value().as_u64())],
+            Some(flag) => vec![(flag.to_owned(), answer.value())],
             None => {
                 let of = |wanted: &str| {
-                    let flags = answer.body["flags"].as_array().into_iter().flatten();
-                    flags.filter(|flag| flag["key"] == wanted).find_map(|flag| Value::as_u64(&flag["value"]))
+                    let mut flags = answer.body["flags"].as_array().into_iter().flatten();
+                    flags.find(|flag| flag["key"] == wanted).map_or(&Value::Null, |flag| &flag["value"])
                 };
                 self.profile.flags().map(|flag| (flag.clone(), of(&flag))).collect()
             }
         };
-        let saw = values.into_iter().filter(|(flag, _)| !is_safe(flag)).collect();
+        let (critical, ordinary): (Vec<_>, Vec<_>) =
+            values.into_iter().partition(|(flag, _)| self.profile.is_critical(flag));
+        let is_safe = consistency == Consistency::SafeVariant;
+        if consistency == Consistency::Local && !critical.is_empty() {
+            self.note_odd(answer, "a critical flag was answered, unconfirmed");
+        }
+        if is_safe && critical.iter().any(|(_, value)| **value != SAFE_COUNT) {
+            self.note_odd(answer, "what should be a safe variant is another one");
+        }
+        // What a safe variant stands for was not read.
+        let read = if is_safe { Vec::new() } else { critical };
+        let saw = read.into_iter().chain(ordinary).map(|(flag, value)| (flag, value.as_u64())).collect();
         Some(Seen { revision: answer.revision(), consistency, age_ms: answer.age_ms(), saw })
     }
 }

@@ -52,6 +52,7 @@ impl Actor {
                 Attempt::Done(at) => {
                     (outcome, revision) = (Outcome::Ok, Some(at));
                     shared.served(node).writes.fetch_add(1, Ordering::Relaxed);
+                    shared.acknowledged.fetch_max(at, Ordering::Relaxed);
                     break;
                 }
                 Attempt::NotDone => {}
