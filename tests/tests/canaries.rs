@@ -93,7 +93,9 @@ async fn found(canary: &'static Canary, seed: u64) -> Option<(String, Duration)>
 #[test]
 fn every_bug_of_the_build_is_tried() {
     let mut node = Command::new(canary_binary());
-    node.args(["serve", "--dev", "--listen", "127.0.0.1:0"]).env("FLAGRAFT_CANARY", "none");
+    let folder = tempfile::tempdir().expect("a folder");
+    node.args(["serve", "--dev", "--listen", "127.0.0.1:0", "--data"]).arg(folder.path());
+    node.env("FLAGRAFT_CANARY", "none");
     let output = node.output().expect("it can be started");
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     let said = String::from_utf8_lossy(&output.stderr);

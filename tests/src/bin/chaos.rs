@@ -8,6 +8,7 @@ use flagraft_chaos::{
     schedule::{Schedule, Settings, fault::Kind, workload::Profile},
 };
 use flagraft_tests::campaign::{self, Keep, Order, nemesis, verdict::Outcome};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// What a run, or all of them, came to. What is worse is greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,6 +18,9 @@ enum CameTo {
     ProvesNothing,
     Broken,
 }
+
+/// What a shell makes of SIGINT.
+const INTERRUPTED: u8 = 130;
 
 /// Breaks a cluster of real nodes on this machine while clients use it, and judges what they saw.
 ///
@@ -82,7 +86,11 @@ async fn main() -> ExitCode {
         if args.dry_run {
             continue;
         }
-        let outcome = campaign::run(&order).await;
+        let outcome = tokio::select! {
+            outcome = campaign::run(&order) => outcome,
+            // Its nodes and their disks go with the run.
+            () = interrupted() => return ExitCode::from(INTERRUPTED),
+        };
         let came_to = CameTo::of(&outcome);
         say(&outcome.summary);
         say(&came_to.said(&outcome, &order.again));
@@ -94,6 +102,15 @@ async fn main() -> ExitCode {
         say(&total.text());
     }
     ExitCode::from(worst.code())
+}
+
+/// Returns when somebody wants this to end.
+async fn interrupted() {
+    let mut terminate = signal(SignalKind::terminate()).expect("a runtime with signals");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
 }
 
 /// Prints a line, or more, to whoever still reads: `| head` may have seen enough, and a run goes on without it.
