@@ -8,7 +8,7 @@ use super::{
     applied,
     catalog_file::{self, Catalog},
     removal, removed_ahead,
-    snapshot::{self, CatalogFile, SnapshotData},
+    snapshot::{CatalogFile, Finished, SnapshotData},
     tiles::OpenTiles,
     types::SnapshotMeta,
     wire::{encode_log_id, encode_membership},
@@ -130,8 +130,10 @@ pub(super) fn install(
         return Err(invalid(format!("a snapshot of {} was announced as one of {meta}", catalog.meta)));
     }
 
-    // Gone before the state moves on: after a crash an older snapshot would not reach up to where the log starts.
-    snapshot::remove_all(storage)?;
+    // Gone before the state moves on: after a crash an older snapshot would not reach up to where the log starts. And none
+    // comes before the new one is there.
+    let finished = Finished::of(storage);
+    finished.remove_all()?;
 
     // Before anybody can read here what the others have removed. What the entries of these removals did on other nodes is
     // done here by their records; a crash after it leaves records that are removed a little early, which changes no hash.
@@ -151,7 +153,8 @@ pub(super) fn install(
     batch.commit()?;
     storage.sync_blocking()?;
 
-    snapshot::keep(storage, &file)?;
+    finished.keep(&file)?;
+    drop(finished);
     let entry = meta.last_log_id.map_or(0, |id| id.index);
     tracing::info!(entry, records = catalog.state.sequence(), "a snapshot is installed");
     Ok((catalog, tiles))

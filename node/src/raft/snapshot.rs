@@ -7,7 +7,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, MutexGuard,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -18,9 +18,10 @@ use openraft::RaftSnapshotBuilder;
 use super::{
     catalog_file::{self, Summary},
     install::Checked,
+    log_store::read_log_id,
     types::{LogId, SnapshotMeta, StoredMembership, TypeConfig},
 };
-use crate::storage::{Storage, StorageError, sync_dir};
+use crate::storage::{MetaKey, Storage, StorageError, sync_dir};
 
 const EXTENSION: &str = "snapshot";
 const TEMPORARY: &str = "tmp";
@@ -101,41 +102,66 @@ fn build(storage: &Storage, state: &State, meta: &SnapshotMeta) -> Result<Catalo
     // The state was written before it was published, but perhaps not yet synced. A snapshot must never be ahead
     // of it after a power cut.
     storage.sync_blocking()?;
-    put_in_place(storage, &temporary, meta)?;
-    open(&path_of(&dir, meta))
-}
-
-/// Keeps a copy of an installed catalog as this node's own newest snapshot.
-pub(super) fn keep(storage: &Storage, catalog: &CatalogFile) -> Result<(), io::Error> {
-    let path = storage.snapshot_dir().join(format!("installed.{TEMPORARY}"));
-    let copy = File::create(&path).map_err(StorageError::file(&path))?;
-    catalog_file::copy(&catalog.file, &copy).map_err(StorageError::file(&path))?;
-    copy.sync_all().map_err(StorageError::file(&path))?;
-    put_in_place(storage, &path, &catalog.summary.meta)
-}
-
-/// Renames a finished and synced file to where [`newest`] finds it, and removes the older ones.
-fn put_in_place(storage: &Storage, file: &Path, meta: &SnapshotMeta) -> Result<(), io::Error> {
-    let dir = storage.snapshot_dir();
-    let path = path_of(&dir, meta);
-    fs::rename(file, &path).map_err(StorageError::file(&path))?;
-    sync_dir(&dir)?;
-    let newest = newest_path(&dir)?;
-    for other in
-        files(&dir, EXTENSION)?.into_iter().filter(|other| Some(other) < newest.as_ref() && *other != path)
-    {
-        fs::remove_file(&other).map_err(StorageError::file(&other))?;
+    let built = open(&temporary)?;
+    let finished = Finished::of(storage);
+    // Another member's was installed meanwhile. Where that reaches to, the log starts: an older one beside it would be the
+    // newest of this folder, and useless, if its own were not there after a crash.
+    if read_log_id(storage, MetaKey::LastInstalled)? > meta.last_log_id {
+        fs::remove_file(&temporary).map_err(StorageError::file(&temporary))?;
+    } else {
+        finished.put_in_place(&temporary, meta)?;
     }
-    Ok(())
+    Ok(built)
 }
 
-/// Removes all finished snapshots, durably.
-pub(super) fn remove_all(storage: &Storage) -> Result<(), io::Error> {
-    let dir = storage.snapshot_dir();
-    for path in files(&dir, EXTENSION)? {
-        fs::remove_file(&path).map_err(StorageError::file(&path))?;
+/// The finished snapshots of this node, for one who changes or opens them at a time: a snapshot can be built while one of
+/// another member is installed, and each removes what is older.
+pub(super) struct Finished<'s> {
+    dir: PathBuf,
+    _alone: MutexGuard<'s, ()>,
+}
+
+impl<'s> Finished<'s> {
+    /// Waits until nobody else has them. This blocks.
+    pub(super) fn of(storage: &'s Storage) -> Self {
+        Self { dir: storage.snapshot_dir(), _alone: storage.alone_with_snapshots() }
     }
-    Ok(sync_dir(&dir)?)
+
+    /// The newest one and where it lies.
+    fn newest(&self) -> Result<Option<(PathBuf, CatalogFile)>, io::Error> {
+        let Some(path) = newest_path(&self.dir)? else { return Ok(None) };
+        let catalog = open(&path)?;
+        Ok(Some((path, catalog)))
+    }
+
+    /// Keeps a copy of an installed catalog as this node's own newest snapshot.
+    pub(super) fn keep(&self, catalog: &CatalogFile) -> Result<(), io::Error> {
+        let path = self.dir.join(format!("installed.{TEMPORARY}"));
+        let copy = File::create(&path).map_err(StorageError::file(&path))?;
+        catalog_file::copy(&catalog.file, &copy).map_err(StorageError::file(&path))?;
+        copy.sync_all().map_err(StorageError::file(&path))?;
+        self.put_in_place(&path, &catalog.summary.meta)
+    }
+
+    /// Renames a finished and synced file to where [`newest`] finds it, and removes the older ones.
+    fn put_in_place(&self, file: &Path, meta: &SnapshotMeta) -> Result<(), io::Error> {
+        let path = path_of(&self.dir, meta);
+        fs::rename(file, &path).map_err(StorageError::file(&path))?;
+        sync_dir(&self.dir)?;
+        let newest = newest_path(&self.dir)?;
+        for older in files(&self.dir, EXTENSION)?.into_iter().filter(|other| Some(other) < newest.as_ref()) {
+            fs::remove_file(&older).map_err(StorageError::file(&older))?;
+        }
+        Ok(())
+    }
+
+    /// Removes all of them, durably.
+    pub(super) fn remove_all(&self) -> Result<(), io::Error> {
+        for path in files(&self.dir, EXTENSION)? {
+            fs::remove_file(&path).map_err(StorageError::file(&path))?;
+        }
+        Ok(sync_dir(&self.dir)?)
+    }
 }
 
 /// Removes what a crash left unfinished in the folder. What has arrived of another member's snapshot stays: its
@@ -152,7 +178,7 @@ pub(super) fn remove_leftovers(storage: &Storage) -> Result<(), io::Error> {
 /// # Errors
 /// When the folder or the file can't be read, or the file is no snapshot: damaged is never "there is none".
 pub(super) fn newest(storage: &Storage) -> Result<Option<CatalogFile>, io::Error> {
-    newest_path(&storage.snapshot_dir())?.map(|path| open(&path)).transpose()
+    Ok(Finished::of(storage).newest()?.map(|(_, catalog)| catalog))
 }
 
 /// [`newest`], read through and its hash checked.
@@ -160,8 +186,7 @@ pub(super) fn newest(storage: &Storage) -> Result<Option<CatalogFile>, io::Error
 /// # Errors
 /// As [`newest`], and when the file was changed.
 pub(super) fn newest_verified(storage: &Storage) -> Result<Option<CatalogFile>, io::Error> {
-    let Some(path) = newest_path(&storage.snapshot_dir())? else { return Ok(None) };
-    let catalog = open(&path)?;
+    let Some((path, catalog)) = Finished::of(storage).newest()? else { return Ok(None) };
     catalog_file::verify(&catalog.file).map_err(|error| damaged(&path, &error))?;
     Ok(Some(catalog))
 }

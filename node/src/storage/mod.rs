@@ -29,7 +29,7 @@ mod tiles;
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use arc_swap::ArcSwap;
@@ -101,6 +101,7 @@ pub struct Storage {
     tail: Mutex<AuditTail>,
     /// The first write that the disk refused.
     refused: OnceLock<String>,
+    snapshots: Mutex<()>,
 }
 
 impl Storage {
@@ -188,6 +189,7 @@ impl Storage {
             fatal: hook,
             failed,
             refused: OnceLock::new(),
+            snapshots: Mutex::new(()),
             // What the state counts is known once it is read: see `settle_audit`.
             tail: Mutex::new(AuditTail { counted: 0, end: 0, marked: false }),
         };
@@ -230,6 +232,12 @@ impl Storage {
     /// Where finished snapshots are kept.
     pub fn snapshot_dir(&self) -> PathBuf {
         self.dir.join("snapshots")
+    }
+
+    /// Held by whoever changes which finished snapshots there are, or opens one. This blocks.
+    pub(crate) fn alone_with_snapshots(&self) -> MutexGuard<'_, ()> {
+        // It guards no data that could be left half changed.
+        self.snapshots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where snapshots from other members are put together.
