@@ -8,6 +8,8 @@ use flagraft_chaos::dice::Dice;
 use super::{Ground, Wrong};
 use crate::process::FATAL_EXIT_CODE;
 
+/// The exit code of a node that can't use its folder.
+const REFUSED: i32 = 1;
 /// How long a node without power has to find out. One that has nothing to write does not.
 const FINDS_OUT_WITHIN: Duration = Duration::from_secs(3);
 
@@ -15,6 +17,8 @@ pub(super) struct PowerLoss {
     nodes: Vec<u64>,
     /// Whether the processes are killed at once, as the whole machine would go.
     at_once: bool,
+    /// Those that were not ready when it was cut: they may find out while they start, which is before they serve.
+    starting: Vec<u64>,
     /// Those that have not ended yet.
     running: Vec<u64>,
     since: Option<Instant>,
@@ -22,14 +26,15 @@ pub(super) struct PowerLoss {
 
 impl PowerLoss {
     pub(super) fn of(nodes: Vec<u64>, dice: &mut Dice) -> Self {
-        Self { nodes, at_once: dice.percent(50), running: Vec::new(), since: None }
+        Self { nodes, at_once: dice.percent(50), starting: Vec::new(), running: Vec::new(), since: None }
     }
 
     /// Takes note of the nodes that have ended by themselves.
     fn bury(&mut self, ground: &mut Ground) {
         self.running.retain(|node| {
             let Some(status) = ground.ended(*node) else { return true };
-            if status.code() != Some(FATAL_EXIT_CODE) {
+            let refused = self.starting.contains(node) && status.code() == Some(REFUSED);
+            if status.code() != Some(FATAL_EXIT_CODE) && !refused {
                 ground.misdeeds.push(format!("node {node} had no power, and ended with {status}"));
             }
             false
@@ -39,6 +44,7 @@ impl PowerLoss {
 
 impl Wrong for PowerLoss {
     fn begin(&mut self, ground: &mut Ground) {
+        self.starting = self.nodes.iter().copied().filter(|node| !ground.serves(*node)).collect();
         ground.cut_power(&self.nodes);
         if self.at_once {
             ground.kill(&self.nodes);
