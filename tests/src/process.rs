@@ -15,6 +15,9 @@ use crate::wait;
 /// The exit code of a node that can't go on, be it for its disk or for its Raft.
 pub const FATAL_EXIT_CODE: i32 = 70;
 
+/// The exit code of a node that does not start or go on, and says why: it refuses its folder, or its cluster refuses it.
+pub const REFUSED_EXIT_CODE: i32 = 1;
+
 /// What the nodes of a cluster are started with, beside the arguments of each.
 #[derive(Clone, Debug)]
 pub struct Program {

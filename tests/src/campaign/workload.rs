@@ -109,15 +109,14 @@ impl Workload {
         wait::tried(limit, || async {
             let behind: Vec<String> = (1..)
                 .zip(counts().zip(&before))
-                .map(|(node, (now, before))| {
+                .filter_map(|(node, (now, before))| {
                     let [writes, reads, events] = [0, 1, 2].map(|what| now[what] - before[what]);
-                    (node, writes, reads, events)
-                })
-                .filter(|(_, writes, reads, events)| *writes.min(reads).min(events) < GOES_ON)
-                .map(|(node, writes, reads, events)| {
-                    format!(
-                        "{writes} writes were acknowledged, {reads} reads confirmed and {events} events sent through node {node}"
-                    )
+                    let is_behind = writes.min(reads).min(events) < GOES_ON;
+                    is_behind.then(|| {
+                        format!(
+                            "{writes} writes were acknowledged, {reads} reads confirmed and {events} events sent through node {node}"
+                        )
+                    })
                 })
                 .collect();
             if behind.is_empty() { Ok(()) } else { Err(behind.join(", ")) }

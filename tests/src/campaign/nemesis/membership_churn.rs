@@ -15,13 +15,12 @@ use flagraft_chaos::dice::Dice;
 
 use self::steps::{Newcomer, Progress, Steps};
 use super::{Ground, Wrong, asked::Asked};
+use crate::process::REFUSED_EXIT_CODE;
 
 /// How much longer than planned it may take: no step is done while others leave no quorum.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// How long the process of a member that was removed may take to end by itself.
 const ENDS_WITHIN: Duration = Duration::from_secs(30);
-/// What a process ends with that was removed, or is not let in.
-const REFUSED: i32 = 1;
 /// Before one is started again that was not let in: its token may be replaced by then.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
@@ -165,5 +164,5 @@ impl Wrong for MembershipChurn {
 
 /// Whether a newcomer may end like this: it was removed, or it was not let in and is told why.
 fn is_allowed(status: ExitStatus) -> bool {
-    status.code() == Some(REFUSED)
+    status.code() == Some(REFUSED_EXIT_CODE)
 }

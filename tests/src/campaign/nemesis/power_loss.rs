@@ -6,10 +6,8 @@ use std::time::{Duration, Instant};
 use flagraft_chaos::dice::Dice;
 
 use super::{Ground, Wrong};
-use crate::process::FATAL_EXIT_CODE;
+use crate::process::{FATAL_EXIT_CODE, REFUSED_EXIT_CODE};
 
-/// The exit code of a node that can't use its folder.
-const REFUSED: i32 = 1;
 /// How long a node without power has to find out. One that has nothing to write does not.
 const FINDS_OUT_WITHIN: Duration = Duration::from_secs(3);
 
@@ -33,7 +31,7 @@ impl PowerLoss {
     fn bury(&mut self, ground: &mut Ground) {
         self.running.retain(|node| {
             let Some(status) = ground.ended(*node) else { return true };
-            let refused = self.starting.contains(node) && status.code() == Some(REFUSED);
+            let refused = self.starting.contains(node) && status.code() == Some(REFUSED_EXIT_CODE);
             if status.code() != Some(FATAL_EXIT_CODE) && !refused {
                 ground.misdeeds.push(format!("node {node} had no power, and ended with {status}"));
             }

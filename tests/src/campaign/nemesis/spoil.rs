@@ -22,13 +22,11 @@ use crate::{
     api::Api,
     damage::{Damage, copy, data_files, is_written_once, put_back, turn_back},
     metrics::Metrics,
-    process::FATAL_EXIT_CODE,
+    process::{FATAL_EXIT_CODE, REFUSED_EXIT_CODE},
     wait,
 };
 
-/// The exit code of a node that refuses its folder.
-const REFUSED: i32 = 1;
-/// What it says then.
+/// What a node says that refuses its folder.
 const WORDS: &str = "the data folder can't be used";
 /// What it says when it finds damage while it runs, and ends with [`FATAL_EXIT_CODE`].
 const FOUND: &str = "the data is corrupt";
@@ -165,7 +163,7 @@ impl Spoil {
             }
         };
         let line = match status.code() {
-            Some(REFUSED) => {
+            Some(REFUSED_EXIT_CODE) => {
                 self.restore(ground);
                 line_with(&said, WORDS)
             }

@@ -7,9 +7,7 @@ use super::{
     Ground, Wrong,
     trial::{Outcome, PATIENCE, Trial, line_with},
 };
-
-/// The exit code of a node that is refused.
-const REFUSED: i32 = 1;
+use crate::process::REFUSED_EXIT_CODE;
 
 pub(super) struct Wipe {
     node: u64,
@@ -35,7 +33,7 @@ impl Wipe {
             Outcome::Ready { .. } => ground.misdeeds.push(format!("node {node} got ready without its data")),
             Outcome::Ended { status, said } => {
                 let words = format!("flagraft cluster replace {node} --with ");
-                match line_with(&said, &words).filter(|_| status.code() == Some(REFUSED)) {
+                match line_with(&said, &words).filter(|_| status.code() == Some(REFUSED_EXIT_CODE)) {
                     Some(line) => self.proof = Some(format!("node {node} is refused, and told: {line}")),
                     None => ground
                         .misdeeds
